@@ -1,0 +1,49 @@
+"""Losses and target statistics as pure functions (F6: EAT, section 3; data2vec 2.0, section 3)."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def summed_regression(predicted: Tensor, target: Tensor) -> Tensor:
+    """Sum over rows and channels of (predicted - target)^2 / sqrt(D), for rows (..., D), in float32."""
+    D = predicted.shape[-1]
+    return F.mse_loss(predicted.float(), target.float(), reduction="sum") / D**0.5
+
+
+def layer_average_target(layers: list[Tensor], eps: float = 1e-5) -> Tensor:
+    """The teacher's target: per layer instance-norm over the patches, mean over the layers, LayerNorm over channels.
+
+    Args:
+        layers: MLP outputs of the teacher's layers, each (B, N, D), without the CLS row.
+        eps: eps of both norms; both use the biased variance and have no affine part.
+
+    Returns:
+        (B, N, D), float32.
+    """
+    total = torch.zeros_like(layers[0], dtype=torch.float32)
+    for layer in layers:
+        variance, mean = torch.var_mean(layer.float(), dim=1, unbiased=False, keepdim=True)
+        total.add_((layer.float() - mean).mul_((variance + eps).rsqrt()), alpha=1.0 / len(layers))
+    return F.layer_norm(total, total.shape[-1:], eps=eps)
+
+
+@torch.no_grad()
+def channel_std(rows: Tensor, eps: float = 1e-6) -> Tensor:
+    """Mean over channels of sqrt(unbiased variance + eps) over the rows (R, D) of all ranks; a float32 scalar.
+
+    A model that has collapsed predicts the same for every patch: this falls towards 0. Where torch.distributed is
+    initialised every rank has to call it, and every rank gets the same value.
+    """
+    variance, mean = torch.var_mean(rows.float(), dim=0, unbiased=False)
+    n = torch.full_like(mean, rows.shape[0], dtype=torch.float64)
+    mean = mean.double()
+    moments = torch.stack([n, n * mean, n * (variance.double() + mean.square())])  # (3, D)
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(moments)
+    n, total, squares = moments
+    unbiased = (squares - total.square() / n) / (n - 1)
+    return (unbiased.clamp_min(0.0) + eps).sqrt().mean().float()

@@ -1,0 +1,58 @@
+"""Spectrogram patches: the embedding, the grid they form, and the fixed positions added to them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def patch_grid(num_frames: int, num_mel_bins: int, patch_size: int) -> tuple[int, int]:
+    """Patch rows ``P`` (time) and columns ``Q`` (frequency) of a spectrogram; a partial patch at the end is cut.
+
+    Raises:
+        ValueError: the spectrogram is smaller than one patch.
+    """
+    if num_frames < patch_size or num_mel_bins < patch_size:
+        raise ValueError(
+            f"a spectrogram of {num_frames} frames x {num_mel_bins} mel bins is smaller than one patch of "
+            f"{patch_size} x {patch_size}; lengthen the clip or set target_length to at least {patch_size}"
+        )
+    return num_frames // patch_size, num_mel_bins // patch_size
+
+
+class PatchEmbed(nn.Module):
+    """(B, 1, T, F) -> (B, N, D): one linear map per non-overlapping patch, time-major (row = Q * time + mel)."""
+
+    def __init__(self, embed_dim: int, patch_size: int):
+        super().__init__()
+        self.proj = nn.Conv2d(1, embed_dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        return self.proj(spectrogram).flatten(2).transpose(1, 2)
+
+
+def sincos(position: Tensor, dim: int) -> Tensor:
+    """(N,) -> (N, dim): sines, then cosines, of position / 10000^(2i / dim), in float32."""
+    if dim % 2:
+        raise ValueError(f"sine-cosine positions need an even number of channels, got {dim}")
+    frequency = 1.0 / 10000 ** (torch.arange(dim // 2, dtype=torch.float32) / (dim / 2))
+    angle = position.to(torch.float32)[:, None] * frequency[None, :]
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
+    """Positions of a ``rows`` (time) x ``columns`` (mel) grid, (rows * columns, dim), time-major.
+
+    The mel coordinate fills the first half of the channels, the time coordinate the second.
+    """
+    time = torch.arange(rows).repeat_interleave(columns)
+    mel = torch.arange(columns).repeat(rows)
+    return torch.cat([sincos(mel, dim // 2), sincos(time, dim // 2)], dim=1)
+
+
+def sincos_1d(rows: int, columns: int, dim: int) -> Tensor:
+    """Positions that count the patches of the grid in time-major order, (rows * columns, dim)."""
+    return sincos(torch.arange(rows * columns), dim)
+
+
+POSITIONS = {"sincos_2d": sincos_2d, "sincos_1d": sincos_1d}

@@ -1,0 +1,107 @@
+"""Multi-student self-distillation: the objective of ASDA and EAT (arXiv 2507.02666; arXiv 2401.03497).
+
+Many masked views of a clip (the students, one network) predict what an EMA teacher makes of the whole clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..core.decoder import ConvDecoder2d
+from ..core.encoder import SpectrogramEncoder
+from ..core.losses import channel_std, layer_average_target, summed_regression
+from ..core.masking import kept_indices, restore_grid
+from ..core.teacher import EmaTeacher, LinearDecay
+
+
+class SelfDistillation(nn.Module):
+    """Student, decoder and teacher, and the two losses between them.
+
+    Args:
+        student: the encoder that is trained.
+        decoder: predicts all patches from the kept ones.
+        decay: the teacher's EMA decay as a function of the number of updates.
+        average_top_k_layers: how many of the teacher's last layers make the target.
+        utterance_weight: alpha, the weight of the utterance loss.
+        frame_weight: the weight of the frame loss.
+        mask_noise_std: standard deviation of the tokens in the hidden places.
+
+    Raises:
+        ValueError: ``average_top_k_layers`` exceeds the depth.
+    """
+
+    def __init__(
+        self,
+        student: SpectrogramEncoder,
+        decoder: ConvDecoder2d,
+        *,
+        decay: Callable[[int], float] | None = None,
+        average_top_k_layers: int = 12,
+        utterance_weight: float = 0.5,
+        frame_weight: float = 1.0,
+        mask_noise_std: float = 0.01,
+    ):
+        super().__init__()
+        if not 1 <= average_top_k_layers <= len(student.blocks):
+            raise ValueError(
+                f"average_top_k_layers ({average_top_k_layers}) must be between 1 and depth ({len(student.blocks)})"
+            )
+        self.student = student
+        self.decoder = decoder
+        self.teacher = EmaTeacher(student, decay or LinearDecay())
+        self.average_top_k_layers = average_top_k_layers
+        self.utterance_weight = utterance_weight
+        self.frame_weight = frame_weight
+        self.mask_noise_std = mask_noise_std
+
+    def _apply(self, fn, recurse: bool = True):
+        # The teacher follows to another device, but keeps float32 where the student is cast to half precision.
+        super()._apply(fn, recurse)
+        self.teacher.to(self.student.cls_token.device)
+        return self
+
+    @torch.no_grad()
+    def target(self, spectrogram: Tensor) -> Tensor:
+        """What the teacher makes of the whole clips (B, 1, T, F): (B, N, D), float32."""
+        return layer_average_target(self.teacher.layer_outputs(spectrogram, self.average_top_k_layers))
+
+    def forward(self, spectrogram: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Losses of a batch.
+
+        Args:
+            spectrogram: (B, 1, T, F).
+            mask: (B * M, N), True = hidden, the M students of a clip side by side.
+
+        Returns:
+            ``frame`` and ``utterance``: the weighted losses, both summed so that dividing by ``num_masked`` (R, the
+            number of masked patches) gives the mean over masked patches and the sum over students;
+            ``num_masked``; ``pred_var`` and ``target_var``: channel_std of predictions and targets.
+        """
+        grid = self.student.grid(spectrogram)
+        B, N = spectrogram.shape[0], grid[0] * grid[1]
+        if mask.ndim != 2 or mask.shape[1] != N or mask.shape[0] % B:
+            raise ValueError(f"expected masks of shape ({B} x students, {N}), got {tuple(mask.shape)}")
+
+        target = self.target(spectrogram)  # (B, N, D)
+        kept = kept_indices(mask)  # (B*M, K)
+        tokens = self.student(spectrogram, kept=kept)  # (B*M, 1+K, D)
+        cls_token, patches = tokens[:, 0], tokens[:, 1:]
+        predicted = self.decoder(restore_grid(patches, kept, N, self.mask_noise_std), grid)  # (B*M, N, D)
+
+        student, patch = mask.nonzero(as_tuple=True)  # (R,), (R,)
+        clip = torch.arange(mask.shape[0], device=mask.device) // (mask.shape[0] // B)  # (B*M,)
+        predicted = predicted[student, patch].float()  # (R, D)
+        hidden_target = target[clip[student], patch]  # (R, D)
+        frame = summed_regression(predicted, hidden_target)
+        utterance = summed_regression(cls_token, target.mean(dim=1)[clip])
+        R = len(student)
+        return {
+            "frame": self.frame_weight * frame,
+            "utterance": self.utterance_weight * utterance * R,
+            "num_masked": R,
+            "pred_var": channel_std(predicted),
+            "target_var": channel_std(hidden_target),
+        }
