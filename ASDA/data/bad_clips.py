@@ -1,0 +1,65 @@
+"""Counting the clips that cannot be read, in all data-loader workers together."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from ASDA.audio.io import AudioError
+from ASDA.data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
+
+MAX_LISTED = 100
+
+
+class TooManyBadClipsError(RuntimeError):
+    """More of a manifest's clips are unreadable than the run allows; the message lists them."""
+
+
+class BadClips:
+    """The clips of one manifest that could not be read.
+
+    One byte of shared memory per clip, so that workers (also persistent ones) and the main process see the same count.
+
+    Args:
+        max_fraction: share of the manifest's clips above which `add` stops the run.
+    """
+
+    def __init__(self, manifest: Manifest, max_fraction: float):
+        if not 0.0 <= max_fraction <= 1.0:
+            raise ValueError(f"max_bad_fraction must lie between 0 and 1, got {max_fraction}")
+        self._manifest = manifest
+        self._max_fraction = max_fraction
+        self._is_bad = torch.zeros(len(manifest), dtype=torch.bool).share_memory_()
+
+    def add(self, index: int, error: AudioError) -> None:
+        """Records a clip and logs it, once.
+
+        Raises:
+            TooManyBadClipsError: the clip is one more than the run allows.
+        """
+        if self._is_bad[index]:
+            return
+        self._is_bad[index] = True
+        logger.warning("unreadable clip %s (%s): %s", error.path, self._manifest.where(index), error.reason)
+        count = len(self)
+        if count > self._max_fraction * len(self._manifest):
+            raise TooManyBadClipsError(self._message(count)) from error
+
+    def __len__(self) -> int:
+        return int(self._is_bad.sum())
+
+    def indices(self) -> list[int]:
+        """Rows of the manifest, in order."""
+        return self._is_bad.nonzero().flatten().tolist()
+
+    def _message(self, count: int) -> str:
+        listed = [f"  {self._manifest.where(i)} {self._manifest.path(i)}" for i in self.indices()[:MAX_LISTED]]
+        if count > MAX_LISTED:
+            listed.append(f"  ... and {count - MAX_LISTED} more; the log names each of them with its reason")
+        return (
+            f"{count} of the {len(self._manifest)} clips of {self._manifest.file} could not be read, more than "
+            f"max_bad_fraction = {self._max_fraction:g} allows (`asda-manifest check` lists every one):\n"
+        ) + "\n".join(listed)

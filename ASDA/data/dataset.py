@@ -1,0 +1,250 @@
+"""Clips of a manifest as batches of spectrograms, for fairseq's iterators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from fairseq.data import FairseqDataset
+
+from ASDA.audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
+from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.io import AudioError
+from ASDA.data.bad_clips import BadClips
+from ASDA.data.containers import ClipReader
+from ASDA.data.labels import ClipLabels
+from ASDA.data.manifest import Manifest
+from ASDA.data.sampling import shuffled_order, weighted_order
+
+FRAME_SHIFT_S = 0.010
+FRAME_LENGTH_S = 0.025
+EXCERPT_MARGIN_S = 0.010
+"""Decoded beyond the window, so that the resampler's edge falls behind the last frame that is kept."""
+
+# Independent random streams of one clip in one epoch. The numbers are part of what makes a run repeatable: never
+# renumber them.
+_STREAM_CROP, _STREAM_WAVEFORM, _STREAM_SPECTROGRAM, _STREAM_MASK, _STREAM_SEED, _STREAM_REPLACEMENT = range(6)
+
+_MAX_REPLACEMENT_DRAWS = 100
+
+MaskSampler = Callable[[torch.Generator], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which random changes a training clip goes through.
+
+    Args:
+        roll: circular roll and loudness of the waveform.
+        noise: noise on the spectrogram and a roll of it along time.
+    """
+
+    roll: bool = False
+    noise: bool = False
+
+
+class SpectrogramDataset(FairseqDataset):
+    """Reads the clips of a manifest as normalised log-mel spectrograms.
+
+    Every random draw comes from `clip_generator(seed, epoch, index, stream)`: what a clip looks like in an epoch does
+    not depend on workers, on other clips or on whether the run was resumed.
+
+    Args:
+        manifest: the clips.
+        front_end: waveform to spectrogram; its `target_length_frames` must be set, since a batch needs equal lengths.
+        labels: classes of the clips, or None.
+        num_classes: C, length of the target vector; by default the label table's.
+        mask_sampler: draws the masks (M, N) of a clip, True = hidden from the student; None for no masks.
+        augmentation: random changes; none by default.
+        seed: of every random draw.
+        shuffle: whether `ordered_indices` is a new permutation in each epoch, or file order.
+        random_crop: take the window of a long clip at a random place, instead of its head.
+        max_bad_fraction: share of unreadable clips above which reading stops with `TooManyBadClipsError`.
+        replace_bad: put another clip in the place of an unreadable one (training). Otherwise it is left out of its
+            batch (evaluation). Either way it is logged once and counted.
+        h5_sample_rate_hz: rate of HDF5 data that does not state its own.
+        sample_weights: (n,) weights; clips are then drawn with replacement in proportion to them.
+        num_draws: clips drawn per epoch with `sample_weights`; the manifest's number of clips by default.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        front_end: FrontEnd,
+        *,
+        labels: ClipLabels | None = None,
+        num_classes: int = 0,
+        mask_sampler: MaskSampler | None = None,
+        augmentation: Augmentation | None = None,
+        seed: int = 1,
+        shuffle: bool = True,
+        random_crop: bool = False,
+        max_bad_fraction: float = 0.01,
+        replace_bad: bool = True,
+        h5_sample_rate_hz: int = 32_000,
+        sample_weights: np.ndarray | None = None,
+        num_draws: int | None = None,
+    ):
+        super().__init__()
+        _check_sizes(manifest, front_end, labels, num_classes, sample_weights)
+        self.manifest = manifest
+        self.front_end = front_end
+        self.labels = labels
+        self.num_classes = num_classes or (labels.num_classes if labels is not None else 0)
+        self.mask_sampler = mask_sampler
+        self.augmentation = augmentation or Augmentation()
+        self.seed = seed
+        self.shuffle = shuffle
+        self.random_crop = random_crop
+        self.replace_bad = replace_bad
+        self.sample_weights = sample_weights
+        self.num_draws = num_draws if num_draws is not None else len(manifest)
+        self.reader = ClipReader(front_end.sample_rate_hz, h5_sample_rate_hz)
+        self.bad_clips = BadClips(manifest, max_bad_fraction)
+        # Shared memory: persistent workers were forked before set_epoch is called, and must see it all the same.
+        self._epoch = torch.ones(1, dtype=torch.int64).share_memory_()
+
+    # ---- one clip ----------------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: int) -> dict:
+        """One clip.
+
+        Returns:
+            `id` int, `source` (1, T, F) float32, `seed` int64 scalar tensor, `num_unreadable` int; `mask` (M, N) bool
+            with a mask sampler, `target` (C,) float32 multi-hot with labels. Without `source` if the clip cannot be
+            read and is not replaced.
+        """
+        index = int(index)
+        found, spectrogram = self._readable_clip(index)
+        sample = {"id": index if found is None else found, "num_unreadable": int(found != index)}
+        if spectrogram is None:
+            return sample
+        sample["source"] = spectrogram.unsqueeze(0)
+        sample["seed"] = torch.tensor(self._generator(index, _STREAM_SEED).initial_seed() & (2**63 - 1))
+        if self.mask_sampler is not None:
+            sample["mask"] = self.mask_sampler(self._generator(index, _STREAM_MASK))
+        if self.labels is not None:
+            sample["target"] = torch.zeros(self.num_classes)
+            sample["target"][self.labels.targets(found)] = 1.0
+        return sample
+
+    def _readable_clip(self, index: int) -> tuple[int | None, torch.Tensor | None]:
+        """The clip and its spectrogram, or those of its replacement, or (None, None)."""
+        candidate = index
+        replacements = None
+        for _ in range(_MAX_REPLACEMENT_DRAWS):
+            try:
+                return candidate, self._spectrogram(candidate, index)
+            except AudioError as error:
+                self.bad_clips.add(candidate, error)
+            if not self.replace_bad:
+                return None, None
+            replacements = replacements or self._generator(index, _STREAM_REPLACEMENT)
+            candidate = int(torch.randint(len(self.manifest), (1,), generator=replacements))
+        raise AudioError(
+            self.manifest.path(index), f"unreadable, and so were {_MAX_REPLACEMENT_DRAWS - 1} clips drawn to replace it"
+        )
+
+    def _spectrogram(self, clip: int, index: int) -> torch.Tensor:
+        """(T, F) of a clip, drawn with the random streams of the place `index` that it fills."""
+        path = self.manifest.path(clip)
+        start_s = self._crop_start_s(path, index) if self.random_crop else 0.0
+        waveform = self.reader.load(path, start_s, self._window_s + EXCERPT_MARGIN_S)
+        if self.augmentation.roll:
+            waveform = roll_and_scale(waveform, self._generator(index, _STREAM_WAVEFORM))
+        spectrogram = self.front_end(waveform)
+        if self.augmentation.noise:
+            spectrogram = add_noise_and_roll(spectrogram, self._generator(index, _STREAM_SPECTROGRAM))
+        return spectrogram
+
+    @property
+    def _window_s(self) -> float:
+        return (self.front_end.target_length_frames - 1) * FRAME_SHIFT_S + FRAME_LENGTH_S
+
+    def _crop_start_s(self, path: str, index: int) -> float:
+        spare_s = self.reader.probe(path).duration_s - self._window_s
+        if spare_s <= 0.0:
+            return 0.0
+        return spare_s * float(torch.rand(1, generator=self._generator(index, _STREAM_CROP)))
+
+    def _generator(self, index: int, stream: int) -> torch.Generator:
+        return clip_generator(self.seed, self.epoch, index, stream)
+
+    # ---- batches -----------------------------------------------------------------------------------------------
+
+    def collater(self, samples: list[dict]) -> dict:
+        """Joins samples to a batch.
+
+        Returns:
+            `id` (B,), `num_unreadable` int, how many of the clips asked for could not be read, and `net_input` with
+            `source` (B, 1, T, F); with masks `precomputed_mask` (B*M, N); with labels `seeds` (B,) and `target`
+            (B, C). Empty if no clip of the batch could be read.
+        """
+        num_unreadable = sum(sample["num_unreadable"] for sample in samples)
+        samples = [sample for sample in samples if "source" in sample]
+        if not samples:
+            return {}
+        net_input = {"source": torch.stack([sample["source"] for sample in samples])}
+        if self.mask_sampler is not None:
+            net_input["precomputed_mask"] = torch.cat([sample["mask"] for sample in samples])
+        if self.labels is not None:
+            net_input["seeds"] = torch.stack([sample["seed"] for sample in samples])
+            net_input["target"] = torch.stack([sample["target"] for sample in samples])
+        ids = torch.tensor([sample["id"] for sample in samples], dtype=torch.int64)
+        return {"id": ids, "num_unreadable": num_unreadable, "net_input": net_input}
+
+    # ---- fairseq's view ----------------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by fairseq at the start of each epoch; reaches workers that are already running."""
+        self._epoch[0] = epoch
+
+    @property
+    def can_reuse_epoch_itr_across_epochs(self) -> bool:
+        """False when each epoch draws its own order, which a batch iterator of an earlier epoch would not follow."""
+        return not self.shuffle and self.sample_weights is None
+
+    def ordered_indices(self) -> np.ndarray:
+        """The order of this epoch; depends on the seed and the epoch only."""
+        if self.sample_weights is not None:
+            return weighted_order(self.sample_weights, self.num_draws, self.seed, self.epoch)
+        if self.shuffle:
+            return shuffled_order(len(self.manifest), self.seed, self.epoch)
+        return np.arange(len(self.manifest), dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def num_tokens(self, index: int) -> int:
+        """Frames of a clip: all are cut or padded to the same length."""
+        return self.front_end.target_length_frames
+
+    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
+        """`num_tokens` of several clips."""
+        return np.full(len(indices), self.front_end.target_length_frames, dtype=np.int64)
+
+    def size(self, index: int) -> int:
+        """Same as `num_tokens`."""
+        return self.front_end.target_length_frames
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(n,) int64 without memory of its own."""
+        return np.broadcast_to(np.int64(self.front_end.target_length_frames), (len(self.manifest),))
+
+
+def _check_sizes(manifest, front_end, labels, num_classes, sample_weights) -> None:
+    if front_end.target_length_frames is None:
+        raise ValueError("the front end needs target_length_frames: clips of a batch must have equal lengths")
+    if labels is not None and len(labels) != len(manifest):
+        raise ValueError(f"{len(labels)} clips have labels, but {manifest.file} lists {len(manifest)}")
+    if labels is not None and num_classes not in (0, labels.num_classes):
+        raise ValueError(f"num_classes is {num_classes}, but the label table has {labels.num_classes} classes")
+    if sample_weights is not None and len(sample_weights) != len(manifest):
+        raise ValueError(f"{len(sample_weights)} clips have weights, but {manifest.file} lists {len(manifest)}")

@@ -1,0 +1,69 @@
+"""In which order an epoch draws its clips.
+
+Every order is a pure function of (seed, epoch): a run that was stopped and resumed draws what an uninterrupted one
+would have drawn, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ASDA.data.labels import ClipLabels, LabelError, match_by_id
+from ASDA.data.manifest import Manifest
+
+CLASS_WEIGHT_NUMERATOR = 1000.0
+CLASS_WEIGHT_OFFSET = 0.01
+
+
+def class_balanced_weights(labels: ClipLabels) -> np.ndarray:
+    """Sampling weight of each clip: the sum over its labels of 1000 / (clips of that class + 0.01).
+
+    Returns:
+        (n,) float64.
+    """
+    class_weights = CLASS_WEIGHT_NUMERATOR / (labels.class_counts() + CLASS_WEIGHT_OFFSET)
+    return np.add.reduceat(class_weights[labels.classes], labels.offsets[:-1])
+
+
+def read_clip_weights(file: str | os.PathLike, manifest: Manifest) -> np.ndarray:
+    """Reads `clip-id<TAB>weight` lines and matches them to the clips of a manifest by id.
+
+    Returns:
+        (n,) float64.
+
+    Raises:
+        LabelError: a clip without a weight, or a weight that is not a positive finite number.
+    """
+    file = Path(file)
+    line_of_row, fields = match_by_id(file, manifest, expected="clip-id<TAB>weight")
+    weights = np.empty(len(manifest))
+    for row, line in enumerate(line_of_row):
+        try:
+            weights[row] = float(fields[line])
+        except ValueError:
+            weights[row] = math.nan
+        if not (0.0 < weights[row] < math.inf):
+            raise LabelError(f"{file}:{line + 1}: expected a weight above 0, got {fields[line]!r}")
+    return weights
+
+
+def shuffled_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:
+    """(n,) int64, every clip once."""
+    return _random_state(seed, epoch).permutation(num_clips)
+
+
+def weighted_order(weights: np.ndarray, num_draws: int, seed: int, epoch: int) -> np.ndarray:
+    """(num_draws,) int64, clips drawn with replacement, in proportion to their weights."""
+    cumulative = np.cumsum(weights)
+    draws = _random_state(seed, epoch).random_sample(num_draws) * cumulative[-1]
+    return np.minimum(np.searchsorted(cumulative, draws, side="right"), len(weights) - 1)
+
+
+def _random_state(seed: int, epoch: int) -> np.random.RandomState:
+    # RandomState and SeedSequence keep their streams across numpy versions; numpy's newer Generator does not
+    # promise to.
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch])))
