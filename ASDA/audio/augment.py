@@ -1,0 +1,122 @@
+"""Augmentation of waveforms, spectrograms and batches.
+
+Every draw comes from a `torch.Generator` or an integer seed that the caller passes in: what happens to a clip depends
+on (seed, epoch, clip) alone, not on the number of loader processes nor on where a run was resumed, and the global
+random state is never read or written.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+MAX_NOISE = 0.1  # strongest additive noise, in units of the normalised spectrogram
+MAX_ROLL_FRAMES = 10
+
+
+def clip_generator(*key: int) -> torch.Generator:
+    """A CPU generator that depends on the key alone, the same in every process and on every platform.
+
+    Args:
+        key: integers that say what the draws are for, e.g. (seed, epoch, clip index, stream). NumPy integers will do.
+    """
+    digest = hashlib.blake2b(",".join(str(int(part)) for part in key).encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))
+
+
+def _uniform(generator: torch.Generator) -> float:
+    return torch.rand(1, generator=generator).item()
+
+
+def _integer(low: int, high: int, generator: torch.Generator) -> int:
+    """Uniform in [low, high], both included."""
+    return int(torch.randint(low, high + 1, (1,), generator=generator))
+
+
+def _beta(a: float, b: float, generator: torch.Generator) -> float:
+    # torch's own Beta always draws from the global state, NumPy's takes a generator.
+    seed = _integer(0, 2**62, generator)
+    return float(np.random.default_rng(seed).beta(a, b))
+
+
+def roll_and_scale(waveform: Tensor, generator: torch.Generator) -> Tensor:
+    """Circular roll by any number of samples, then scaling by Beta(10, 10) + 0.5: (W,) -> (W,)."""
+    shift = _integer(0, max(0, waveform.shape[-1] - 1), generator)
+    return torch.roll(waveform, shift, dims=-1) * (_beta(10.0, 10.0, generator) + 0.5)
+
+
+def add_noise_and_roll(spectrogram: Tensor, generator: torch.Generator) -> Tensor:
+    """Uniform noise in [0, s) with s uniform in [0, 0.1), then a circular roll in time by up to 10 frames either way.
+
+    Args:
+        spectrogram: (T, F), normalised, on the CPU.
+    """
+    strength = MAX_NOISE * _uniform(generator)
+    shift = _integer(-MAX_ROLL_FRAMES, MAX_ROLL_FRAMES, generator)
+    noise = torch.rand(spectrogram.shape, generator=generator, dtype=spectrogram.dtype)
+    return torch.roll(spectrogram + strength * noise, shift, dims=0)
+
+
+def spec_augment(spectrograms: Tensor, seeds: Tensor, freq_width: int, time_width: int) -> Tensor:
+    """SpecAugment: one band of mel bins and one stretch of frames of each example set to 0.
+
+    The masks are those of torchaudio's `mask_along_axis_iid` (frequency, then time) after `torch.manual_seed(seed)`,
+    example by example; that function itself draws from the global state of the spectrogram's device.
+
+    Args:
+        spectrograms: (B, 1, T, F), normalised.
+        seeds: (B,) int64, one per example.
+        freq_width: the band is uniformly [0, freq_width) bins wide.
+        time_width: the stretch is uniformly [0, time_width) frames long.
+
+    Raises:
+        ValueError: a width beyond the size of its axis, or not one seed per example.
+    """
+    num_clips, _, num_frames, num_mel_bins = spectrograms.shape
+    if seeds.shape != (num_clips,):
+        raise ValueError(f"expected {num_clips} seeds, one per example, got shape {tuple(seeds.shape)}")
+    for name, width, size in (("freq_width", freq_width, num_mel_bins), ("time_width", time_width, num_frames)):
+        if not 0 <= width <= size:
+            raise ValueError(f"{name} must lie between 0 and the size of its axis ({size}), got {width}")
+    draws = [torch.rand(4, generator=torch.Generator().manual_seed(seed)) for seed in seeds.tolist()]
+    uniform = torch.stack(draws) if draws else torch.empty(0, 4)  # (B, 4)
+    freq_mask = _axis_mask(uniform[:, 0], uniform[:, 1], freq_width, num_mel_bins)  # (B, F)
+    time_mask = _axis_mask(uniform[:, 2], uniform[:, 3], time_width, num_frames)  # (B, T)
+    device = spectrograms.device
+    mask = time_mask.to(device)[:, None, :, None] | freq_mask.to(device)[:, None, None, :]
+    return spectrograms.masked_fill(mask, 0.0)
+
+
+def _axis_mask(width_draw: Tensor, start_draw: Tensor, max_width: int, size: int) -> Tensor:
+    """(B,), (B,) uniform draws -> (B, size) mask of one contiguous run per example, True = masked."""
+    width = width_draw * max_width
+    start = (start_draw * (size - width)).long()[:, None]
+    position = torch.arange(size)
+    return (position >= start) & (position < start + width.long()[:, None])
+
+
+def mixup(source: Tensor, target: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """Mix every example with its partner in the reversed batch, inputs and labels alike.
+
+    Args:
+        source: (B, ...) inputs.
+        target: (B, C) labels.
+        weight: share of the example itself; 1 changes nothing.
+    """
+    if weight == 1.0:
+        return source, target
+    return torch.lerp(source.flip(0), source, weight), torch.lerp(target.flip(0), target, weight)
+
+
+def draw_mixup_weight(generator: torch.Generator, alpha: float, prob: float) -> float:
+    """Beta(alpha, alpha) with probability `prob`, else 1.0 (no mixing); always 1.0 when alpha is 0.
+
+    Raises:
+        ValueError: alpha is negative or prob is no probability.
+    """
+    if alpha < 0 or not 0.0 <= prob <= 1.0:
+        raise ValueError(f"expected alpha >= 0 and prob in [0, 1], got alpha={alpha}, prob={prob}")
+    if alpha == 0 or _uniform(generator) >= prob:
+        return 1.0
+    return _beta(alpha, alpha, generator)

@@ -1,0 +1,217 @@
+"""Waveforms -> normalised log-mel spectrograms, the published front end (Kaldi filterbank, 25 ms windows, 10 ms shift).
+
+`log_mel` is the fast path used everywhere: window, mel filters and FFT size are prepared once per rate, clips may be
+batched and on any device. `reference_log_mel` is the plain torchaudio call that it must agree with (1e-4).
+"""
+
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Mapping, Optional, Union
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchaudio.compliance import kaldi
+
+from .io import load_waveform
+
+FRAME_LENGTH_MS = 25.0
+FRAME_SHIFT_MS = 10.0
+LOW_FREQUENCY_HZ = 20.0  # Kaldi's default; the upper edge is the Nyquist frequency
+PREEMPHASIS = 0.97
+ENERGY_FLOOR = torch.finfo(torch.float32).eps
+_MEL_BLOCKS = 4
+_CHUNK_FRAMES = 4096  # on the CPU: keeps the spectra of a chunk in cache and the memory of a long file bounded
+
+
+def _frame_sizes(sample_rate_hz: int) -> tuple[int, int]:
+    """Window and shift in samples, cut off to integers as Kaldi does."""
+    # Same order of operations as torchaudio, so that rates with a fractional window round alike.
+    return int(sample_rate_hz * FRAME_LENGTH_MS * 0.001), int(sample_rate_hz * FRAME_SHIFT_MS * 0.001)
+
+
+def num_frames(num_samples: int, sample_rate_hz: int = 16_000) -> int:
+    """How many frames `log_mel` makes of `num_samples` samples: only windows that fit completely count."""
+    window, shift = _frame_sizes(sample_rate_hz)
+    return 0 if num_samples < window else 1 + (num_samples - window) // shift
+
+
+def reference_log_mel(waveform: Tensor, sample_rate_hz: int = 16_000, num_mel_bins: int = 128) -> Tensor:
+    """The front end's definition, by torchaudio: (W,) -> (T, F), natural logarithm of mel energies.
+
+    Kept as what `log_mel` is tested and timed against.
+    """
+    if num_frames(waveform.shape[-1], sample_rate_hz) == 0:
+        return waveform.new_zeros(0, num_mel_bins)
+    return kaldi.fbank(
+        (waveform - waveform.mean())[None],
+        htk_compat=True,
+        sample_frequency=sample_rate_hz,
+        use_energy=False,
+        window_type="hanning",
+        num_mel_bins=num_mel_bins,
+        dither=0.0,
+        frame_length=FRAME_LENGTH_MS,
+        frame_shift=FRAME_SHIFT_MS,
+    )
+
+
+@dataclass(frozen=True)
+class _Filterbank:
+    """What depends only on rate, number of bins, device and type."""
+
+    window: Tensor  # (window samples,)
+    fft_size: int
+    shift: int
+    # The mel filters in blocks of neighbours, each with the range of FFT bins it sees and the weights (bins, filters).
+    # A filter is narrow, so this is a third of the arithmetic of one dense matrix.
+    mel_blocks: tuple[tuple[int, int, Tensor], ...]
+
+
+@lru_cache(maxsize=16)
+def _filterbank(sample_rate_hz: int, num_mel_bins: int, device: torch.device, dtype: torch.dtype) -> _Filterbank:
+    window_size, shift = _frame_sizes(sample_rate_hz)
+    fft_size = 1 << (window_size - 1).bit_length()
+    filters, _ = kaldi.get_mel_banks(  # (F, FFT bins); no filter reaches the Nyquist bin, which torchaudio leaves out
+        num_mel_bins,
+        fft_size,
+        sample_rate_hz,
+        LOW_FREQUENCY_HZ,
+        0.0,
+        vtln_low=100.0,
+        vtln_high=-500.0,
+        vtln_warp_factor=1.0,
+    )
+    blocks = []
+    for block in filters.to(device, dtype).chunk(_MEL_BLOCKS):
+        used = block.any(dim=0).nonzero().flatten().tolist() or [0]  # many bins at a low rate leave filters empty
+        blocks.append((used[0], used[-1] + 1, block[:, used[0] : used[-1] + 1].T.contiguous()))
+    return _Filterbank(
+        window=torch.hann_window(window_size, periodic=False, dtype=dtype).to(device),
+        fft_size=fft_size,
+        shift=shift,
+        mel_blocks=tuple(blocks),
+    )
+
+
+@torch.no_grad()
+def log_mel(waveform: Tensor, sample_rate_hz: int = 16_000, num_mel_bins: int = 128) -> Tensor:
+    """Log-mel filterbank energies after removing the waveform's mean.
+
+    Args:
+        waveform: (W,) or, for clips of equal length, (B, W); samples in [-1, 1], on any device.
+        sample_rate_hz: rate of the waveform.
+        num_mel_bins: F.
+
+    Returns:
+        (T, F) or (B, T, F) with T = `num_frames(W)`; T is 0 for a clip shorter than one window.
+    """
+    if waveform.dim() not in (1, 2):
+        raise ValueError(f"expected a waveform (W,) or a batch (B, W), got shape {tuple(waveform.shape)}")
+    if waveform.dtype not in (torch.float32, torch.float64):
+        waveform = waveform.float()
+    if num_frames(waveform.shape[-1], sample_rate_hz) == 0:
+        return waveform.new_zeros(*waveform.shape[:-1], 0, num_mel_bins)
+    if waveform.dim() == 2 and waveform.device.type == "cpu":  # one clip's spectra fit the cache, a batch's do not
+        return torch.stack([log_mel(clip, sample_rate_hz, num_mel_bins) for clip in waveform])
+    bank = _filterbank(sample_rate_hz, num_mel_bins, waveform.device, waveform.dtype)
+    waveform = waveform - waveform.mean(dim=-1, keepdim=True)
+    frames = waveform.unfold(-1, len(bank.window), bank.shift)  # (..., T, window), a view
+    chunk = _CHUNK_FRAMES if waveform.device.type == "cpu" else frames.shape[-2]
+    with torch.autocast(waveform.device.type, enabled=False):
+        pieces = [_mel_energies(part, bank) for part in frames.split(chunk, dim=-2)]
+    energies = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+    return energies.clamp_(min=ENERGY_FLOOR).log_()
+
+
+def _mel_energies(frames: Tensor, bank: _Filterbank) -> Tensor:
+    """(..., T, window) -> (..., T, F): remove each frame's mean, pre-emphasis, window, power spectrum, mel filters.
+
+    In bins without signal the result is the rounding error of the steps before the FFT, and the published features hold
+    torchaudio's. Those steps therefore round exactly as torchaudio's do; only what follows is rearranged.
+    """
+    frames = frames - frames.mean(dim=-1, keepdim=True)
+    emphasised = frames.new_zeros(*frames.shape[:-1], bank.fft_size)
+    inside = emphasised[..., 1 : frames.shape[-1]]  # a frame's first sample is special to Kaldi, but Hann is zero there
+    torch.mul(frames[..., :-1], PREEMPHASIS, out=inside)
+    torch.sub(frames[..., 1:], inside, out=inside)
+    inside *= bank.window[1:]
+    spectrum = torch.fft.rfft(emphasised)
+    power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+    return torch.cat([power[..., first:last] @ block for first, last, block in bank.mel_blocks], dim=-1)
+
+
+def fit_length(frames: Tensor, target_length_frames: int) -> Tensor:
+    """Keep the first frames, or add frames of zeros: (..., T, F) -> (..., target_length_frames, F).
+
+    Used before normalisation, so that padding becomes a constant -mean / (2 std), as published weights expect.
+    """
+    missing = target_length_frames - frames.shape[-2]
+    if missing > 0:
+        return F.pad(frames, (0, 0, 0, missing))
+    return frames[..., :target_length_frames, :]
+
+
+def normalise(frames: Tensor, mean: float, std: float) -> Tensor:
+    """(x - mean) / (2 std): AST's convention, which gives the data a standard deviation of one half."""
+    return (frames - mean) / (2 * std)
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Everything that turns a waveform into the encoder's input, in one value that checkpoints record.
+
+    Attributes:
+        target_length_frames: frames of the result (10 ms each); None keeps a clip's own length.
+        norm_mean: mean of the training set's log-mel values.
+        norm_std: their standard deviation.
+        sample_rate_hz: rate of the waveforms given.
+        num_mel_bins: F.
+    """
+
+    target_length_frames: Optional[int] = 1024
+    norm_mean: float = -4.268
+    norm_std: float = 4.569
+    sample_rate_hz: int = 16_000
+    num_mel_bins: int = 128
+
+    def __post_init__(self):
+        if self.target_length_frames is not None and self.target_length_frames < 1:
+            raise ValueError(f"target_length_frames must be at least 1 or None, got {self.target_length_frames}")
+        if not self.norm_std > 0:
+            raise ValueError(f"norm_std must be positive, got {self.norm_std}")
+        if num_frames(self.sample_rate_hz, self.sample_rate_hz) == 0 or _frame_sizes(self.sample_rate_hz)[1] == 0:
+            raise ValueError(f"sample_rate_hz is too low for 10 ms frames: {self.sample_rate_hz}")
+
+    def __call__(self, waveform: Tensor) -> Tensor:
+        """(W,) or (B, W) at `sample_rate_hz` -> (T, F) or (B, T, F), normalised."""
+        frames = log_mel(waveform, self.sample_rate_hz, self.num_mel_bins)
+        if self.target_length_frames is not None:
+            frames = fit_length(frames, self.target_length_frames)
+        return normalise(frames, self.norm_mean, self.norm_std)
+
+    def from_file(self, path: Union[str, Path]) -> Tensor:
+        """Decode, resample and transform one file: (T, F).
+
+        Raises:
+            AudioError: the file cannot be used; see `load_waveform`.
+        """
+        return self(load_waveform(path, self.sample_rate_hz))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for json and checkpoints."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "FrontEnd":
+        """Inverse of `to_dict`.
+
+        Raises:
+            ValueError: a key that no front end has.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
+        if unknown:
+            raise ValueError(f"unknown front-end settings {unknown}, expected some of {known}")
+        return cls(**values)

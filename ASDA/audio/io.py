@@ -1,0 +1,291 @@
+"""Audio files -> mono waveforms at the rate the model hears.
+
+Decoding is libsndfile's (wav, flac, ogg/vorbis, opus, mp3, aiff, ...), resampling torchaudio's. Everything that can be
+wrong with a file ends in an `AudioError` that names the file and the reason: a caller that goes through millions of
+clips catches one type, reports it, and carries on.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Optional, Union
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+from torchaudio.transforms import Resample
+
+AUDIO_SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
+)
+
+# Beyond this a float sample is garbage rather than loud: its square would overflow in the power spectrum.
+MAX_ABS_SAMPLE = 1e12
+MAX_CHANNELS = 1024  # libsndfile's own limit
+_BLOCK_FRAMES = 1 << 20  # frames decoded at a time, so that many channels of a long file never stand in memory at once
+_MAX_KERNEL_ELEMENTS = 1 << 23  # larger resampling kernels (rates with a tiny common divisor) are never materialised
+_RESAMPLER_WIDTH, _RESAMPLER_ROLLOFF = 6, 0.99  # torchaudio's defaults
+
+# libsndfile's log of a file whose header promises more bytes than there are, e.g. `data : 64000 (should be 31978)`.
+_SHORT_CHUNK = re.compile(r"^\s*(data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_STREAMED_SIZE = 0x7FFF0000  # writers to a pipe do not know the size and put about 2**31 or 2**32 there
+_OGG_CUT = "File ended unexpectedly without an End-Of-Stream flag"
+
+PathLike = Union[str, Path]
+
+
+class AudioError(Exception):
+    """A file (or array) that cannot be used as audio.
+
+    Attributes:
+        path: name of the file, as the caller gave it.
+        reason: what is wrong with it, in one line.
+    """
+
+    def __init__(self, path: PathLike, reason: str):
+        # Both arguments reach Exception so that the error survives the pickling between loader processes.
+        super().__init__(str(path), reason)
+        self.path = str(path)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of an audio file says; `num_samples` counts samples per channel."""
+
+    sample_rate_hz: int
+    num_channels: int
+    num_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_samples / self.sample_rate_hz
+
+
+def _open(path: PathLike) -> soundfile.SoundFile:
+    """Open for reading, or raise AudioError."""
+    file_path = Path(path)
+    if not file_path.exists():
+        raise AudioError(path, "no such file")
+    if not file_path.is_file():
+        raise AudioError(path, "not a regular file")
+    if file_path.stat().st_size == 0:
+        raise AudioError(path, "the file has 0 bytes")
+    try:
+        return soundfile.SoundFile(str(file_path))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: soundfile's answer to .raw
+        raise AudioError(path, f"not readable as audio ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _info(file: soundfile.SoundFile) -> AudioInfo:
+    return AudioInfo(file.samplerate, file.channels, file.frames)
+
+
+def _truncation(file: soundfile.SoundFile) -> Optional[str]:
+    """The reason why an opened file must be called truncated, or None.
+
+    libsndfile quietly shortens such a file to what is there and only its log tells.
+    """
+    log = file.extra_info
+    for chunk, declared, present in _SHORT_CHUNK.findall(log):
+        declared, present = int(declared), int(present)
+        if present < declared < _STREAMED_SIZE:
+            return f"truncated: the header promises {declared} bytes ({chunk}), the file holds {present}"
+    if file.format == "OGG" and _OGG_CUT in log:
+        return f"truncated: the stream stops without its end mark after {file.frames} samples"
+    return None
+
+
+def probe(path: PathLike) -> AudioInfo:
+    """Read a file's header.
+
+    Raises:
+        AudioError: the file is missing or not audio.
+    """
+    with _open(path) as file:
+        return _info(file)
+
+
+def load_waveform(
+    path: PathLike, sample_rate_hz: int = 16_000, start_s: float = 0.0, duration_s: Optional[float] = None
+) -> Tensor:
+    """Decode a file, or an excerpt of it, to one channel at the wanted rate.
+
+    Args:
+        path: any file that libsndfile reads, of any rate and number of channels.
+        sample_rate_hz: rate of the result.
+        start_s: where the excerpt begins. Nothing outside the excerpt is decoded into memory.
+        duration_s: length of the excerpt, to the end when None; a file that ends earlier gives what it has.
+
+    Returns:
+        float32 samples (W,), in [-1, 1] for integer formats.
+
+    Raises:
+        AudioError: the file is missing, unreadable, truncated, without samples, shorter than `start_s`, or holds values
+            that are not finite.
+    """
+    if start_s < 0 or (duration_s is not None and duration_s <= 0):
+        raise ValueError(f"expected start_s >= 0 and duration_s > 0, got start_s={start_s}, duration_s={duration_s}")
+    with _open(path) as file:
+        info = _info(file)
+        truncation = _truncation(file)
+        if truncation:
+            raise AudioError(path, truncation)
+        if info.num_samples == 0:
+            raise AudioError(path, "holds no samples")
+        start = round(start_s * info.sample_rate_hz)
+        if start >= info.num_samples:
+            raise AudioError(path, f"the excerpt starts at {start_s} s, the file ends at {info.duration_s:.3f} s")
+        stop = info.num_samples
+        if duration_s is not None:
+            stop = min(stop, start + max(1, round(duration_s * info.sample_rate_hz)))
+        samples = _decode(file, path, start, stop)
+    return mono_waveform(samples, info.sample_rate_hz, sample_rate_hz, path)
+
+
+def _decode(file: soundfile.SoundFile, path: PathLike, start: int, stop: int) -> np.ndarray:
+    """Samples [start, stop) of an open file, channels averaged: float32 (W,)."""
+    blocks = []
+    try:
+        if start:
+            file.seek(start)
+        position = start
+        while position < stop:
+            block = file.read(min(_BLOCK_FRAMES, stop - position), dtype="float32")
+            if len(block) == 0:
+                break
+            position += len(block)
+            blocks.append(_average_channels(block))
+    except (soundfile.SoundFileError, OSError) as error:
+        raise AudioError(path, f"decoding failed, the file is damaged or truncated ({_one_line(error)})") from error
+    if position < stop:
+        raise AudioError(path, f"truncated: the header promises {stop} samples, decoding ends after {position}")
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def _average_channels(samples: np.ndarray) -> np.ndarray:
+    if samples.ndim == 1:
+        return samples
+    with np.errstate(invalid="ignore"):  # inf - inf: the result is tested for finiteness anyway
+        return samples.mean(axis=1)
+
+
+def mono_waveform(samples: np.ndarray, from_rate_hz: int, to_rate_hz: int, name: PathLike) -> Tensor:
+    """Turn decoded samples of any source (file, h5 data set, tar member) into a mono waveform.
+
+    Args:
+        samples: (W,) or (W, channels); integers are scaled to [-1, 1], floats are taken as they are.
+        from_rate_hz: rate of `samples`.
+        to_rate_hz: rate of the result.
+        name: what to call the source in an error.
+
+    Returns:
+        float32 samples (W',). Channels are averaged before resampling.
+
+    Raises:
+        AudioError: no samples, a shape or type that is not audio, or values that are not finite.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS):
+        raise AudioError(name, f"expected samples of shape (W,) or (W, channels), got {samples.shape}")
+    if len(samples) == 0:
+        raise AudioError(name, "holds no samples")
+    waveform = _average_channels(_to_float32(samples, name))
+    if not np.abs(waveform).max() <= MAX_ABS_SAMPLE:  # written so that NaN fails as well
+        bad = int(np.argmax(~(np.abs(waveform) <= MAX_ABS_SAMPLE)))
+        raise AudioError(name, f"sample {bad} is {waveform[bad]}, expected finite values (in [-1, 1])")
+    return resample(torch.from_numpy(np.ascontiguousarray(waveform)), from_rate_hz, to_rate_hz)
+
+
+def _to_float32(samples: np.ndarray, name: PathLike) -> np.ndarray:
+    if samples.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # too large for float32 becomes inf, which is refused
+            return samples.astype(np.float32, copy=False)
+    if samples.dtype.kind == "i":
+        return samples.astype(np.float32) / np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
+    if samples.dtype == np.uint8:  # 8-bit PCM is stored with an offset
+        return (samples.astype(np.float32) - 128.0) / 128.0
+    raise AudioError(name, f"expected integer or float samples, got {samples.dtype}")
+
+
+@lru_cache(maxsize=32)
+def _resampler(from_hz: int, to_hz: int, device: torch.device, dtype: torch.dtype) -> Resample:
+    # dtype makes torchaudio compute the kernel in that precision, as torchaudio.functional.resample does; without it
+    # the kernel comes from float64 and features differ by up to 4e-4 from the published front end.
+    return Resample(from_hz, to_hz, dtype=dtype).to(device)
+
+
+def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
+    """Band-limited resampling, equal to `torchaudio.functional.resample` with default arguments.
+
+    The filter of each pair of rates is computed once per process. Pairs whose common divisor is so small that the
+    filter would take gigabytes (11127 -> 16000 Hz) are interpolated directly, by the same formula.
+
+    Args:
+        waveform: (..., W), floating point.
+        from_hz: rate of `waveform`.
+        to_hz: rate of the result.
+
+    Returns:
+        (..., ceil(W * to_hz / from_hz)).
+    """
+    from_hz, to_hz = int(from_hz), int(to_hz)
+    if from_hz <= 0 or to_hz <= 0:
+        raise ValueError(f"sample rates must be positive, got {from_hz} Hz -> {to_hz} Hz")
+    if from_hz == to_hz:
+        return waveform
+    divisor = math.gcd(from_hz, to_hz)
+    reduced_from, reduced_to = from_hz // divisor, to_hz // divisor
+    half_width = _RESAMPLER_WIDTH * reduced_from / (_RESAMPLER_ROLLOFF * min(reduced_from, reduced_to))
+    if reduced_to * (reduced_from + 2 * half_width) > _MAX_KERNEL_ELEMENTS:
+        return _interpolate(waveform, reduced_from, reduced_to)
+    return _resampler(from_hz, to_hz, waveform.device, waveform.dtype)(waveform)
+
+
+def _interpolate(waveform: Tensor, from_rate: int, to_rate: int, chunk: int = 1 << 14) -> Tensor:
+    """Hann-windowed sinc interpolation, output sample by output sample; weights in float64.
+
+    y[j] = sum_i x[i] h(i / from - j / to), where h is the low-pass filter that torchaudio's kernels sample too.
+    """
+    num_in = waveform.shape[-1]
+    num_out = -(-num_in * to_rate // from_rate)
+    cutoff = _RESAMPLER_ROLLOFF * min(from_rate, to_rate)
+    half = math.ceil(_RESAMPLER_WIDTH * from_rate / cutoff)
+    padded = torch.nn.functional.pad(waveform, (half, half + 1))
+    taps = torch.arange(-half, half + 1, device=waveform.device)
+    pieces = []
+    for first in range(0, num_out, chunk):
+        j = torch.arange(first, min(first + chunk, num_out), device=waveform.device)
+        centre = j * from_rate // to_rate  # input sample at or before the output sample
+        fraction = (j * from_rate - centre * to_rate).double() / to_rate  # exact remainder, in input samples
+        t = ((taps - fraction[:, None]) * (cutoff / from_rate)).clamp(-_RESAMPLER_WIDTH, _RESAMPLER_WIDTH)
+        weights = torch.sinc(t) * torch.cos(t * (math.pi / _RESAMPLER_WIDTH / 2)) ** 2 * (cutoff / from_rate)
+        gathered = padded[..., centre[:, None] + taps + half]  # (..., chunk, taps)
+        pieces.append((gathered * weights.to(waveform.dtype)).sum(-1))
+    return torch.cat(pieces, dim=-1) if pieces else waveform[..., :0]
+
+
+def list_audio_files(root: PathLike, pattern: str = "**/*") -> list[Path]:
+    """Audio files under a folder, sorted; recognised by their suffix, in any case.
+
+    Args:
+        root: folder to search.
+        pattern: glob relative to `root`; `**/*` is every file at any depth.
+
+    Raises:
+        NotADirectoryError: `root` is not a folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise NotADirectoryError(f"{root} is not a folder")
+    return sorted(path for path in root.glob(pattern) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())

@@ -1,0 +1,174 @@
+"""Classification metrics: one implementation for validation while training and for evaluation afterwards.
+
+Arrays are anything NumPy can read (CPU tensors included); results are plain Python floats, so that they can be stored
+in checkpoints and json. `n` is the number of clips, `C` the number of classes.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+
+@dataclass(frozen=True)
+class MeanAveragePrecision:
+    """Mean of the classes' average precision.
+
+    Attributes:
+        value: the mean over classes that have a positive clip; NaN when none has.
+        per_class: average precision of each class, NaN for those without a positive.
+        num_skipped_classes: how many classes have no positive and are left out of `value`.
+    """
+
+    value: float
+    per_class: list[float]
+    num_skipped_classes: int
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def _check(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """(n, C) boolean targets and (n, C) float64 scores, or a ValueError that says what is wrong."""
+    targets, scores = np.asarray(targets), np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2 or targets.shape != scores.shape:
+        raise ValueError(f"expected targets and scores of one shape (n, C), got {targets.shape} and {scores.shape}")
+    _check_finite(scores)
+    stray = (targets != 0) & (targets != 1)
+    if stray.any():
+        clip, label = np.argwhere(stray)[0]
+        raise ValueError(f"targets must be 0 or 1, that of clip {clip}, class {label} is {targets[clip, label]}")
+    return targets.astype(bool), scores
+
+
+def _check_finite(scores: np.ndarray) -> None:
+    bad = ~np.isfinite(scores)
+    if bad.any():
+        clip, label = np.argwhere(bad)[0]
+        raise ValueError(f"the score of clip {clip}, class {label} is {scores[clip, label]}, expected a finite number")
+
+
+def average_precision_per_class(targets: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """Average precision of each class: the sum over thresholds of (recall gained) x precision, without interpolation.
+
+    Args:
+        targets: (n, C), 1 where the clip has the label.
+        scores: (n, C), larger = more likely; only the order within a class matters, ties count as one threshold.
+
+    Returns:
+        (C,) float64, NaN where a class has no positive clip.
+    """
+    targets, scores = _check(targets, scores)
+    return np.array(
+        [
+            average_precision_score(target, score) if target.any() else np.nan
+            for target, score in zip(targets.T, scores.T, strict=True)
+        ],
+        dtype=np.float64,
+    )
+
+
+def mean_average_precision(targets: ArrayLike, scores: ArrayLike) -> MeanAveragePrecision:
+    """mAP over the classes that have a positive clip; see `average_precision_per_class` for the arguments."""
+    per_class = average_precision_per_class(targets, scores)
+    skipped = np.isnan(per_class)
+    value = math.nan if skipped.all() else float(per_class[~skipped].mean())
+    return MeanAveragePrecision(value, per_class.tolist(), int(skipped.sum()))
+
+
+def accuracy(targets: ArrayLike, scores: ArrayLike) -> float:
+    """Share of clips whose best-scored class is right; among equal scores the first class counts.
+
+    Args:
+        targets: (n,) class indices, or (n, C) with 1 at the right class (or classes).
+        scores: (n, C).
+
+    Returns:
+        In [0, 1]; NaN without clips.
+    """
+    targets, scores = np.asarray(targets), np.asarray(scores, dtype=np.float64)
+    if targets.ndim == 1 and scores.ndim == 2 and len(targets) == len(scores):
+        _check_finite(scores)
+        wrong = (targets < 0) | (targets >= scores.shape[1]) | (targets != np.floor(targets))
+        if wrong.any():
+            clip = int(np.argmax(wrong))
+            raise ValueError(f"the class of clip {clip} is {targets[clip]}, expected 0 to {scores.shape[1] - 1}")
+        hits = scores.argmax(axis=1) == targets
+    else:
+        targets, scores = _check(targets, scores)
+        hits = targets[np.arange(len(scores)), scores.argmax(axis=1)]
+    return float(hits.mean()) if len(hits) else math.nan
+
+
+def mean_auc(targets: ArrayLike, scores: ArrayLike) -> float:
+    """Area under the ROC curve, averaged over the classes that have both a positive and a negative clip.
+
+    Returns:
+        In [0, 1]; NaN when no class has both.
+    """
+    targets, scores = _check(targets, scores)
+    areas = [roc_auc_score(t, s) for t, s in zip(targets.T, scores.T, strict=True) if t.any() and not t.all()]
+    return float(np.mean(areas)) if areas else math.nan
+
+
+def d_prime(auc: float) -> float:
+    """d' = sqrt(2) * inverse normal distribution(AUC): the distance of two unit-variance Gaussians with that AUC.
+
+    Returns:
+        0 at chance, +-infinity at an AUC of 1 or 0, NaN for NaN.
+
+    Raises:
+        ValueError: `auc` is outside [0, 1].
+    """
+    if math.isnan(auc):
+        return math.nan
+    if not 0.0 <= auc <= 1.0:
+        raise ValueError(f"an AUC lies in [0, 1], got {auc}")
+    if auc in (0.0, 1.0):
+        return math.inf if auc else -math.inf
+    return math.sqrt(2.0) * NormalDist().inv_cdf(auc)
+
+
+def bootstrap_interval(
+    metric: Callable[[np.ndarray, np.ndarray], float],
+    targets: ArrayLike,
+    scores: ArrayLike,
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of a metric over clips drawn with replacement.
+
+    Args:
+        metric: `accuracy`, `mean_auc`, `mean_average_precision` or any function of (targets, scores) whose result
+            `float` accepts.
+        targets: as the metric takes them, clips along the first axis.
+        scores: (n, C).
+        seed: of the draws.
+        resamples: how many times the clips are drawn.
+        level: probability inside the interval.
+
+    Returns:
+        (low, high); draws in which the metric is NaN are left out, both NaN when it always is.
+    """
+    targets, scores = np.asarray(targets), np.asarray(scores)
+    if len(targets) != len(scores) or len(scores) == 0:
+        raise ValueError(
+            f"expected targets and scores of as many clips, at least 1, got {len(targets)} and {len(scores)}"
+        )
+    if resamples < 1 or not 0.0 < level < 1.0:
+        raise ValueError(f"expected resamples >= 1 and 0 < level < 1, got resamples={resamples}, level={level}")
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(resamples):
+        drawn = rng.integers(0, len(scores), len(scores))
+        values.append(float(metric(targets[drawn], scores[drawn])))
+    values = [value for value in values if not math.isnan(value)]
+    if not values:
+        return math.nan, math.nan
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
