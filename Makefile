@@ -1,0 +1,24 @@
+# The whole developer interface. `make demo` and `make test` are all a newcomer needs: each sets up first.
+SHELL := bash
+PYTHON := $(if $(filter 1,$(ASDA_USE_ACTIVE_ENV)),$(or $(ASDA_PYTHON),python),.venv/bin/python)
+SHELL_SCRIPTS := $(wildcard *.sh scripts/*.sh scripts/*.sbatch benchmarks/*.sh) .ci/run
+
+.PHONY: setup demo test check format bench
+
+setup: ## make .venv and install the tested packages; seconds when nothing has changed
+	@scripts/setup.sh
+
+demo: setup ## the main job on this machine, in minutes: corpus, pre-training, fine-tuning, report
+	@scripts/demo.sh
+
+test: setup ## every test; those that need a GPU are skipped where there is none
+	$(PYTHON) -m pytest
+
+check: setup ## format and lint, changing nothing
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	@for script in $(SHELL_SCRIPTS); do bash -n "$$script" || exit 1; done
+
+format: setup ## rewrite the Python files in the project's style
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
