@@ -155,8 +155,7 @@ class DifferentialAttention(nn.Module):
         H = self.num_heads
         q, k = self._queries_keys(x)
         v = self.v(x).view(B, S, H, D // H).transpose(1, 2)
-        coefficient = self.current_lambda()
-        one_map = isinstance(coefficient, float) and coefficient == 0.0
+        one_map = self.lambda_mode == "fixed" and self.diff_lambda == 0
         if one_map:
             q, k = q[:, :H], k[:, :H]
         else:
@@ -166,7 +165,7 @@ class DifferentialAttention(nn.Module):
         )
         if not one_map:
             first, second = out.chunk(2, dim=1)
-            out = first - coefficient * second
+            out = first - self.current_lambda() * second
         out = self.norm(out.transpose(1, 2).flatten(2)) * self.out_scale
         return self.proj_drop(self.proj(out))
 

@@ -135,13 +135,13 @@ class SpectrogramEncoder(nn.Module):
             TransformerBlock(
                 make_attention(layer + 1),
                 embed_dim,
-                int(embed_dim * mlp_ratio),
+                int(embed_dim * mlp_ratio + 1e-6),  # a ratio read off the tensors must give their size back
                 norm_eps=norm_eps,
                 drop_path=rate,
                 activation_dropout=activation_dropout,
                 mlp_dropout=post_mlp_drop,
             )
-            for layer, rate in enumerate(torch.linspace(*drop_path, depth).tolist())
+            for layer, rate in enumerate(torch.linspace(*drop_path, depth, device="cpu").tolist())
         )
         self.reset_parameters()
 

@@ -44,7 +44,12 @@ def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
     """Positions of a ``rows`` (time) x ``columns`` (mel) grid, (rows * columns, dim), time-major.
 
     The mel coordinate fills the first half of the channels, the time coordinate the second.
+
+    Raises:
+        ValueError: 4 does not divide ``dim``.
     """
+    if dim % 4:
+        raise ValueError(f"2-D sine-cosine positions need a number of channels that 4 divides, got {dim}")
     time = torch.arange(rows).repeat_interleave(columns)
     mel = torch.arange(columns).repeat(rows)
     return torch.cat([sincos(mel, dim // 2), sincos(time, dim // 2)], dim=1)

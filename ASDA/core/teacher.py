@@ -52,6 +52,7 @@ class EmaTeacher:
     @torch.no_grad()
     def layer_outputs(self, spectrogram: Tensor, top_k: int) -> list[Tensor]:
         """MLP outputs of the last ``top_k`` layers for all patches, each (B, N, D), CLS dropped."""
-        tokens, padding = self.encoder.embed(spectrogram)
+        # The student may run in half precision, and then the spectrogram comes in it.
+        tokens, padding = self.encoder.embed(spectrogram.to(self.encoder.cls_token.dtype))
         outputs = [m for _, m in self.encoder.layers(tokens, padding)]
         return [self.encoder.split_cls(m)[1] for m in outputs[-top_k:]]
