@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Optional, Union
+from typing import BinaryIO, Optional, Union
 
 import numpy as np
 import soundfile
@@ -68,17 +68,18 @@ class AudioInfo:
         return self.num_samples / self.sample_rate_hz
 
 
-def _open(path: PathLike) -> soundfile.SoundFile:
+def _open(path: PathLike, encoded: Optional[BinaryIO] = None) -> soundfile.SoundFile:
     """Open for reading, or raise AudioError."""
-    file_path = Path(path)
-    if not file_path.exists():
-        raise AudioError(path, "no such file")
-    if not file_path.is_file():
-        raise AudioError(path, "not a regular file")
-    if file_path.stat().st_size == 0:
-        raise AudioError(path, "the file has 0 bytes")
+    if encoded is None:
+        file_path = Path(path)
+        if not file_path.exists():
+            raise AudioError(path, "no such file")
+        if not file_path.is_file():
+            raise AudioError(path, "not a regular file")
+        if file_path.stat().st_size == 0:
+            raise AudioError(path, "the file has 0 bytes")
     try:
-        return soundfile.SoundFile(str(file_path))
+        return soundfile.SoundFile(str(path) if encoded is None else encoded)
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: soundfile's answer to .raw
         raise AudioError(path, f"not readable as audio ({_one_line(error)})") from error
 
@@ -106,18 +107,26 @@ def _truncation(file: soundfile.SoundFile) -> Optional[str]:
     return None
 
 
-def probe(path: PathLike) -> AudioInfo:
+def probe(path: PathLike, encoded: Optional[BinaryIO] = None) -> AudioInfo:
     """Read a file's header.
+
+    Args:
+        path: the file.
+        encoded: what to read in its place when it lies inside another file; `path` is then only its name.
 
     Raises:
         AudioError: the file is missing or not audio.
     """
-    with _open(path) as file:
+    with _open(path, encoded) as file:
         return _info(file)
 
 
 def load_waveform(
-    path: PathLike, sample_rate_hz: int = 16_000, start_s: float = 0.0, duration_s: Optional[float] = None
+    path: PathLike,
+    sample_rate_hz: int = 16_000,
+    start_s: float = 0.0,
+    duration_s: Optional[float] = None,
+    encoded: Optional[BinaryIO] = None,
 ) -> Tensor:
     """Decode a file, or an excerpt of it, to one channel at the wanted rate.
 
@@ -126,6 +135,7 @@ def load_waveform(
         sample_rate_hz: rate of the result.
         start_s: where the excerpt begins. Nothing outside the excerpt is decoded into memory.
         duration_s: length of the excerpt, to the end when None; a file that ends earlier gives what it has.
+        encoded: what to read in place of `path` when the file lies inside another one; `path` is then only its name.
 
     Returns:
         float32 samples (W,), in [-1, 1] for integer formats.
@@ -136,7 +146,7 @@ def load_waveform(
     """
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
         raise ValueError(f"expected start_s >= 0 and duration_s > 0, got start_s={start_s}, duration_s={duration_s}")
-    with _open(path) as file:
+    with _open(path, encoded) as file:
         info = _info(file)
         truncation = _truncation(file)
         if truncation:
