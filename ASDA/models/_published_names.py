@@ -1,0 +1,70 @@
+"""Parameter names of the published checkpoints, and this project's own for the same tensors.
+
+Checkpoints keep the published names, so that EAT's and ASDA's users can take them as they are; the code has names of its
+own. Both directions are prefix rewrites and know nothing of sizes.
+"""
+
+from __future__ import annotations
+
+import re
+
+_IMAGE = "modality_encoders.IMAGE"
+
+# native prefix (student: the encoder, decoder: the pre-training decoder) <-> published prefix
+_PREFIXES = (
+    ("student.cls_token", f"{_IMAGE}.extra_tokens"),
+    ("student.patch_embed.", f"{_IMAGE}.local_encoder."),
+    ("student.positions", f"{_IMAGE}.fixed_positional_encoder.positions"),
+    ("student.norm.", f"{_IMAGE}.context_encoder.norm."),
+    ("student.blocks.", "blocks."),
+    ("decoder.", f"{_IMAGE}.decoder."),
+)
+
+TEACHER_KEY = "_ema"
+# Updates that went into the teacher. Published files do not say: their teacher is one update behind the student.
+TEACHER_UPDATES_KEY = "_ema_num_updates"
+
+_NATIVE = re.compile(r"^(?P<outer>model\.)?(?:objective\.)?(?P<name>(?:student|decoder)\..*)$")
+
+
+def to_published(name: str) -> str:
+    """`objective.student.cls_token` -> `modality_encoders.IMAGE.extra_tokens`; names without a counterpart stay."""
+    match = _NATIVE.match(name)
+    if match:
+        for native, published in _PREFIXES:
+            if match["name"].startswith(native):
+                return (match["outer"] or "") + published + match["name"][len(native) :]
+    return name
+
+
+def to_native(name: str) -> str:
+    """`blocks.0.attn.v.bias` -> `student.blocks.0.attn.v.bias`; names without a counterpart stay."""
+    for native, published in _PREFIXES:
+        if name.startswith(published):
+            return native + name[len(published) :]
+    return name
+
+
+def split_published(tensors: dict) -> dict[str, dict]:
+    """Sorts the tensors of a checkpoint of either kind by what they belong to, under native names without prefix.
+
+    Returns:
+        ``student``, ``decoder``, ``teacher`` and ``head`` (fine-tuned: fc_norm and head), each a possibly empty dictionary,
+        and ``other``: names that belong to none of them, under their published names.
+    """
+    parts: dict[str, dict] = {"student": {}, "decoder": {}, "teacher": {}, "head": {}, "other": {}}
+    for name, value in tensors.items():
+        if name == TEACHER_KEY:
+            parts["teacher"] = {to_native(n).removeprefix("student."): t for n, t in value.items()}
+        elif name == TEACHER_UPDATES_KEY:
+            continue
+        elif name.startswith(("fc_norm.", "head.")):
+            parts["head"][name] = value
+        else:
+            native = to_native(name.removeprefix("model."))
+            part, _, rest = native.partition(".")
+            if part in ("student", "decoder") and native != name:
+                parts[part][rest] = value
+            else:
+                parts["other"][name] = value
+    return parts
