@@ -17,12 +17,8 @@ import os
 import re
 import tarfile
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
-import numpy as np
-import soundfile
 import torch
 
 from ASDA.audio import io as audio_io
@@ -37,13 +33,13 @@ _SLICE = re.compile(r"^(?P<file>.+\.(?P<kind>zip)):(?P<key>\d+:\d+)$")
 
 
 class Container(Protocol):
-    """An open container; `key` names a clip in it. Errors are `OSError`, `KeyError`, `ValueError` or soundfile's."""
+    """An open container; `key` names a clip in it and `path` is what to call the clip in an error."""
 
-    def probe(self, key: str) -> AudioInfo: ...
+    def probe(self, key: str, path: str) -> AudioInfo: ...
 
-    def read(self, key: str, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
-        """Samples, (W,) or (W, channels), of the excerpt, and their rate in Hz."""
-        ...
+    def load(
+        self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None
+    ) -> torch.Tensor: ...
 
     def close(self) -> None: ...
 
@@ -71,8 +67,7 @@ class ClipReader:
         file, kind, key = split_container(path)
         if kind is None:
             return audio_io.probe(path)
-        with _as_audio_error(path):
-            return self._container(file, kind).probe(key)
+        return self._container(path, file, kind).probe(key, path)
 
     def load(self, path: str, start_s: float = 0.0, duration_s: float | None = None) -> torch.Tensor:
         """Decodes an excerpt of a clip; channels are averaged before resampling.
@@ -85,10 +80,8 @@ class ClipReader:
         """
         file, kind, key = split_container(path)
         if kind is None:
-            return audio_io.load_waveform(path, self.sample_rate_hz, start_s=start_s, duration_s=duration_s)
-        with _as_audio_error(path):
-            samples, rate_hz = self._container(file, kind).read(key, start_s, duration_s)
-        return audio_io.mono_waveform(samples, rate_hz, self.sample_rate_hz, path)
+            return audio_io.load_waveform(path, self.sample_rate_hz, start_s, duration_s)
+        return self._container(path, file, kind).load(key, path, self.sample_rate_hz, start_s, duration_s)
 
     def close(self) -> None:
         """Closes every open container."""
@@ -98,24 +91,26 @@ class ClipReader:
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_open": OrderedDict()}
 
-    def _container(self, file: str, kind: str) -> Container:
+    def _container(self, path: str, file: str, kind: str) -> Container:
         if self._process != os.getpid():  # a forked worker must not share file positions with its parent
             self.close()
             self._process = os.getpid()
         if file in self._open:
             self._open.move_to_end(file)
             return self._open[file]
-        container: Container
-        if kind == "tar":
-            container = TarContainer(file)
-        elif kind == "zip":
-            container = ZipContainer(file)
-        else:
-            container = Hdf5Container(file, self.h5_sample_rate_hz)
+        try:
+            container = self._make(file, kind)
+        except (OSError, tarfile.TarError) as error:
+            raise AudioError(path, f"the container cannot be opened ({error})") from error
         self._open[file] = container
         if len(self._open) > MAX_OPEN_CONTAINERS:
             self._open.popitem(last=False)[1].close()
         return container
+
+    def _make(self, file: str, kind: str) -> Container:
+        if kind == "h5":
+            return Hdf5Container(file, self.h5_sample_rate_hz)
+        return TarContainer(file) if kind == "tar" else ZipContainer(file)
 
 
 def split_container(path: str) -> tuple[str, str | None, str]:
@@ -133,34 +128,39 @@ class Hdf5Container:
     def __init__(self, file: str, default_rate_hz: int):
         import h5py  # only those who have h5 data pay for its import
 
-        self._h5py = h5py
+        self._dataset_type = h5py.Dataset
         self._file = h5py.File(file, "r")
         self._default_rate_hz = default_rate_hz
 
-    def probe(self, key: str) -> AudioInfo:
-        data = self._data(key)
-        length, channels = (data.shape[0], 1) if data.ndim == 1 else (max(data.shape), min(data.shape))
-        return AudioInfo(sample_rate_hz=self._rate_hz(data), num_channels=channels, num_samples=length)
+    def probe(self, key: str, path: str) -> AudioInfo:
+        data = self._data(key, path)
+        return AudioInfo(self._rate_hz(data), 1 if data.ndim == 1 else min(data.shape), max(data.shape))
 
-    def read(self, key: str, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
-        data = self._data(key)
+    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
+        data = self._data(key, path)
         rate_hz = self._rate_hz(data)
-        excerpt = _excerpt(rate_hz, start_s, duration_s)
-        if data.ndim == 1:
-            return data[excerpt], rate_hz
-        # Channels come first in some files and last in others; there are always fewer of them than samples.
-        return (data[excerpt] if data.shape[0] >= data.shape[1] else data[:, excerpt].T), rate_hz
+        start = round(start_s * rate_hz)
+        stop = None if duration_s is None else start + round(duration_s * rate_hz)
+        try:
+            # Channels come first in some files and last in others; there are always fewer of them than samples.
+            channels_first = data.ndim == 2 and data.shape[0] < data.shape[1]
+            samples = data[:, start:stop].T if channels_first else data[start:stop]
+        except OSError as error:
+            raise AudioError(path, f"the data set cannot be read ({error})") from error
+        return audio_io.mono_waveform(samples, rate_hz, sample_rate_hz, path)
 
     def close(self) -> None:
         self._file.close()
 
-    def _data(self, key: str):
-        if key not in self._file:
-            raise KeyError(f"no data set {key!r} in the file")
-        data = self._file[key]
-        if not isinstance(data, self._h5py.Dataset) or data.ndim not in (1, 2):
-            shape = data.shape if isinstance(data, self._h5py.Dataset) else "a group"
-            raise ValueError(f"expected a data set of shape (samples,) or (samples, channels), found {shape}")
+    def _data(self, key: str, path: str):
+        try:
+            data = self._file[key]
+        except (KeyError, OSError) as error:  # OSError: a damaged file
+            raise AudioError(path, f"the h5 file holds no data set {key!r}") from error
+        if not isinstance(data, self._dataset_type):
+            raise AudioError(path, f"expected a data set, {key!r} is a {type(data).__name__.lower()}")
+        if data.ndim not in (1, 2) or data.size == 0:
+            raise AudioError(path, f"expected samples of shape (W,) or (W, channels), got {data.shape}")
         return data
 
     def _rate_hz(self, data) -> int:
@@ -177,36 +177,31 @@ class EncodedContainer:
     def __init__(self, file: str):
         self._descriptor = os.open(file, os.O_RDONLY)
 
-    def locate(self, key: str) -> tuple[int, int]:
+    def locate(self, key: str, path: str) -> tuple[int, int]:
         """Offset and length in bytes of a clip."""
         raise NotImplementedError
 
-    def probe(self, key: str) -> AudioInfo:
-        with soundfile.SoundFile(self._bytes(key)) as sound:
-            return AudioInfo(sample_rate_hz=sound.samplerate, num_channels=sound.channels, num_samples=sound.frames)
+    def probe(self, key: str, path: str) -> AudioInfo:
+        return audio_io.probe(path, self._encoded(key, path))
 
-    def read(self, key: str, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
-        with soundfile.SoundFile(self._bytes(key)) as sound:
-            excerpt = _excerpt(sound.samplerate, start_s, duration_s)
-            sound.seek(min(excerpt.start, sound.frames))
-            frames = -1 if excerpt.stop is None else excerpt.stop - excerpt.start
-            return sound.read(frames, dtype="float32"), sound.samplerate
+    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
+        return audio_io.load_waveform(path, sample_rate_hz, start_s, duration_s, self._encoded(key, path))
 
     def close(self) -> None:
         os.close(self._descriptor)
 
-    def _bytes(self, key: str) -> io.BytesIO:
-        offset, length = self.locate(key)
-        data = os.pread(self._descriptor, length, offset)
+    def _encoded(self, key: str, path: str) -> io.BytesIO:
+        offset, length = self.locate(key, path)
+        data = os.pread(self._descriptor, length, offset)  # no shared file position: threads may read side by side
         if len(data) != length:
-            raise ValueError(f"expected {length} bytes at offset {offset}, the file ends after {len(data)} of them")
+            raise AudioError(path, f"expected {length} bytes at offset {offset}, the file holds {len(data)} there")
         return io.BytesIO(data)
 
 
 class ZipContainer(EncodedContainer):
     """Stored members of a zip, named by `offset:length`."""
 
-    def locate(self, key: str) -> tuple[int, int]:
+    def locate(self, key: str, path: str) -> tuple[int, int]:
         offset, length = key.split(":")
         return int(offset), int(length)
 
@@ -219,29 +214,11 @@ class TarContainer(EncodedContainer):
     """
 
     def __init__(self, file: str):
+        with tarfile.open(file, "r:") as archive:
+            self._index = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
         super().__init__(file)
-        try:
-            with tarfile.open(file, "r:") as archive:
-                self._index = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
-        except tarfile.TarError as error:
-            self.close()
-            raise ValueError(f"not an uncompressed tar file, or a damaged one: {error}") from error
 
-    def locate(self, key: str) -> tuple[int, int]:
+    def locate(self, key: str, path: str) -> tuple[int, int]:
         if key not in self._index:
-            raise KeyError(f"no member {key!r} in the tar")
+            raise AudioError(path, f"the tar holds no member {key!r}")
         return self._index[key]
-
-
-def _excerpt(rate_hz: int, start_s: float, duration_s: float | None) -> slice:
-    start = round(start_s * rate_hz)
-    return slice(start, None if duration_s is None else start + round(duration_s * rate_hz))
-
-
-@contextmanager
-def _as_audio_error(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, KeyError, ValueError, soundfile.LibsndfileError) as error:
-        reason = error.args[0] if isinstance(error, KeyError) and error.args else error
-        raise AudioError(path, str(reason)) from error

@@ -10,7 +10,7 @@ import torch
 from fairseq.data import FairseqDataset
 
 from ASDA.audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
-from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.fbank import FRAME_LENGTH_MS, FRAME_SHIFT_MS, FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data.bad_clips import BadClips
 from ASDA.data.containers import ClipReader
@@ -18,8 +18,6 @@ from ASDA.data.labels import ClipLabels
 from ASDA.data.manifest import Manifest
 from ASDA.data.sampling import shuffled_order, weighted_order
 
-FRAME_SHIFT_S = 0.010
-FRAME_LENGTH_S = 0.025
 EXCERPT_MARGIN_S = 0.010
 """Decoded beyond the window, so that the resampler's edge falls behind the last frame that is kept."""
 
@@ -161,7 +159,7 @@ class SpectrogramDataset(FairseqDataset):
 
     @property
     def _window_s(self) -> float:
-        return (self.front_end.target_length_frames - 1) * FRAME_SHIFT_S + FRAME_LENGTH_S
+        return ((self.front_end.target_length_frames - 1) * FRAME_SHIFT_MS + FRAME_LENGTH_MS) / 1000
 
     def _crop_start_s(self, path: str, index: int) -> float:
         spare_s = self.reader.probe(path).duration_s - self._window_s

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ASDA.audio.io import AUDIO_SUFFIXES
 from ASDA.data.manifest import Manifest, ManifestError, clip_id
 
 
@@ -182,14 +183,14 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 
 def _names(manifest: Manifest, row: int, name: str) -> bool:
-    """Whether an id means this row: its relative path or name, with or without the audio ending."""
+    """Whether an id means this row: the end of its path, at a folder border, with or without the audio ending."""
     path = manifest.relative_path(row)
-    return path == name or (path.endswith(name) and path[-len(name) - 1 : -len(name)] == "/") or _stems(path, name)
-
-
-def _stems(path: str, name: str) -> bool:
-    stem = clip_id(path)
-    return name == stem or name == path[: path.rfind("/") + 1] + stem
+    if not path.endswith(name):
+        stem, _, suffix = path.rpartition(".")
+        if f".{suffix.lower()}" not in AUDIO_SUFFIXES or not stem.endswith(name):
+            return False
+        path = stem
+    return len(path) == len(name) or path[-len(name) - 1] == "/"
 
 
 def _refuse_repeated_clips(file: Path, manifest: Manifest, ids: list[str]) -> None:

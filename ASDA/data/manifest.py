@@ -15,13 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ASDA.audio.io import AUDIO_SUFFIXES
 from ASDA.data.atomic import atomic_writer
 
 BYTES_PER_ROW = 16
 """Private memory for each row: its place in the file and its number of samples, both int64."""
-
-CLIP_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".m4a"})
-"""File endings that are not part of a clip's id."""
 
 _BLOCK_BYTES = 1 << 25
 _MAX_DIGITS = 15
@@ -40,7 +38,7 @@ def clip_id(relative_path: str) -> str:
     """
     name = relative_path.rsplit("/", 1)[-1]
     stem, dot, suffix = name.rpartition(".")
-    return stem if dot and f".{suffix.lower()}" in CLIP_SUFFIXES else name
+    return stem if dot and f".{suffix.lower()}" in AUDIO_SUFFIXES else name
 
 
 class Manifest:
