@@ -43,7 +43,7 @@ class ConvDecoder2d(nn.Module):
         # Each convolution sits in a container of its own because published files name it blocks.J.0.
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.Conv2d(i, o, kernel_size, padding=kernel_size // 2, groups=groups))
-            for i, o in zip(widths[:-1], widths[1:])
+            for i, o in zip(widths[:-1], widths[1:], strict=True)
         )
         self.proj = nn.Linear(decoder_dim, embed_dim)
 

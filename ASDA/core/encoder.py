@@ -165,7 +165,8 @@ class SpectrogramEncoder(nn.Module):
         """
         if spectrogram.ndim != 4 or spectrogram.shape[1] != 1 or spectrogram.shape[3] != self.num_mel_bins:
             raise ValueError(
-                f"expected a spectrogram of shape (clips, 1, frames, {self.num_mel_bins}), got {tuple(spectrogram.shape)}"
+                f"expected a spectrogram of shape (clips, 1, frames, {self.num_mel_bins}), "
+                f"got {tuple(spectrogram.shape)}"
             )
         P, Q = patch_grid(spectrogram.shape[2], spectrogram.shape[3], self.patch_size)
         if P > self.max_patch_rows:
@@ -192,7 +193,8 @@ class SpectrogramEncoder(nn.Module):
         x = self.patch_embed(spectrogram)  # (B, N, D)
         if padding_mask is not None and padding_mask.shape != x.shape[:2]:
             raise ValueError(
-                f"expected a padding mask of shape {tuple(x.shape[:2])} (clips, patches), got {tuple(padding_mask.shape)}"
+                f"expected a padding mask of shape {tuple(x.shape[:2])} (clips, patches), "
+                f"got {tuple(padding_mask.shape)}"
             )
         x = x + self.positions[:, : P * Q].to(x.dtype)
         if kept is not None:
@@ -219,9 +221,8 @@ class SpectrogramEncoder(nn.Module):
     def forward(self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
         """Features of the last block, CLS first: (B, 1 + N, D), or (B * M, 1 + K, D) with ``kept``."""
         tokens, padding_mask = self.embed(spectrogram, padding_mask, kept)
-        for tokens, _ in self.layers(tokens, padding_mask):
-            pass
-        return self.cls_first(tokens)
+        *_, (features, _) = self.layers(tokens, padding_mask)
+        return self.cls_first(features)
 
     def split_cls(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens in sequence order (B, S, D) -> CLS (B, D) and patches (B, S - 1, D)."""

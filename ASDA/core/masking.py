@@ -93,7 +93,8 @@ def kept_indices(mask: Tensor) -> Tensor:
     K = int(counts[0])
     if bool((counts != K).any()):
         raise ValueError(
-            f"every mask must keep the same number of patches; these keep {sorted(set(counts.tolist()))} of {mask.shape[1]}"
+            f"every mask must keep the same number of patches; "
+            f"these keep {sorted(set(counts.tolist()))} of {mask.shape[1]}"
         )
     return (~mask).nonzero()[:, 1].view(-1, K)
 

@@ -10,14 +10,15 @@ logger = logging.getLogger(__name__)
 
 
 def register_alias(name: str, model: type, config: type) -> None:
-    """Registers ``model`` under the legacy ``name`` with ``config``; a name that is taken is left alone, with a warning.
+    """Registers ``model`` under the legacy ``name`` with ``config``.
 
-    fairseq would answer a second registration with the first class, and say nothing.
+    A name that is taken is left alone, with a warning: fairseq would answer a second registration with the first class,
+    and say nothing.
     """
     if name in MODEL_REGISTRY:
         logger.warning(
-            f'the model name "{name}" is taken by {MODEL_REGISTRY[name].__module__}; checkpoints that ask for it will get '
-            "that model, not this project's"
+            f'the model name "{name}" is taken by {MODEL_REGISTRY[name].__module__}; checkpoints that ask for it will '
+            "get that model, not this project's"
         )
         return
     # A class of its own, because registering stores the config class on the class it is given.

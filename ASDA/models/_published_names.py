@@ -1,7 +1,7 @@
 """Parameter names of the published checkpoints, and this project's own for the same tensors.
 
-Checkpoints keep the published names, so that EAT's and ASDA's users can take them as they are; the code has names of its
-own. Both directions are prefix rewrites and know nothing of sizes.
+Checkpoints keep the published names, so that EAT's and ASDA's users can take them as they are; the code has names of
+its own. Both directions are prefix rewrites and know nothing of sizes.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def split_published(tensors: dict) -> dict[str, dict]:
     """Sorts the tensors of a checkpoint of either kind by what they belong to, under native names without prefix.
 
     Returns:
-        ``student``, ``decoder``, ``teacher`` and ``head`` (fine-tuned: fc_norm and head), each a possibly empty dictionary,
-        and ``other``: names that belong to none of them, under their published names.
+        ``student``, ``decoder``, ``teacher`` and ``head`` (fine-tuned: fc_norm and head), each a possibly empty
+        dictionary, and ``other``: names that belong to none of them, under their published names.
     """
     parts: dict[str, dict] = {"student": {}, "decoder": {}, "teacher": {}, "head": {}, "other": {}}
     for name, value in tensors.items():

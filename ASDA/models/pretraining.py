@@ -37,8 +37,8 @@ class CollapseError(RuntimeError):
 class PretrainingModel(PublishedNames, BaseFairseqModel):
     """Encoder, decoder and teacher, trained by :class:`SelfDistillation`.
 
-    In checkpoints the teacher stands under ``_ema`` with the number of updates in it under ``_ema_num_updates``, so that
-    a resumed run neither skips nor repeats a step of the moving average.
+    In checkpoints the teacher stands under ``_ema``, with the number of updates in it under ``_ema_num_updates``, so
+    that a resumed run neither skips nor repeats a step of the moving average.
     """
 
     native_root = "objective."
@@ -49,8 +49,8 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
         self.num_updates = 0
         if cfg.attention is AttentionKind.auto:
             logger.info(
-                "model.attention=auto: as the tensors of a loaded checkpoint say, from scratch differential attention with "
-                f"lambda {cfg.diff_lambda} and an MLP of {cfg.mlp_ratio} x D; EAT's own network is model.attention=plain"
+                "model.attention=auto: as the tensors of a loaded checkpoint say; from scratch differential attention "
+                f"with lambda {cfg.diff_lambda} and an MLP of {cfg.mlp_ratio} x D (EAT's own: model.attention=plain)"
             )
         self._build(encoder_arguments(cfg))
         self.register_state_dict_post_hook(self._save_teacher)
@@ -209,9 +209,9 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
             floor = self.cfg[f"min_{name}"]
             if value < floor:
                 raise CollapseError(
-                    f"{name} is {value:.4g} at update {self.num_updates}, under its floor model.min_{name}={floor}: the "
-                    "representation has collapsed. Resume from an older checkpoint with a lower learning rate or a slower "
-                    f"teacher, or lower the floor (the monitor looks after model.collapse_after_updates="
+                    f"{name} is {value:.4g} at update {self.num_updates}, under its floor model.min_{name}={floor}: "
+                    "the representation has collapsed. Resume from an older checkpoint with a lower learning rate or a "
+                    "slower teacher, or lower the floor (the monitor looks after model.collapse_after_updates="
                     f"{self.cfg.collapse_after_updates} updates)"
                 )
 

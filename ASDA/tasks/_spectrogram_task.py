@@ -102,8 +102,8 @@ def dataset_preset(cfg: Any) -> DatasetPreset:
     names = sorted({*flagged.values(), *([cfg.dataset] if cfg.dataset else [])})
     if len(names) > 1:
         raise ValueError(
-            f"task.dataset={cfg.dataset or '(empty)'} and {', '.join(f'task.{f}=true' for f in flagged)} name different data "
-            f"sets ({', '.join(names)}); set task.dataset alone"
+            f"task.dataset={cfg.dataset or '(empty)'} and {', '.join(f'task.{f}=true' for f in flagged)} "
+            f"name different data sets ({', '.join(names)}); set task.dataset alone"
         )
     return get_preset(names[0] if names else "audioset")
 
@@ -124,6 +124,10 @@ class SpectrogramTask(FairseqTask):
             self.preset.front_end(), **{name: value for name, value in stated.items() if value is not None}
         )
         logger.info(f'data set "{self.preset.name}": {self.front_end}')
+
+    @classmethod
+    def setup_task(cls, cfg: SpectrogramTaskConfig, from_checkpoint: bool = False) -> "SpectrogramTask":
+        return cls(cfg)
 
     def manifest(self, split: str) -> Manifest:
         if not self.cfg.data:

@@ -115,7 +115,7 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
     padded[: len(rows)] = rows
     gathered = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(gathered, padded, group=group)
-    return torch.cat([part[: int(count)] for part, count in zip(gathered, counts)])
+    return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
 
 
 def _all_clips(meters: Any) -> tuple:

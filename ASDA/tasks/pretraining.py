@@ -54,8 +54,8 @@ class PretrainingTask(SpectrogramTask):
         cfg = self.cfg.precompute_mask_config
         if not cfg:
             raise ValueError(
-                "task.precompute_mask_config is not set: it holds patch_size, clone_batch, mask_prob, mask_prob_adjust, "
-                "mask_length and inverse_mask (see config/pretraining_AS2M.yaml)"
+                "task.precompute_mask_config is not set: it holds patch_size, clone_batch, mask_prob, "
+                "mask_prob_adjust, mask_length and inverse_mask (see config/pretraining_AS2M.yaml)"
             )
         for key, value in _INERT_MASK_KEYS.items():
             if cfg.get(key, value) != value:
