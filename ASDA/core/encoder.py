@@ -221,7 +221,8 @@ class SpectrogramEncoder(nn.Module):
     def forward(self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
         """Features of the last block, CLS first: (B, 1 + N, D), or (B * M, 1 + K, D) with ``kept``."""
         tokens, padding_mask = self.embed(spectrogram, padding_mask, kept)
-        *_, (features, _) = self.layers(tokens, padding_mask)
+        for output, _ in self.layers(tokens, padding_mask):
+            features = output  # a list of them would keep every layer's tensors alive
         return self.cls_first(features)
 
     def split_cls(self, tokens: Tensor) -> tuple[Tensor, Tensor]:

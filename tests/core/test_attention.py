@@ -29,7 +29,10 @@ def padding():
 
 def linear(row, layer):
     weight, bias = layer.weight.tolist(), layer.bias.tolist()
-    return [sum(w * float(x) for w, x in zip(weights, row)) + b for weights, b in zip(weight, bias)]
+    return [
+        sum(w * float(x) for w, x in zip(weights, row, strict=True)) + b
+        for weights, b in zip(weight, bias, strict=True)
+    ]
 
 
 def naive_map(queries, keys, padded):
@@ -37,28 +40,30 @@ def naive_map(queries, keys, padded):
     attention = []
     for q in queries:
         weights = [
-            0.0 if hidden else math.exp(sum(a * b for a, b in zip(q, k)) / math.sqrt(len(q)))
-            for k, hidden in zip(keys, padded)
+            0.0 if hidden else math.exp(sum(a * b for a, b in zip(q, k, strict=True)) / math.sqrt(len(q)))
+            for k, hidden in zip(keys, padded, strict=True)
         ]
         attention.append([w / sum(weights) for w in weights])
     return attention
 
 
 def naive_mix(attention, values):
-    return [[sum(a * v[e] for a, v in zip(row, values)) for e in range(len(values[0]))] for row in attention]
+    return [
+        [sum(a * v[e] for a, v in zip(row, values, strict=True)) for e in range(len(values[0]))] for row in attention
+    ]
 
 
 def naive_layer_norm(row, norm):
     mean = sum(row) / len(row)
     variance = sum((x - mean) ** 2 for x in row) / len(row)
-    affine = zip(norm.weight.tolist(), norm.bias.tolist())
-    return [(x - mean) / math.sqrt(variance + 1e-5) * w + b for x, (w, b) in zip(row, affine)]
+    affine = zip(norm.weight.tolist(), norm.bias.tolist(), strict=True)
+    return [(x - mean) / math.sqrt(variance + 1e-5) * w + b for x, (w, b) in zip(row, affine, strict=True)]
 
 
 def naive_differential(layer, x, padded, coefficient, out_scale):
     """ASDA, section 2: o = softmax(q1 k1^T / sqrt(E)) v - lambda softmax(q2 k2^T / sqrt(E)) v, norm, scale, project."""
     out = []
-    for clip, hidden in zip(x, padded):
+    for clip, hidden in zip(x, padded, strict=True):
         projected = [linear(row, layer.qk) for row in clip]
         q1, q2, k1, k2 = ([row[part * D : (part + 1) * D] for row in projected] for part in range(4))
         v = [linear(row, layer.v) for row in clip]
@@ -69,14 +74,14 @@ def naive_differential(layer, x, padded, coefficient, out_scale):
             first = naive_mix(naive_map([r[head] for r in q1], [r[head] for r in k1], hidden), values)
             second = naive_mix(naive_map([r[head] for r in q2], [r[head] for r in k2], hidden), values)
             for s in range(S):
-                merged[s] += [a - coefficient * b for a, b in zip(first[s], second[s])]
+                merged[s] += [a - coefficient * b for a, b in zip(first[s], second[s], strict=True)]
         out.append([linear([out_scale * y for y in naive_layer_norm(row, layer.norm)], layer.proj) for row in merged])
     return torch.tensor(out, dtype=torch.float64)
 
 
 def naive_plain(layer, x, padded):
     out = []
-    for clip, hidden in zip(x, padded):
+    for clip, hidden in zip(x, padded, strict=True):
         projected = [linear(row, layer.qkv) for row in clip]
         merged = [[] for _ in range(S)]
         for h in range(H):
@@ -96,7 +101,9 @@ def make(kind, **options):
 def test_differential_attention__equals_loops(coefficient, out_scale, masked):
     layer = make("differential", diff_lambda=coefficient, out_scale=out_scale)
     mask = padding() if masked else None
-    expected = naive_differential(layer, tokens(), (padding() if masked else ~padding() & False), coefficient, out_scale)
+    expected = naive_differential(
+        layer, tokens(), (padding() if masked else ~padding() & False), coefficient, out_scale
+    )
     torch.testing.assert_close(layer(tokens(), mask), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -120,12 +127,12 @@ def test_differential_attention__norm_has_eps_1e_5():
 def test_differential_attention__learned_lambda_equals_its_formula():
     layer = make("differential", lambda_mode="learned", lambda_init=0.35, out_scale=0.65)
     exponents = [
-        sum(a * b for a, b in zip(q.tolist(), k.tolist()))
+        sum(a * b for a, b in zip(q.tolist(), k.tolist(), strict=True))
         for q, k in [(layer.lambda_q1, layer.lambda_k1), (layer.lambda_q2, layer.lambda_k2)]
     ]
     coefficient = math.exp(exponents[0]) - math.exp(exponents[1]) + 0.35
     assert abs(coefficient - 0.35) > 0.05  # the vectors matter in this test
-    assert float(layer.current_lambda()) == pytest.approx(coefficient, rel=1e-6)
+    assert layer.current_lambda().item() == pytest.approx(coefficient, rel=1e-6)
     expected = naive_differential(layer, tokens(), padding(), coefficient, 0.65)
     torch.testing.assert_close(layer(tokens(), padding()), expected, rtol=1e-5, atol=1e-6)
 

@@ -33,14 +33,17 @@ def tokens(rows=B):
 def naive_norm(row, norm, eps):
     mean = sum(row) / len(row)
     variance = sum((x - mean) ** 2 for x in row) / len(row)
-    affine = zip(norm.weight.tolist(), norm.bias.tolist())
-    return [(x - mean) / math.sqrt(variance + eps) * w + b for x, (w, b) in zip(row, affine)]
+    affine = zip(norm.weight.tolist(), norm.bias.tolist(), strict=True)
+    return [(x - mean) / math.sqrt(variance + eps) * w + b for x, (w, b) in zip(row, affine, strict=True)]
 
 
 def naive_mlp(row, mlp):
     def linear(values, layer):
         weight, bias = layer.weight.tolist(), layer.bias.tolist()
-        return [sum(w * v for w, v in zip(weights, values)) + b for weights, b in zip(weight, bias)]
+        return [
+            sum(w * v for w, v in zip(weights, values, strict=True)) + b
+            for weights, b in zip(weight, bias, strict=True)
+        ]
 
     hidden = [h * 0.5 * (1.0 + math.erf(h / math.sqrt(2.0))) for h in linear(row, mlp.fc1)]  # exact GELU
     return linear(hidden, mlp.fc2)
@@ -56,7 +59,7 @@ def test_block__is_post_norm_and_hands_out_the_mlp_output(scale):
         for s in range(S):
             first = naive_norm((x[b, s] + attended[b, s]).tolist(), block.norm1, 1e-6)
             m = naive_mlp(first, block.mlp)
-            second = naive_norm([a + c for a, c in zip(first, m)], block.norm2, 1e-6)
+            second = naive_norm([a + c for a, c in zip(first, m, strict=True)], block.norm2, 1e-6)
             torch.testing.assert_close(target[b, s], torch.tensor(m, dtype=torch.float64), rtol=1e-10, atol=1e-10)
             torch.testing.assert_close(out[b, s], torch.tensor(second, dtype=torch.float64), rtol=1e-10, atol=1e-10)
 
@@ -67,7 +70,7 @@ def test_block__eps_is_that_of_both_norms():
     x = tokens()
     first = naive_norm((x + block.attn(x, None))[0, 0].tolist(), block.norm1, 0.5)
     m = naive_mlp(first, block.mlp)
-    expected = naive_norm([a + c for a, c in zip(first, m)], block.norm2, 0.5)
+    expected = naive_norm([a + c for a, c in zip(first, m, strict=True)], block.norm2, 0.5)
     torch.testing.assert_close(block(x)[0][0, 0], torch.tensor(expected, dtype=torch.float64))
 
 
@@ -95,7 +98,7 @@ def test_block__dropout_is_off_in_evaluation():
     options = {"activation_dropout": 0.9, "mlp_dropout": 0.9, "drop_path": 0.9}
     with_dropout = randomised(TransformerBlock(HalfTurn(), D, D, **options)).eval()
     without = randomised(TransformerBlock(HalfTurn(), D, D)).train()
-    for a, b in zip(with_dropout(tokens()), without(tokens())):
+    for a, b in zip(with_dropout(tokens()), without(tokens()), strict=True):
         assert torch.equal(a, b)
 
 

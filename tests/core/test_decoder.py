@@ -58,7 +58,10 @@ def naive_decoder(module, x, groups, residual=True):
             y = naive_convolution(grid, block[0], groups)
             y = [[naive_norm_and_gelu(channels) for channels in row] for row in y]
             if residual and len(y[0][0]) == len(grid[0][0]):
-                y = [[[a + b for a, b in zip(c, d)] for c, d in zip(r, s)] for r, s in zip(grid, y)]
+                y = [
+                    [[a + b for a, b in zip(c, d, strict=True)] for c, d in zip(r, s, strict=True)]
+                    for r, s in zip(grid, y, strict=True)
+                ]
             grid = y
         flat = torch.tensor(grid, dtype=torch.float64).view(N, -1)
         rows.append(flat @ module.proj.weight.T + module.proj.bias)

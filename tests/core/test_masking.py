@@ -145,7 +145,12 @@ def test_inverse_block_mask__a_small_clip_without_seeds_keeps_random_patches():
 
 @pytest.mark.parametrize(
     ("grid", "ratio", "inverse", "word"),
-    [((2, 2), 0.8, True, "kept"), ((64, 8), 1.0, True, "kept"), ((64, 8), 0.0, True, "hidden"), ((2, 2), 0.1, False, "hidden")],
+    [
+        ((2, 2), 0.8, True, "kept"),
+        ((64, 8), 1.0, True, "kept"),
+        ((64, 8), 0.0, True, "hidden"),
+        ((2, 2), 0.1, False, "hidden"),
+    ],
 )
 def test_inverse_block_mask__rejects_a_ratio_that_leaves_nothing(grid, ratio, inverse, word):
     message = rf"mask ratio of {ratio} on {grid[0]} x {grid[1]} patches leaves no patch that is {word}"

@@ -8,7 +8,13 @@ from ASDA.core.patches import PatchEmbed, patch_grid, sincos_1d, sincos_2d
 
 @pytest.mark.parametrize(
     ("frames", "bins", "size", "grid"),
-    [(1024, 128, 16, (64, 8)), (208, 128, 16, (13, 8)), (31, 128, 16, (1, 8)), (33, 64, 16, (2, 4)), (12, 8, 4, (3, 2))],
+    [
+        (1024, 128, 16, (64, 8)),
+        (208, 128, 16, (13, 8)),
+        (31, 128, 16, (1, 8)),
+        (33, 64, 16, (2, 4)),
+        (12, 8, 4, (3, 2)),
+    ],
 )
 def test_patch_grid__counts_whole_patches(frames, bins, size, grid):
     assert patch_grid(frames, bins, size) == grid
