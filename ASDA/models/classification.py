@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from fairseq import checkpoint_utils
 from fairseq.models import BaseFairseqModel, register_model
 from omegaconf import OmegaConf
 from torch import Tensor, nn
@@ -113,7 +112,7 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
             device = self.head.weight.device
             self._build(arguments)
             self._set_optimiser_groups()
-            self.to(device)
+            self.to(device).train(self.training)
         return super().load_state_dict(dict(state_dict), strict, model_cfg, args)
 
     # -- training
@@ -220,9 +219,8 @@ def read_pretrained(path: str) -> tuple[dict, dict[str, Tensor]]:
         raise ValueError(
             "fine-tuning starts from a pre-trained checkpoint: set model.model_path=/path/to/checkpoint.pt"
         )
-    state = checkpoint_utils.load_checkpoint_to_cpu(path)
-    cfg = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
-    cfg = cfg["model"].get("pretrained_model_args") or cfg
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    cfg = state["cfg"]["model"].get("pretrained_model_args") or state["cfg"]
     return cfg, state["model"]
 
 

@@ -112,7 +112,7 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
         if any(self.student.config[name] != arguments[name] for name in self.student.config):
             device = self.student.cls_token.device
             self._build(arguments)
-            self.to(device)
+            self.to(device).train(self.training)
         result = super().load_state_dict(state_dict, strict, model_cfg, args)
         if teacher is None:
             logger.warning(f"the checkpoint has no teacher ({TEACHER_KEY}): it starts as a copy of the student")
