@@ -181,8 +181,8 @@ class FrontEnd:
             raise ValueError(f"target_length_frames must be at least 1 or None, got {self.target_length_frames}")
         if not self.norm_std > 0:
             raise ValueError(f"norm_std must be positive, got {self.norm_std}")
-        if num_frames(self.sample_rate_hz, self.sample_rate_hz) == 0 or _frame_sizes(self.sample_rate_hz)[1] == 0:
-            raise ValueError(f"sample_rate_hz is too low for 10 ms frames: {self.sample_rate_hz}")
+        if _frame_sizes(self.sample_rate_hz)[1] < 1:
+            raise ValueError(f"sample_rate_hz is too low for frames of {FRAME_SHIFT_MS:g} ms: {self.sample_rate_hz}")
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """(W,) or (B, W) at `sample_rate_hz` -> (T, F) or (B, T, F), normalised."""

@@ -6,7 +6,6 @@ clips catches one type, reports it, and carries on.
 """
 
 import math
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import Resample
 
+from .integrity import find_damage, length_is_exact
+
 AUDIO_SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 )
@@ -26,13 +27,9 @@ AUDIO_SUFFIXES = frozenset(
 MAX_ABS_SAMPLE = 1e12
 MAX_CHANNELS = 1024  # libsndfile's own limit
 _BLOCK_FRAMES = 1 << 20  # frames decoded at a time, so that many channels of a long file never stand in memory at once
+_UNKNOWN_LENGTH = 1 << 62  # libsndfile's way to say so is the largest integer
 _MAX_KERNEL_ELEMENTS = 1 << 23  # larger resampling kernels (rates with a tiny common divisor) are never materialised
 _RESAMPLER_WIDTH, _RESAMPLER_ROLLOFF = 6, 0.99  # torchaudio's defaults
-
-# libsndfile's log of a file whose header promises more bytes than there are, e.g. `data : 64000 (should be 31978)`.
-_SHORT_CHUNK = re.compile(r"^\s*(data|SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-_STREAMED_SIZE = 0x7FFF0000  # writers to a pipe do not know the size and put about 2**31 or 2**32 there
-_OGG_CUT = "File ended unexpectedly without an End-Of-Stream flag"
 
 PathLike = Union[str, Path]
 
@@ -79,9 +76,13 @@ def _open(path: PathLike, encoded: Optional[BinaryIO] = None) -> soundfile.Sound
         if file_path.stat().st_size == 0:
             raise AudioError(path, "the file has 0 bytes")
     try:
-        return soundfile.SoundFile(str(path) if encoded is None else encoded)
+        file = soundfile.SoundFile(str(path) if encoded is None else encoded)
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: soundfile's answer to .raw
         raise AudioError(path, f"not readable as audio ({_one_line(error)})") from error
+    if file.frames >= _UNKNOWN_LENGTH:
+        file.close()
+        raise AudioError(path, "its header states no length, as when written to a pipe; rewrite the file")
+    return file
 
 
 def _one_line(error: Exception) -> str:
@@ -92,23 +93,8 @@ def _info(file: soundfile.SoundFile) -> AudioInfo:
     return AudioInfo(file.samplerate, file.channels, file.frames)
 
 
-def _truncation(file: soundfile.SoundFile) -> Optional[str]:
-    """The reason why an opened file must be called truncated, or None.
-
-    libsndfile quietly shortens such a file to what is there and only its log tells.
-    """
-    log = file.extra_info
-    for chunk, declared, present in _SHORT_CHUNK.findall(log):
-        declared, present = int(declared), int(present)
-        if present < declared < _STREAMED_SIZE:
-            return f"truncated: the header promises {declared} bytes ({chunk}), the file holds {present}"
-    if file.format == "OGG" and _OGG_CUT in log:
-        return f"truncated: the stream stops without its end mark after {file.frames} samples"
-    return None
-
-
 def probe(path: PathLike, encoded: Optional[BinaryIO] = None) -> AudioInfo:
-    """Read a file's header.
+    """Read a file's header; whether all of the file is there is only looked at when it is loaded.
 
     Args:
         path: the file.
@@ -148,9 +134,10 @@ def load_waveform(
         raise ValueError(f"expected start_s >= 0 and duration_s > 0, got start_s={start_s}, duration_s={duration_s}")
     with _open(path, encoded) as file:
         info = _info(file)
-        truncation = _truncation(file)
-        if truncation:
-            raise AudioError(path, truncation)
+        source = path if encoded is None else encoded
+        damage = find_damage(file, source)
+        if damage:
+            raise AudioError(path, damage)
         if info.num_samples == 0:
             raise AudioError(path, "holds no samples")
         start = round(start_s * info.sample_rate_hz)
@@ -159,12 +146,14 @@ def load_waveform(
         stop = info.num_samples
         if duration_s is not None:
             stop = min(stop, start + max(1, round(duration_s * info.sample_rate_hz)))
-        samples = _decode(file, path, start, stop)
+        samples, position = _decode(file, path, start, stop)
+        if position < stop and length_is_exact(file, source):
+            raise AudioError(path, f"truncated: the header promises {stop} samples, decoding ends after {position}")
     return mono_waveform(samples, info.sample_rate_hz, sample_rate_hz, path)
 
 
-def _decode(file: soundfile.SoundFile, path: PathLike, start: int, stop: int) -> np.ndarray:
-    """Samples [start, stop) of an open file, channels averaged: float32 (W,)."""
+def _decode(file: soundfile.SoundFile, path: PathLike, start: int, stop: int) -> tuple[np.ndarray, int]:
+    """Samples [start, stop) of an open file, channels averaged: float32 (W,), and the position where decoding ended."""
     blocks = []
     try:
         if start:
@@ -178,9 +167,9 @@ def _decode(file: soundfile.SoundFile, path: PathLike, start: int, stop: int) ->
             blocks.append(_average_channels(block))
     except (soundfile.SoundFileError, OSError) as error:
         raise AudioError(path, f"decoding failed, the file is damaged or truncated ({_one_line(error)})") from error
-    if position < stop:
-        raise AudioError(path, f"truncated: the header promises {stop} samples, decoding ends after {position}")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    if not blocks:
+        raise AudioError(path, f"damaged: no samples could be decoded behind position {start}")
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), position
 
 
 def _average_channels(samples: np.ndarray) -> np.ndarray:

@@ -1,0 +1,153 @@
+"""Metrics against oracles with explicit loops in float64 and against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ASDA.metrics import (
+    accuracy,
+    average_precision_per_class,
+    bootstrap_interval,
+    d_prime,
+    mean_auc,
+    mean_average_precision,
+)
+
+
+def naive_average_precision(target, score) -> float:
+    """Sum over distinct scores, from high to low, of (recall gained) x (precision at that threshold)."""
+    positives = sum(target)
+    if positives == 0:
+        return math.nan
+    total, found_before = 0.0, 0
+    for threshold in sorted(set(score), reverse=True):
+        returned = [t for t, s in zip(target, score, strict=True) if s >= threshold]
+        found = sum(returned)
+        total += (found - found_before) / positives * found / len(returned)
+        found_before = found
+    return total
+
+
+def naive_auc(target, score) -> float:
+    """Share of (positive, negative) pairs in the right order; a tie counts one half."""
+    wins = [
+        (p > n) + 0.5 * (p == n)
+        for p, tp in zip(score, target, strict=True)
+        if tp
+        for n, tn in zip(score, target, strict=True)
+        if not tn
+    ]
+    return sum(wins) / len(wins)
+
+
+def multi_label(num_clips: int, num_classes: int, seed: int = 0, levels: int = 6):
+    """Targets of different frequencies and scores with many ties."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((num_clips, num_classes)) < np.linspace(0.02, 0.9, num_classes)).astype(np.int64)
+    scores = np.round((rng.random((num_clips, num_classes)) + 0.5 * targets) * levels) / levels
+    return targets, scores
+
+
+@pytest.mark.parametrize("num_clips", [1, 2, 7, 60])
+def test_average_precision__naive_oracle(num_clips):
+    targets, scores = multi_label(num_clips, 9)
+    expected = [naive_average_precision(t.tolist(), s.tolist()) for t, s in zip(targets.T, scores.T, strict=True)]
+    result = average_precision_per_class(targets, scores)
+    assert result.dtype == np.float64
+    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-12)
+
+
+def test_mean_average_precision__leaves_out_and_counts_classes_without_positive():
+    targets = np.array([[1, 0, 0], [0, 0, 1]])
+    scores = np.array([[0.9, 0.1, 0.8], [0.2, 0.3, 0.4]])
+    result = mean_average_precision(torch.from_numpy(targets), torch.from_numpy(scores))
+    assert result.value == pytest.approx((1.0 + 0.5) / 2)
+    assert result.num_skipped_classes == 1 and math.isnan(result.per_class[1])
+    assert type(result.value) is float and all(type(value) is float for value in result.per_class)
+
+
+@pytest.mark.parametrize("num_clips", [0, 3])
+def test_mean_average_precision__nan_when_no_class_has_a_positive(num_clips):
+    result = mean_average_precision(np.zeros((num_clips, 4)), np.zeros((num_clips, 4)))
+    assert math.isnan(result.value) and result.num_skipped_classes == 4
+
+
+def test_mean_average_precision__perfect_and_inverted_ranking():
+    targets = np.eye(5)
+    assert mean_average_precision(targets, targets).value == 1.0
+    assert mean_average_precision(targets, 1 - targets).value == pytest.approx(1 / 5)
+
+
+def test_accuracy__indices_and_one_hot():
+    scores = np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5], [0.3, 0.7]])
+    classes = np.array([1, 0, 1, 0])
+    assert accuracy(classes, scores) == accuracy(np.eye(2)[classes], scores) == 0.5
+    assert type(accuracy(classes, scores)) is float
+    assert accuracy(np.ones((4, 2)), scores) == 1.0
+    assert math.isnan(accuracy(classes[:0], scores[:0]))
+    with pytest.raises(ValueError, match="class of clip 2 is 2, expected 0 to 1"):
+        accuracy([0, 1, 2, 0], scores)
+
+
+def test_mean_auc__naive_oracle():
+    targets, scores = multi_label(40, 6)
+    targets[:, 0], targets[:, 1] = 0, 1  # classes without a positive or without a negative are left out
+    expected = [naive_auc(t.tolist(), s.tolist()) for t, s in zip(targets.T[2:], scores.T[2:], strict=True)]
+    assert mean_auc(targets, scores) == pytest.approx(np.mean(expected), abs=1e-12)
+    assert type(mean_auc(targets, scores)) is float
+    assert math.isnan(mean_auc(np.ones((3, 2)), np.zeros((3, 2))))
+
+
+def test_d_prime__distance_of_two_gaussians():
+    rng = np.random.default_rng(0)
+    positives, negatives = rng.normal(1.5, 1, 4000), rng.normal(0, 1, 4000)
+    targets = np.concatenate([np.ones(4000), np.zeros(4000)])[:, None]
+    auc = mean_auc(targets, np.concatenate([positives, negatives])[:, None])
+    assert d_prime(auc) == pytest.approx(1.5, abs=0.1)
+    assert d_prime(0.5) == 0.0
+    assert d_prime(1.0) == math.inf and d_prime(0.0) == -math.inf and math.isnan(d_prime(math.nan))
+    with pytest.raises(ValueError, match="1.2"):
+        d_prime(1.2)
+
+
+@pytest.mark.parametrize(
+    ("targets", "scores", "message"),
+    [
+        ([[1, 0]], [[0.1, math.nan]], "clip 0, class 1 is nan"),
+        ([[1, 0]], [[math.inf, 0.1]], "clip 0, class 0 is inf"),
+        ([[1, 0.5]], [[0.1, 0.2]], "clip 0, class 1 is 0.5"),
+        ([[1, 0]], [[0.1, 0.2, 0.3]], r"\(1, 2\) and \(1, 3\)"),
+    ],
+)
+def test_metrics__refuse_bad_input_by_name(targets, scores, message):
+    for metric in (average_precision_per_class, mean_auc, accuracy):
+        with pytest.raises(ValueError, match=message):
+            metric(targets, scores)
+
+
+def test_bootstrap_interval__matches_the_binomial():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 2, 500)
+    hits = rng.random(500) < 0.8
+    scores = np.eye(2)[np.where(hits, classes, 1 - classes)]
+    low, high = bootstrap_interval(accuracy, classes, scores, seed=1, resamples=500)
+    half_width = 1.96 * math.sqrt(hits.mean() * (1 - hits.mean()) / 500)
+    assert low == pytest.approx(hits.mean() - half_width, abs=0.01)
+    assert high == pytest.approx(hits.mean() + half_width, abs=0.01)
+    assert (low, high) == bootstrap_interval(accuracy, classes, scores, seed=1, resamples=500)
+    narrow_low, narrow_high = bootstrap_interval(accuracy, classes, scores, seed=1, resamples=500, level=0.5)
+    assert low < narrow_low < narrow_high < high
+
+
+def test_bootstrap_interval__map_contains_the_estimate():
+    targets, scores = multi_label(50, 5)
+    low, high = bootstrap_interval(mean_average_precision, targets, scores, seed=0, resamples=50)
+    assert low < mean_average_precision(targets, scores).value < high and type(low) is float
+    nothing = bootstrap_interval(mean_average_precision, targets * 0, scores, seed=0, resamples=3)
+    assert all(math.isnan(value) for value in nothing)
+    with pytest.raises(ValueError, match="at least 1, got 0 and 0"):
+        bootstrap_interval(accuracy, targets[:0], scores[:0], seed=0)
+    with pytest.raises(ValueError, match="resamples=0"):
+        bootstrap_interval(accuracy, targets, scores, seed=0, resamples=0)
