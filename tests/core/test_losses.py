@@ -117,7 +117,6 @@ def test_channel_std__takes_no_part_in_the_gradient():
 
 RANK = """
 import sys
-sys.modules["fairseq"] = None  # not needed here, and slow to import
 import torch
 import torch.distributed as dist
 from ASDA.core.losses import channel_std
