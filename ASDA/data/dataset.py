@@ -10,16 +10,14 @@ import torch
 from fairseq.data import FairseqDataset
 
 from ASDA.audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
-from ASDA.audio.fbank import FRAME_LENGTH_MS, FRAME_SHIFT_MS, FrontEnd
+from ASDA.audio.fbank import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data.bad_clips import BadClips
 from ASDA.data.containers import ClipReader
+from ASDA.data.excerpt import excerpt_s, window_s
 from ASDA.data.labels import ClipLabels
 from ASDA.data.manifest import Manifest
 from ASDA.data.sampling import shuffled_order, weighted_order
-
-EXCERPT_MARGIN_S = 0.010
-"""Decoded beyond the window, so that the resampler's edge falls behind the last frame that is kept."""
 
 # Independent random streams of one clip in one epoch. The numbers are part of what makes a run repeatable: never
 # renumber them.
@@ -149,7 +147,7 @@ class SpectrogramDataset(FairseqDataset):
         """(T, F) of a clip, drawn with the random streams of the place `index` that it fills."""
         path = self.manifest.path(clip)
         start_s = self._crop_start_s(path, index) if self.random_crop else 0.0
-        waveform = self.reader.load(path, start_s, self._window_s + EXCERPT_MARGIN_S)
+        waveform = self.reader.load(path, start_s, excerpt_s(self.front_end.target_length_frames))
         if self.augmentation.roll:
             waveform = roll_and_scale(waveform, self._generator(index, _STREAM_WAVEFORM))
         spectrogram = self.front_end(waveform)
@@ -157,12 +155,8 @@ class SpectrogramDataset(FairseqDataset):
             spectrogram = add_noise_and_roll(spectrogram, self._generator(index, _STREAM_SPECTROGRAM))
         return spectrogram
 
-    @property
-    def _window_s(self) -> float:
-        return ((self.front_end.target_length_frames - 1) * FRAME_SHIFT_MS + FRAME_LENGTH_MS) / 1000
-
     def _crop_start_s(self, path: str, index: int) -> float:
-        spare_s = self.reader.probe(path).duration_s - self._window_s
+        spare_s = self.reader.probe(path).duration_s - window_s(self.front_end.target_length_frames)
         if spare_s <= 0.0:
             return 0.0
         return spare_s * float(torch.rand(1, generator=self._generator(index, _STREAM_CROP)))

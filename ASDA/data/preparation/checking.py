@@ -1,0 +1,110 @@
+"""Reading every clip of a manifest to find out beforehand what a run would trip on."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ASDA.audio.fbank import FRAME_LENGTH_MS
+from ASDA.audio.io import AudioError, AudioInfo
+from ASDA.data.containers import ClipReader
+from ASDA.data.labels import LabelTable, read_clip_labels
+from ASDA.data.manifest import Manifest, ManifestError
+from ASDA.data.preparation.parallel import parallel_map
+from ASDA.data.preparation.plan import Problem
+from ASDA.data.preparation.writing import TABLE_NAME
+
+
+@dataclass
+class CheckResult:
+    """What was found.
+
+    Args:
+        problems: a run stumbles over these: unreadable and repeated clips, labels that do not fit.
+        notes: worth knowing, but harmless: silent or very short clips, wrong numbers of samples.
+        formats: how many clips have each (rate in Hz, channels).
+    """
+
+    num_clips: int = 0
+    seconds: float = 0.0
+    problems: list[Problem] = field(default_factory=list)
+    notes: list[Problem] = field(default_factory=list)
+    formats: Counter = field(default_factory=Counter)
+
+
+def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000) -> CheckResult:
+    """Decodes every clip of a manifest completely, and checks its labels if a label file lies beside it."""
+    result = CheckResult()
+    try:
+        manifest = Manifest.read(file)
+    except ManifestError as error:
+        result.problems.append(Problem("manifest", file.name, str(error)))
+        return result
+    _check_labels(manifest, result)
+    _check_repeats(manifest, result)
+    readers = threading.local()
+
+    def read(index: int) -> tuple[AudioInfo, torch.Tensor] | AudioError:
+        if not hasattr(readers, "reader"):
+            readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
+        path = manifest.path(index)
+        try:
+            info = readers.reader.probe(path)
+            waveform = readers.reader.load(path)
+        except AudioError as error:
+            return error
+        return info, waveform.abs().max()
+
+    for index, found in enumerate(parallel_map(read, range(len(manifest)), workers, file.name)):
+        _judge_clip(manifest, index, found, result)
+    result.num_clips = len(manifest)
+    return result
+
+
+def _judge_clip(
+    manifest: Manifest, index: int, found: tuple[AudioInfo, torch.Tensor] | AudioError, result: CheckResult
+) -> None:
+    clip = f"{manifest.relative_path(index)} ({manifest.where(index)})"
+    if isinstance(found, AudioError):
+        result.problems.append(Problem("unreadable", clip, found.reason))
+        return
+    info, peak = found
+    result.seconds += info.duration_s
+    result.formats[(info.sample_rate_hz, info.num_channels)] += 1
+    if info.num_samples != manifest.num_samples(index):
+        detail = f"the manifest says {manifest.num_samples(index)} samples, the clip has {info.num_samples}"
+        result.notes.append(Problem("samples", clip, detail))
+    if info.duration_s * 1000 < FRAME_LENGTH_MS:
+        result.notes.append(Problem("short", clip, f"{info.duration_s * 1000:.1f} ms is less than one window"))
+    if peak == 0:
+        result.notes.append(Problem("silent", clip, "every sample is 0"))
+
+
+def _check_repeats(manifest: Manifest, result: CheckResult) -> None:
+    first: dict[str, int] = {}
+    for index in range(len(manifest)):
+        path = manifest.relative_path(index)
+        if first.setdefault(path, index) != index:
+            result.problems.append(
+                Problem(
+                    "repeated", f"{path} ({manifest.where(index)})", f"already in line {manifest.line(first[path])}"
+                )
+            )
+
+
+def _check_labels(manifest: Manifest, result: CheckResult) -> None:
+    labels, table = manifest.file.with_suffix(".lbl"), manifest.file.with_name(TABLE_NAME)
+    if not labels.exists():
+        return
+    try:
+        counts = read_clip_labels(labels, manifest, LabelTable.read(table)).class_counts()
+    except ManifestError as error:
+        result.problems.append(Problem("labels", labels.name, str(error)))
+        return
+    empty = int((counts == 0).sum())
+    if empty:
+        result.notes.append(Problem("classes", labels.name, f"{empty} of {len(counts)} classes have no clip in it"))

@@ -1,0 +1,63 @@
+"""What a data set's layout says about its clips, before any of them is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ASDA.data.labels import LabelTable
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something the user should know about one clip."""
+
+    kind: str
+    clip: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class PlannedClip:
+    """A clip as its manifest row will name it.
+
+    Args:
+        row: path relative to the root, or absolute, in the manifest's forms for containers.
+        labels: mids of its classes.
+    """
+
+    row: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass
+class Plan:
+    """The manifests to write.
+
+    Args:
+        root: first line of every manifest.
+        splits: clips of each split. A name such as `fold1/train` puts the split into a folder of its own.
+        table: the classes, written beside the splits; None for clips without labels.
+        problems: found so far; reading the clips adds to them.
+        weighted_splits: splits that get a file of class-balancing clip weights, `{split}_weights.tsv`.
+        short_below_s: clips shorter than this are reported (and kept).
+    """
+
+    root: Path
+    splits: dict[str, list[PlannedClip]]
+    table: LabelTable | None = None
+    problems: list[Problem] = field(default_factory=list)
+    weighted_splits: tuple[str, ...] = ()
+    short_below_s: float = 0.1
+
+
+def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:
+    """Makes a label table of names in sorted order.
+
+    Returns:
+        The table, and the mid of each name: the name itself where a label file can hold it.
+    """
+    names = sorted(set(labels))
+    mids = [f"class_{i}" if any(c in name for c in ",\t\n") else name for i, name in enumerate(names)]
+    return LabelTable(mids, names), dict(zip(names, mids, strict=True))

@@ -1,0 +1,54 @@
+"""Dividing clips into splits or folds, reproducibly and with each class in proportion."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from ASDA.data.manifest import ManifestError
+from ASDA.data.preparation.plan import PlannedClip
+
+
+def split_by_ratio(clips: Sequence[PlannedClip], ratios: dict[str, float], seed: int) -> dict[str, list[PlannedClip]]:
+    """Divides clips so that every class, by each clip's first label, is spread over the splits in the given ratios.
+
+    Args:
+        ratios: share of each split; they need not sum to 1.
+
+    Raises:
+        ManifestError: a ratio that is not above 0.
+    """
+    for name, ratio in ratios.items():
+        if not ratio > 0:
+            raise ManifestError(f"the share of split {name!r} must be above 0, got {ratio:g}")
+    total = sum(ratios.values())
+    splits: dict[str, list[PlannedClip]] = {name: [] for name in ratios}
+    for number, clip in enumerate(_class_by_class(clips, seed), start=1):
+        # The split that is furthest behind its share gets the clip: exact overall, and within a clip in every class.
+        behind = max(ratios, key=lambda name: number * ratios[name] / total - len(splits[name]))
+        splits[behind].append(clip)
+    return {name: sorted(members, key=lambda clip: clip.row) for name, members in splits.items()}
+
+
+def split_into_folds(clips: Sequence[PlannedClip], num_folds: int, seed: int) -> dict[str, list[PlannedClip]]:
+    """K-fold cross-validation: `fold1/train`, `fold1/eval`, ...; each clip is evaluated in exactly one fold."""
+    if not 2 <= num_folds <= len(clips):
+        raise ManifestError(f"cannot make {num_folds} folds of {len(clips)} clips")
+    parts = split_by_ratio(clips, {str(k): 1.0 for k in range(1, num_folds + 1)}, seed)
+    return cross_validation(parts)
+
+
+def cross_validation(parts: dict[str, list[PlannedClip]]) -> dict[str, list[PlannedClip]]:
+    """Fold k is evaluated on part k and trained on all others."""
+    splits = {}
+    for held_out in parts:
+        splits[f"fold{held_out}/train"] = [clip for name, part in parts.items() if name != held_out for clip in part]
+        splits[f"fold{held_out}/eval"] = list(parts[held_out])
+    return splits
+
+
+def _class_by_class(clips: Sequence[PlannedClip], seed: int) -> list[PlannedClip]:
+    """Clips grouped by first label, in random order within each group."""
+    shuffled = sorted(clips, key=lambda clip: clip.row)
+    random.Random(seed).shuffle(shuffled)
+    return sorted(shuffled, key=lambda clip: clip.labels[:1])

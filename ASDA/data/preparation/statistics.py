@@ -1,0 +1,141 @@
+"""Mean and standard deviation of log-mel features over a manifest: streaming, and mergeable over shards."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from ASDA.audio.fbank import log_mel
+from ASDA.audio.io import AudioError
+from ASDA.data.atomic import atomic_writer
+from ASDA.data.bad_clips import BadClips
+from ASDA.data.containers import ClipReader
+from ASDA.data.excerpt import excerpt_s
+from ASDA.data.manifest import Manifest, ManifestError
+from ASDA.data.preparation.parallel import parallel_map
+
+
+@dataclass(frozen=True)
+class FeatureStatistics:
+    """Moments of all log-mel values of some clips, before normalisation and without padding.
+
+    Args:
+        num_values: how many values went in.
+        mean: their mean.
+        sum_of_squares: sum of the squared deviations from the mean.
+        num_clips: how many clips they came from.
+        target_length_frames: frames of each clip that were used; None for all of them.
+    """
+
+    num_values: int = 0
+    mean: float = 0.0
+    sum_of_squares: float = 0.0
+    num_clips: int = 0
+    target_length_frames: int | None = None
+
+    @property
+    def std(self) -> float:
+        """Standard deviation of the values."""
+        return math.sqrt(self.sum_of_squares / self.num_values) if self.num_values else math.nan
+
+    @classmethod
+    def of_frames(cls, frames: torch.Tensor, target_length_frames: int | None = None) -> FeatureStatistics:
+        """Statistics of one clip's features (T, F)."""
+        if frames.numel() == 0:
+            return cls(num_clips=1, target_length_frames=target_length_frames)
+        values = frames.double()
+        mean = values.mean()
+        squares = float((values - mean).square().sum())
+        return cls(values.numel(), float(mean), squares, 1, target_length_frames)
+
+    def merge(self, other: FeatureStatistics) -> FeatureStatistics:
+        """Statistics of both together (the parallel formula of Chan, Golub and LeVeque, 1979).
+
+        Raises:
+            ManifestError: they were made with different clip lengths.
+        """
+        if self.target_length_frames != other.target_length_frames:
+            lengths = f"{self.target_length_frames} and {other.target_length_frames}"
+            raise ManifestError(f"cannot merge statistics of {lengths} frames per clip")
+        num_values = self.num_values + other.num_values
+        if num_values == 0:
+            return self
+        delta = other.mean - self.mean
+        return FeatureStatistics(
+            num_values=num_values,
+            mean=self.mean + delta * other.num_values / num_values,
+            sum_of_squares=self.sum_of_squares
+            + other.sum_of_squares
+            + delta**2 * self.num_values * other.num_values / num_values,
+            num_clips=self.num_clips + other.num_clips,
+            target_length_frames=self.target_length_frames,
+        )
+
+    def write(self, file: str | os.PathLike) -> None:
+        """Writes a json file: the fields, and `norm_mean` and `norm_std` for people."""
+        with atomic_writer(file) as handle:
+            json.dump({"norm_mean": self.mean, "norm_std": self.std, **asdict(self)}, handle, indent=1)
+            handle.write("\n")
+
+    @classmethod
+    def read(cls, file: str | os.PathLike) -> FeatureStatistics:
+        """Reads what `write` wrote.
+
+        Raises:
+            ManifestError: the file is missing or holds something else.
+        """
+        try:
+            values = json.loads(Path(file).read_text(encoding="utf-8"))
+            return cls(**{name: values[name] for name in cls.__dataclass_fields__})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ManifestError(f"{file}: not a file of feature statistics ({error!r})") from error
+
+
+def feature_statistics(
+    manifest: Manifest,
+    target_length_frames: int | None = None,
+    shard: tuple[int, int] = (1, 1),
+    workers: int = 0,
+    max_bad_fraction: float = 0.01,
+    h5_sample_rate_hz: int = 32_000,
+) -> tuple[FeatureStatistics, BadClips]:
+    """Passes over a manifest once; memory does not grow with it.
+
+    Args:
+        target_length_frames: use only this many frames of each clip, as training does; None for all.
+        shard: (k, n): the k-th of n interleaved parts of the manifest, counted from 1.
+
+    Returns:
+        The statistics, and the clips that could not be read.
+
+    Raises:
+        TooManyBadClipsError: more than `max_bad_fraction` of the clips cannot be read.
+    """
+    part, num_parts = shard
+    if not 1 <= part <= num_parts:
+        raise ManifestError(f"expected a shard k/n with 1 <= k <= n, got {part}/{num_parts}")
+    bad_clips = BadClips(manifest, max_bad_fraction)
+    readers = threading.local()
+
+    def of_clip(index: int) -> FeatureStatistics | None:
+        if not hasattr(readers, "reader"):
+            readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
+        duration_s = None if target_length_frames is None else excerpt_s(target_length_frames)
+        try:
+            waveform = readers.reader.load(manifest.path(index), duration_s=duration_s)
+        except AudioError as error:
+            bad_clips.add(index, error)
+            return None
+        return FeatureStatistics.of_frames(log_mel(waveform)[:target_length_frames], target_length_frames)
+
+    total = FeatureStatistics(target_length_frames=target_length_frames)
+    for statistics in parallel_map(of_clip, range(part - 1, len(manifest), num_parts), workers, "statistics"):
+        if statistics is not None:
+            total = total.merge(statistics)
+    return total, bad_clips

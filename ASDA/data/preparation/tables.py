@@ -1,0 +1,48 @@
+"""The class tables that come with the project, and reading csv files with a heading row."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from ASDA.data.labels import LabelTable
+from ASDA.data.manifest import ManifestError
+
+_DATA_MANIFEST = Path(__file__).resolve().parents[3] / "data_manifest"
+
+
+def official_table(dataset: str) -> LabelTable:
+    """The classes of a known data set in their official order, from `data_manifest/`."""
+    return LabelTable.read(_DATA_MANIFEST / dataset / "label_descriptors.csv")
+
+
+def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
+    """Rows of a csv file by column name, each with its place `file:line`.
+
+    Raises:
+        ManifestError: missing file, a column that the heading lacks, a row with too few fields.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise ManifestError(f"{file}: no such file")
+    rows = []
+    with file.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle, skipinitialspace=True)
+        missing = [column for column in columns if column not in (reader.fieldnames or [])]
+        if missing:
+            heading = ",".join(reader.fieldnames or [])
+            raise ManifestError(f"{file}:1: the heading lacks {', '.join(missing)}; it reads {heading!r}")
+        for row in reader:
+            where = f"{file}:{reader.line_num}"
+            if any(row[column] is None for column in columns):
+                raise ManifestError(f"{where}: expected {len(reader.fieldnames)} fields, got fewer")
+            rows.append((where, row))
+    return rows
+
+
+def require_layout(root: Path, names: tuple[str, ...], dataset: str) -> None:
+    """Raises `ManifestError` if a folder does not look like the data set."""
+    missing = [name for name in names if not (root / name).exists()]
+    if missing:
+        raise ManifestError(f"{root}: not the {dataset} folder, it lacks {', '.join(missing)}")
