@@ -96,16 +96,20 @@ def _filterbank(sample_rate_hz: int, num_mel_bins: int, device: torch.device, dt
 
 
 @torch.no_grad()
-def log_mel(waveform: Tensor, sample_rate_hz: int = 16_000, num_mel_bins: int = 128) -> Tensor:
+def log_mel(
+    waveform: Tensor, sample_rate_hz: int = 16_000, num_mel_bins: int = 128, max_frames: Optional[int] = None
+) -> Tensor:
     """Log-mel filterbank energies after removing the waveform's mean.
 
     Args:
         waveform: (W,) or, for clips of equal length, (B, W); samples in [-1, 1], on any device.
         sample_rate_hz: rate of the waveform.
         num_mel_bins: F.
+        max_frames: stop after so many frames; the mean that is removed is still that of the whole waveform.
 
     Returns:
-        (T, F) or (B, T, F) with T = `num_frames(W)`; T is 0 for a clip shorter than one window.
+        (T, F) or (B, T, F) with T = `num_frames(W)`, or `max_frames` if that is less; T is 0 for a clip shorter than
+        one window.
     """
     if waveform.dim() not in (1, 2):
         raise ValueError(f"expected a waveform (W,) or a batch (B, W), got shape {tuple(waveform.shape)}")
@@ -114,10 +118,11 @@ def log_mel(waveform: Tensor, sample_rate_hz: int = 16_000, num_mel_bins: int = 
     if num_frames(waveform.shape[-1], sample_rate_hz) == 0:
         return waveform.new_zeros(*waveform.shape[:-1], 0, num_mel_bins)
     if waveform.dim() == 2 and waveform.device.type == "cpu":  # one clip's spectra fit the cache, a batch's do not
-        return torch.stack([log_mel(clip, sample_rate_hz, num_mel_bins) for clip in waveform])
+        return torch.stack([log_mel(clip, sample_rate_hz, num_mel_bins, max_frames) for clip in waveform])
     bank = _filterbank(sample_rate_hz, num_mel_bins, waveform.device, waveform.dtype)
     waveform = waveform - waveform.mean(dim=-1, keepdim=True)
     frames = waveform.unfold(-1, len(bank.window), bank.shift)  # (..., T, window), a view
+    frames = frames[..., :max_frames, :]
     chunk = _CHUNK_FRAMES if waveform.device.type == "cpu" else frames.shape[-2]
     with torch.autocast(waveform.device.type, enabled=False):
         pieces = [_mel_energies(part, bank) for part in frames.split(chunk, dim=-2)]
@@ -186,7 +191,7 @@ class FrontEnd:
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """(W,) or (B, W) at `sample_rate_hz` -> (T, F) or (B, T, F), normalised."""
-        frames = log_mel(waveform, self.sample_rate_hz, self.num_mel_bins)
+        frames = log_mel(waveform, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames)
         if self.target_length_frames is not None:
             frames = fit_length(frames, self.target_length_frames)
         return normalise(frames, self.norm_mean, self.norm_std)

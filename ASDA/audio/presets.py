@@ -54,6 +54,15 @@ PRESETS: dict[str, DatasetPreset] = {
     )
 }
 
+# How the configs of published checkpoints say which data set it is -> the name of its preset.
+PUBLISHED_FLAGS = {
+    "esc50_eval": "esc50",
+    "spcv2_eval": "spcv2",
+    "spcv1_finetune": "spcv1",
+    "fsd50k_eval": "fsd50k",
+    "AS2M_finetune": "audioset",
+}
+
 
 def get_preset(name: str) -> DatasetPreset:
     """The preset of a data set.

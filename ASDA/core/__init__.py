@@ -2,6 +2,7 @@
 
 from .attention import Attention, DifferentialAttention
 from .block import TransformerBlock
+from .classifier import SpectrogramClassifier
 from .decoder import ConvDecoder2d
 from .encoder import SpectrogramEncoder
 from .masking import InverseBlockMask
@@ -14,6 +15,7 @@ __all__ = [
     "EmaTeacher",
     "InverseBlockMask",
     "LinearDecay",
+    "SpectrogramClassifier",
     "SpectrogramEncoder",
     "TransformerBlock",
 ]

@@ -20,6 +20,27 @@ def patch_grid(num_frames: int, num_mel_bins: int, patch_size: int) -> tuple[int
     return num_frames // patch_size, num_mel_bins // patch_size
 
 
+def patch_padding_mask(num_frames: Tensor, padded_frames: int, patch_size: int, columns: int) -> Tensor:
+    """Lengths of clips in frames -> the encoder's padding mask.
+
+    Args:
+        num_frames: (B,), how many frames of each clip are real.
+        padded_frames: frames of the batch.
+        patch_size: frames per patch row.
+        columns: patch columns ``Q``.
+
+    Returns:
+        (B, N) bool, True where no frame of the patch is real; a patch that is real in part counts as real.
+
+    Raises:
+        ValueError: a clip has no real frame, or more than the batch has.
+    """
+    if bool((num_frames < 1).any()) or bool((num_frames > padded_frames).any()):
+        raise ValueError(f"lengths must be between 1 and {padded_frames} frames, got {num_frames.tolist()}")
+    first_frame = patch_size * torch.arange(padded_frames // patch_size, device=num_frames.device)
+    return (first_frame >= num_frames[:, None]).repeat_interleave(columns, dim=1)
+
+
 class PatchEmbed(nn.Module):
     """(B, 1, T, F) -> (B, N, D): one linear map per non-overlapping patch, time-major (row = Q * time + mel)."""
 

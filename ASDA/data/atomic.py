@@ -1,4 +1,4 @@
-"""Writing text files that appear complete or not at all."""
+"""Writing files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,22 +11,30 @@ from typing import TextIO
 
 
 @contextmanager
-def atomic_writer(file: str | os.PathLike) -> Iterator[TextIO]:
-    """Opens a text file for writing under a temporary name and renames it when the block ends without an error.
+def atomic_path(file: str | os.PathLike) -> Iterator[Path]:
+    """Gives a temporary path beside `file` to write to, and renames it when the block ends without an error.
 
     A reader (or a program that was interrupted) sees the old file or the complete new one, never half of it.
     """
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
+    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name[-100:]}.", suffix=".part")
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as handle:
-            yield handle
+        yield Path(temporary)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, file)
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+@contextmanager
+def atomic_writer(file: str | os.PathLike) -> Iterator[TextIO]:
+    """Opens a text file for writing as :func:`atomic_path` does."""
+    with atomic_path(file) as temporary:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as handle:
+            yield handle
 
 
 def _umask() -> int:

@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
 from torch import Tensor
 
 # The published ASDA weights were trained with these; their files record neither.
 PUBLISHED_LAMBDA = 0.1
 PUBLISHED_OUT_SCALE = 0.95
+
+# What holds for keys that a published file does not have.
+_UNRECORDED = {
+    "attention": "auto",
+    "diff_lambda": PUBLISHED_LAMBDA,
+    "out_scale": PUBLISHED_OUT_SCALE,
+    "lambda_mode": "fixed",
+    "lambda_init": None,
+    "positions": "sincos_2d",
+    "cls_position": "head",
+}
+
+
+def recorded_architecture(cfg: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict:
+    """Arguments of SpectrogramEncoder from a pre-training model config as it stands in a checkpoint.
+
+    What the tensors determine is taken from them: a published file states an MLP of 4 x D where it is 3.5 x D.
+
+    Args:
+        cfg: ``cfg.model`` of the pre-training checkpoint, a plain mapping.
+        tensors: the encoder's, under native names without prefix.
+
+    Raises:
+        UnknownLayoutError: a key or tensor that every layout has is missing.
+    """
+    image = (cfg.get("modalities") or {}).get("image") or {}
+    needed = {"num_heads": cfg.get("num_heads"), "norm_eps": cfg.get("norm_eps")}
+    missing = [f"cfg.model.{name}" for name, value in needed.items() if value is None]
+    if missing:
+        raise UnknownLayoutError(
+            f"unknown checkpoint layout: expected {', '.join(missing)}; found the keys {', '.join(cfg) or 'none'}"
+        )
+    num_mel_bins = image.get("num_mel_bins") or 128
+    arguments = {name: cfg.get(name, default) for name, default in _UNRECORDED.items()} | needed
+    arguments = {name: value.value if isinstance(value, Enum) else value for name, value in arguments.items()}
+    return arguments | {"num_mel_bins": num_mel_bins} | infer_architecture(dict(tensors), num_mel_bins)
 
 
 class UnknownLayoutError(ValueError):

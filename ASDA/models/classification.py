@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..audio.augment import clip_generator, draw_mixup_weight, mixup, spec_augment
+from ..core.classifier import pool_tokens
 from ..core.encoder import SpectrogramEncoder
 from ._config import (
     Autocast,
@@ -131,14 +132,8 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
         """(B, 1, T, F) -> (B, C)."""
         with torch.no_grad() if self.cfg.linear_classifier else nullcontext():
             tokens = self.model.student(source, padding_mask)
-        if self.cfg.prediction_mode is PredictionMode.CLS_TOKEN:
-            pooled = tokens[:, 0]
-        elif padding_mask is None:
-            pooled = tokens[:, 1:].mean(dim=1)
-        else:
-            real = (~padding_mask)[..., None].to(tokens.dtype)
-            pooled = (tokens[:, 1:] * real).sum(dim=1) / real.sum(dim=1)
-        return self.head(self.fc_norm(pooled))
+        pooling = "cls" if self.cfg.prediction_mode is PredictionMode.CLS_TOKEN else "mean"
+        return self.head(self.fc_norm(pool_tokens(tokens, pooling, padding_mask)))
 
     def forward(
         self,

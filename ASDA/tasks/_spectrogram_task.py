@@ -15,19 +15,10 @@ from fairseq.tasks import TASK_REGISTRY, FairseqTask, register_task
 from omegaconf import II
 
 from ..audio.fbank import FrontEnd
-from ..audio.presets import DatasetPreset, get_preset
+from ..audio.presets import PUBLISHED_FLAGS, DatasetPreset, get_preset
 from ..data.manifest import Manifest
 
 logger = logging.getLogger(__name__)
-
-# How EAT's configs say which data set it is -> the name of its preset.
-LEGACY_DATASET_FLAGS = {
-    "esc50_eval": "esc50",
-    "spcv2_eval": "spcv2",
-    "spcv1_finetune": "spcv1",
-    "fsd50k_eval": "fsd50k",
-    "AS2M_finetune": "audioset",
-}
 
 
 def inert(value: Any):
@@ -98,7 +89,7 @@ def dataset_preset(cfg: Any) -> DatasetPreset:
     Raises:
         ValueError: an unknown name, or flags that contradict each other or ``task.dataset``.
     """
-    flagged = {flag: name for flag, name in LEGACY_DATASET_FLAGS.items() if cfg[flag]}
+    flagged = {flag: name for flag, name in PUBLISHED_FLAGS.items() if cfg[flag]}
     names = sorted({*flagged.values(), *([cfg.dataset] if cfg.dataset else [])})
     if len(names) > 1:
         raise ValueError(

@@ -1,0 +1,1 @@
+"""The programs: argparse and one call each; `main(argv=None)` returns the exit code."""

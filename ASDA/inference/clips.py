@@ -1,0 +1,128 @@
+"""Which clips a program is to work on: files, folders, manifests, lists from another program."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import TextIO
+
+from ..audio.io import list_audio_files
+from ..data.manifest import Manifest
+
+
+class InputError(ValueError):
+    """Something that was named as input is not there or holds no audio."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip.
+
+    Attributes:
+        path: what to read; may lie in a container (see ASDA/data/containers.py).
+        name: relative to the folder or manifest it was found in; outputs are named after it.
+    """
+
+    path: str
+    name: str
+
+
+class _Files(Sequence):
+    """Files with a common root; holds only the names, as there may be millions."""
+
+    def __init__(self, root: str, names: list[str]):
+        self.root, self.names = root, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Clip:
+        return Clip(os.path.join(self.root, self.names[index]), self.names[index])
+
+
+class _Rows(Sequence):
+    """The clips of a manifest."""
+
+    def __init__(self, manifest: Manifest):
+        self.manifest = manifest
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def __getitem__(self, index: int) -> Clip:
+        return Clip(self.manifest.path(index), self.manifest.relative_path(index).lstrip("/"))
+
+
+class Clips(Sequence):
+    """All clips of a run, in the order given; made by `find_clips`."""
+
+    def __init__(self, parts: list[Sequence]):
+        self._parts = parts
+        self._ends = list(accumulate(len(part) for part in parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: int) -> Clip:
+        if not 0 <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        part = bisect_right(self._ends, index)
+        return self._parts[part][index - (self._ends[part - 1] if part else 0)]
+
+
+def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | None = None) -> Clips:
+    """Lists the clips that the given inputs stand for.
+
+    Args:
+        inputs: audio files, folders (searched for `pattern`), manifests (`.tsv`), or `-`: one path per line of `stdin`.
+            A file that is not there stays in the list: it is reported like any other unreadable clip.
+        pattern: glob, relative to a folder.
+        stdin: what `-` reads.
+
+    Raises:
+        InputError: a folder without audio files, `-` without a line.
+        ManifestError: a manifest that cannot be read.
+    """
+    parts: list[Sequence] = []
+    single: list[str] = []
+
+    def flush() -> None:
+        if single:
+            parts.append(_files(list(single)))
+            single.clear()
+
+    for entry in inputs:
+        path = Path(entry)
+        if entry == "-":
+            flush()
+            lines = [line.rstrip("\r\n") for line in stdin or ()]
+            parts.append(_files([line for line in lines if line]))
+            if not len(parts[-1]):
+                raise InputError("-: expected one path per line on the standard input, got none")
+        elif path.is_dir():
+            flush()
+            names = [str(found.relative_to(path)) for found in list_audio_files(path, pattern)]
+            if not names:
+                raise InputError(f'{entry}: no audio files match "{pattern}" in this folder')
+            parts.append(_Files(str(path), names))
+        elif path.suffix == ".tsv":
+            flush()
+            parts.append(_Rows(Manifest.read(path)))
+        else:
+            single.append(entry)
+    flush()
+    return Clips(parts)
+
+
+def _files(paths: list[str]) -> _Files:
+    """Single files: named after their path below the folder they have in common."""
+    root = os.path.dirname(paths[0]) if len(paths) == 1 else os.path.commonpath([os.path.abspath(p) for p in paths])
+    if len(paths) == 1:
+        return _Files(root, [os.path.basename(paths[0])])
+    if root in map(os.path.abspath, paths):  # the same file, again and again
+        root = os.path.dirname(root)
+    return _Files(root, [os.path.relpath(os.path.abspath(path), root) for path in paths])

@@ -1,0 +1,120 @@
+"""What of an encoder's output is kept, and how the windows of a clip become one array."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..core.encoder import SpectrogramEncoder
+from .windows import LoadedClip, Windowing, seconds
+
+GRANULARITIES = ("all", "frame", "utterance", "patch-grid")
+POOLS = ("mean", "frequency", "time")
+MEAN_OF_LAYERS = "mean"
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Which features are wanted.
+
+    Attributes:
+        granularity: `all` (1 + N, D) with CLS first, `frame` (N, D) the patches, `utterance` (D,) CLS, `patch-grid`
+            (P, Q, D).
+        layers: layers counted from 1, stacked along a new first axis; `mean` averages all layers; None is the last one.
+        pool: means of the patches (granularity frame or patch-grid): `mean` of all (D,), over `frequency` (P, D), over
+            `time` (Q, D); None keeps them.
+    """
+
+    granularity: str = "all"
+    layers: tuple[int, ...] | str | None = None
+    pool: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.granularity not in GRANULARITIES:
+            raise ValueError(f'granularity "{self.granularity}" is not one of {", ".join(GRANULARITIES)}')
+        if self.pool is not None and self.pool not in POOLS:
+            raise ValueError(f'pool "{self.pool}" is not one of {", ".join(POOLS)}')
+        if self.pool is not None and self.granularity not in ("frame", "patch-grid"):
+            raise ValueError(
+                f"pool={self.pool} averages patches: it goes with granularity frame or patch-grid, "
+                f"not {self.granularity}"
+            )
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """Features of a clip.
+
+    Attributes:
+        values: float32, see FeatureSpec.
+        times_s: start and end in seconds of what each row stands for, (rows, 2), or (2,) for a single vector.
+    """
+
+    values: Tensor
+    times_s: Tensor
+
+
+def hidden_states(
+    encoder: SpectrogramEncoder, source: Tensor, padding_mask: Tensor | None, layers: tuple[int, ...] | str | None
+) -> Tensor:
+    """Outputs of the chosen layers for a batch (B, 1, T, F): (B, layers, 1 + N, D), CLS first.
+
+    Raises:
+        ValueError: a layer that the encoder does not have.
+    """
+    depth = len(encoder.blocks)
+    wanted = (depth,) if layers is None else range(1, depth + 1) if layers == MEAN_OF_LAYERS else layers
+    beyond = [layer for layer in wanted if not 1 <= layer <= depth]
+    if beyond:
+        raise ValueError(f"layers {beyond} do not exist: this encoder has layers 1 to {depth}")
+    tokens, padding_mask = encoder.embed(source, padding_mask)
+    outputs = {number: x for number, (x, _) in enumerate(encoder.layers(tokens, padding_mask), 1) if number in wanted}
+    stacked = torch.stack([encoder.cls_first(outputs[number]).float() for number in wanted], dim=1)
+    return stacked.mean(dim=1, keepdim=True) if layers == MEAN_OF_LAYERS else stacked
+
+
+def assemble(clip: LoadedClip, windows: list[Tensor], spec: FeatureSpec, windowing: Windowing) -> ClipFeatures:
+    """Joins the windows of a clip.
+
+    Patches stand one after the other in time; CLS is the mean over the windows, weighted by their length. Patches that
+    hold nothing but padding are kept only where constant padding fills up a single window, as EAT's programs do.
+
+    Args:
+        clip: the clip.
+        windows: hidden states of each of its windows, (layers, 1 + N, D), perhaps with padding at the end.
+    """
+    columns = windowing.front_end.num_mel_bins // windowing.patch_size
+    patch = windowing.patch_size
+    keep_padding = windowing.padding == "constant" and len(windows) == 1
+    grids, row_starts, weights = [], [], []
+    for start, states, window in zip(clip.starts, windows, clip.windows, strict=True):
+        real_frames = min(clip.num_frames - start, len(window))
+        rows = len(window) // patch if keep_padding else min(-(-real_frames // patch), len(window) // patch)
+        grids.append(states[:, 1 : 1 + rows * columns].unflatten(1, (rows, columns)))
+        row_starts.extend(start + patch * row for row in range(rows))
+        weights.append(float(real_frames))
+    grid = torch.cat(grids, dim=1)  # (layers, P, Q, D)
+    weight = torch.tensor(weights, device=grid.device) / sum(weights)
+    cls_token = sum(w * states[:, 0] for w, states in zip(weight, windows, strict=True))  # (layers, D)
+
+    first = torch.tensor(row_starts, dtype=torch.float64)
+    row_times = torch.stack([first, first + patch], dim=1) * seconds(1)  # (P, 2)
+    whole = torch.tensor([0.0, seconds(clip.num_frames)], dtype=torch.float64)
+    patch_times = row_times.repeat_interleave(columns, dim=0)  # (N, 2)
+    choices = {
+        ("all", None): (lambda: torch.cat([cls_token[:, None], grid.flatten(1, 2)], dim=1), [whole[None], patch_times]),
+        ("frame", None): (lambda: grid.flatten(1, 2), [patch_times]),
+        ("utterance", None): (lambda: cls_token, whole),
+        ("patch-grid", None): (lambda: grid, [row_times]),
+        "mean": (lambda: grid.mean(dim=(1, 2)), whole),
+        "frequency": (lambda: grid.mean(dim=2), [row_times]),
+        "time": (lambda: grid.mean(dim=1), whole),
+    }
+    make, times = choices[spec.pool or (spec.granularity, None)]
+    values = make()
+    return ClipFeatures(
+        values if isinstance(spec.layers, tuple) else values[0],
+        torch.cat(times) if isinstance(times, list) else times,
+    )

@@ -1,0 +1,177 @@
+"""Trained encoders and classifiers as plain torch modules, with the front end that belongs to them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..audio.fbank import FrontEnd
+from ..audio.io import load_waveform, mono_waveform
+from ..core.classifier import SpectrogramClassifier
+from ..core.encoder import SpectrogramEncoder
+from .checkpoint import Checkpoint, CheckpointError, read_checkpoint
+
+Audio = "str | os.PathLike | np.ndarray | Tensor"
+
+
+class TrainedEncoder(nn.Module):
+    """An encoder and the front end it was trained with.
+
+    Args:
+        encoder: the network.
+        front_end: waveform -> spectrogram.
+    """
+
+    def __init__(self, encoder: SpectrogramEncoder, front_end: FrontEnd):
+        super().__init__()
+        self.encoder = encoder
+        self.front_end = front_end
+
+    def forward(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Features of the last layer: (B, 1, T, F) normalised, (B, N) True = padding -> (B, 1 + N, D), CLS first."""
+        return self.encoder(spectrogram, padding_mask)
+
+    @torch.no_grad()
+    def features(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
+        """Features of one clip: (1 + N, D), CLS first.
+
+        Args:
+            audio: a file, or samples (W,) or (W, channels), float in [-1, 1] or integer.
+            sample_rate_hz: of the samples; by default the rate the encoder hears.
+
+        Raises:
+            AudioError: the audio cannot be used.
+        """
+        return self(self.spectrogram(audio, sample_rate_hz)[None])[0]
+
+    def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
+        """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`."""
+        own_rate_hz = self.front_end.sample_rate_hz
+        if isinstance(audio, (str, os.PathLike)):
+            waveform = load_waveform(audio, own_rate_hz)
+        else:
+            samples = audio.cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
+            waveform = mono_waveform(samples, sample_rate_hz or own_rate_hz, own_rate_hz, "the waveform")
+        return self.front_end(waveform)[None].to(self.encoder.cls_token)
+
+
+class TrainedClassifier(TrainedEncoder):
+    """A fine-tuned encoder with its head, and what is known of its classes.
+
+    Args:
+        classifier: the network.
+        front_end: waveform -> spectrogram.
+        label_names: of the classes, in the order of the head; may be empty.
+        multi_label: whether a clip may have several labels; None if unknown.
+        independent_scores: scores are sigmoids, one per class; otherwise a softmax over the classes.
+    """
+
+    def __init__(
+        self,
+        classifier: SpectrogramClassifier,
+        front_end: FrontEnd,
+        label_names: list[str] | None = None,
+        multi_label: bool | None = None,
+        independent_scores: bool = True,
+    ):
+        super().__init__(classifier.encoder, front_end)
+        self.classifier = classifier
+        self.label_names = label_names or []
+        self.multi_label = multi_label
+        self.independent_scores = independent_scores
+
+    @property
+    def num_classes(self) -> int:
+        return self.classifier.head.out_features
+
+    def logits(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """(B, 1, T, F) normalised, (B, N) True = padding -> (B, C)."""
+        return self.classifier(spectrogram, padding_mask)
+
+    def scores_of(self, logits: Tensor) -> Tensor:
+        """Logits -> scores in [0, 1], same shape."""
+        return logits.sigmoid() if self.independent_scores else logits.softmax(dim=-1)
+
+    @torch.no_grad()
+    def scores(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
+        """Scores of one clip: (C,); arguments as of :meth:`features`."""
+        return self.scores_of(self.logits(self.spectrogram(audio, sample_rate_hz)[None]).float())[0]
+
+
+def load_encoder(
+    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: float
+) -> TrainedEncoder:
+    """Loads the encoder of a pre-trained or fine-tuned checkpoint, in eval mode.
+
+    Args:
+        path: a checkpoint of this project, of ASDA or of EAT.
+        device: where to put it.
+        trust: see :func:`ASDA.inference.checkpoint.load_file`.
+        front_end: settings of FrontEnd that differ from those recorded, e.g. ``target_length_frames=512``.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+    """
+    checkpoint = read_checkpoint(path, trust=trust)
+    return build_encoder(checkpoint, **front_end).to(device)
+
+
+def load_classifier(
+    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: float
+) -> TrainedClassifier:
+    """Loads a fine-tuned checkpoint, in eval mode; arguments as of :func:`load_encoder`.
+
+    Raises:
+        CheckpointError: the file cannot be used, or holds no classification head.
+    """
+    checkpoint = read_checkpoint(path, trust=trust)
+    return build_classifier(checkpoint, **front_end).to(device)
+
+
+def build_encoder(checkpoint: Checkpoint, **front_end: float) -> TrainedEncoder:
+    """The encoder that a checkpoint describes, in eval mode."""
+    return TrainedEncoder(_encoder(checkpoint), replace(checkpoint.front_end, **front_end)).eval()
+
+
+def build_classifier(checkpoint: Checkpoint, **front_end: float) -> TrainedClassifier:
+    """The classifier that a checkpoint describes, in eval mode."""
+    if not checkpoint.head:
+        raise CheckpointError(
+            f"{checkpoint.path}: a pre-trained encoder without a classification head; expected a fine-tuned checkpoint"
+        )
+    classifier = SpectrogramClassifier(
+        _encoder(checkpoint),
+        checkpoint.num_classes,
+        pooling=checkpoint.pooling,
+        use_fc_norm="fc_norm.weight" in checkpoint.head,
+    )
+    _load(checkpoint, classifier, {f"encoder.{n}": t for n, t in checkpoint.encoder.items()} | checkpoint.head)
+    return TrainedClassifier(
+        classifier,
+        replace(checkpoint.front_end, **front_end),
+        checkpoint.label_names,
+        checkpoint.multi_label,
+        checkpoint.independent_scores,
+    ).eval()
+
+
+def _encoder(checkpoint: Checkpoint) -> SpectrogramEncoder:
+    encoder = SpectrogramEncoder(**checkpoint.encoder_config)
+    _load(checkpoint, encoder, checkpoint.encoder)
+    return encoder
+
+
+def _load(checkpoint: Checkpoint, module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    # A checkpoint may have been saved in half precision; programs compute in float32 unless told otherwise.
+    tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: the tensors do not fit the recorded architecture {checkpoint.encoder_config}: {error}"
+        ) from error

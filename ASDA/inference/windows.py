@@ -1,0 +1,189 @@
+"""Clips -> normalised windows -> batches: where lengths are cut, padded and masked."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby, islice
+
+import torch
+from torch import Tensor
+
+from ..audio.fbank import FRAME_SHIFT_MS, FrontEnd, fit_length, log_mel, normalise, num_frames
+from ..audio.io import AudioError
+from ..core.patches import patch_padding_mask
+from ..data.containers import ClipReader
+from .clips import Clip
+
+PADDINGS = ("constant", "own", "mask")
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """How a clip becomes windows.
+
+    Attributes:
+        front_end: with `target_length_frames`, the length of a window.
+        padding: of windows that are shorter than that: `constant` pads with zeros before normalisation, as in training;
+            `own` runs them at their own length (rounded up to whole patches); `mask` pads a batch to its longest window
+            with a padding mask. `own` and `mask` give the same features.
+        hop_frames: from one window of a long clip to the next; None: only the first window is used.
+        patch_size: frames per patch row.
+    """
+
+    front_end: FrontEnd
+    padding: str = "constant"
+    hop_frames: int | None = None
+    patch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.padding not in PADDINGS:
+            raise ValueError(f'padding "{self.padding}" is not one of {", ".join(PADDINGS)}')
+        length = self.front_end.target_length_frames
+        if length is None or length < self.patch_size:
+            raise ValueError(f"target_length has to be at least one patch of {self.patch_size} frames, got {length}")
+        if self.hop_frames is not None and not 1 <= self.hop_frames <= length:
+            raise ValueError(f"the hop has to be between 1 frame and the window's {length}, got {self.hop_frames}")
+
+    def starts(self, num_frames: int) -> list[int]:
+        """First frames of the windows of a clip: as many hops as it takes to reach its end."""
+        length = self.front_end.target_length_frames
+        if self.hop_frames is None or num_frames <= length:
+            return [0]
+        return list(range(0, num_frames - length + self.hop_frames, self.hop_frames))
+
+    def window(self, frames: Tensor, start: int) -> Tensor:
+        """One window of a clip's frames (T, F), normalised; whole patch rows unless padding is constant."""
+        length = self.front_end.target_length_frames
+        window = frames[start : start + length]
+        if self.padding != "constant":
+            rows = -(-len(window) // self.patch_size)
+            length = min(length, rows * self.patch_size)
+        return normalise(fit_length(window, length), self.front_end.norm_mean, self.front_end.norm_std)
+
+
+@dataclass(frozen=True)
+class LoadedClip:
+    """A decoded clip.
+
+    Attributes:
+        index: its place in the run's list.
+        clip: its name and path.
+        num_frames: its own length in frames of 10 ms.
+        starts: first frames of its windows.
+        windows: each (T, F), normalised.
+    """
+
+    index: int
+    clip: Clip
+    num_frames: int
+    starts: list[int]
+    windows: list[Tensor]
+
+
+@dataclass(frozen=True)
+class BadClip:
+    """A clip that could not be used, and why."""
+
+    index: int
+    clip: Clip
+    reason: str
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a clip, in a batch."""
+
+    clip: LoadedClip
+    number: int
+
+    @property
+    def spectrogram(self) -> Tensor:
+        return self.clip.windows[self.number]
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of the window that hold sound, rather than padding."""
+        return min(self.clip.num_frames - self.clip.starts[self.number], len(self.spectrogram))
+
+
+def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) -> LoadedClip:
+    """Decodes a clip and cuts it into windows.
+
+    Raises:
+        AudioError: the clip cannot be used.
+    """
+    front_end = windowing.front_end
+    waveform = reader.load(clip.path)
+    own_length = num_frames(len(waveform), front_end.sample_rate_hz)
+    if own_length == 0:
+        raise AudioError(clip.path, "shorter than one analysis window of 25 ms")
+    limit = front_end.target_length_frames if windowing.hop_frames is None else None
+    frames = log_mel(waveform, front_end.sample_rate_hz, front_end.num_mel_bins, limit)
+    starts = windowing.starts(own_length)
+    return LoadedClip(index, clip, own_length, starts, [windowing.window(frames, start) for start in starts])
+
+
+def load_clips(
+    numbered: Iterable[tuple[int, Clip]], windowing: Windowing, *, num_threads: int = 2, h5_sample_rate_hz: int = 32_000
+) -> Iterator[LoadedClip | BadClip]:
+    """Loads clips ahead of their use on several threads; yields in the order given, an error in a bad clip's place."""
+    local = threading.local()  # a reader for each thread: open containers have no lock
+
+    def attempt(index: int, clip: Clip) -> LoadedClip | BadClip:
+        if not hasattr(local, "reader"):
+            local.reader = ClipReader(windowing.front_end.sample_rate_hz, h5_sample_rate_hz)
+        try:
+            return load_clip(index, clip, local.reader, windowing)
+        except AudioError as error:
+            return BadClip(index, clip, error.reason)
+
+    pending = iter(numbered)
+    with ThreadPoolExecutor(num_threads) as pool:
+        queue: deque[Future] = deque(pool.submit(attempt, *entry) for entry in islice(pending, 2 * num_threads))
+        try:
+            while queue:
+                result = queue.popleft().result()
+                queue.extend(pool.submit(attempt, *entry) for entry in islice(pending, 1))
+                yield result
+        finally:
+            for future in queue:
+                future.cancel()
+
+
+def batches(windows: Iterable[Window], batch_size: int, padding: str, lookahead: int = 16) -> Iterator[list[Window]]:
+    """Groups windows into batches of similar length.
+
+    Args:
+        windows: in any order.
+        batch_size: most windows in a batch.
+        padding: with `own` all windows of a batch have one length.
+        lookahead: batches' worth of windows that are sorted by length at a time; not needed with `constant`.
+    """
+    pending = iter(windows)
+    while group := list(islice(pending, batch_size * (1 if padding == "constant" else lookahead))):
+        group.sort(key=lambda window: len(window.spectrogram), reverse=True)
+        runs = [group]
+        if padding == "own":
+            runs = [list(run) for _, run in groupby(group, key=lambda window: len(window.spectrogram))]
+        for run in runs:
+            yield from (run[first : first + batch_size] for first in range(0, len(run), batch_size))
+
+
+def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor | None]:
+    """Spectrograms (B, 1, T, F) of a batch and, if some are padded under a mask, the padding mask (B, N)."""
+    lengths = [len(window.spectrogram) for window in batch]
+    longest = max(lengths)
+    source = torch.stack([fit_length(window.spectrogram, longest) for window in batch])[:, None]
+    if min(lengths) == longest:
+        return source, None
+    columns = windowing.front_end.num_mel_bins // windowing.patch_size
+    return source, patch_padding_mask(torch.tensor(lengths), longest, windowing.patch_size, columns)
+
+
+def seconds(frames: int) -> float:
+    """Frames of 10 ms -> seconds."""
+    return frames * FRAME_SHIFT_MS / 1000
