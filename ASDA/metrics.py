@@ -153,7 +153,8 @@ def bootstrap_interval(
         level: probability inside the interval.
 
     Returns:
-        (low, high); draws in which the metric is NaN are left out, both NaN when it always is.
+        (low, high); draws in which the metric is NaN are left out, both NaN when it always is. `mean_auc` and
+        `mean_average_precision` rank the clips once: 1000 draws of 20 000 clips and 527 classes take minutes.
     """
     targets, scores = np.asarray(targets), np.asarray(scores)
     if len(targets) != len(scores) or len(scores) == 0:
@@ -163,12 +164,103 @@ def bootstrap_interval(
     if resamples < 1 or not 0.0 < level < 1.0:
         raise ValueError(f"expected resamples >= 1 and 0 < level < 1, got resamples={resamples}, level={level}")
     rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(scores), len(scores))
-        values.append(float(metric(targets[drawn], scores[drawn])))
+    if metric in _METRIC_OF_CURVES:
+        values = _resample_rankings(_METRIC_OF_CURVES[metric], *_check(targets, scores), rng, resamples)
+    else:
+        values = []
+        for _ in range(resamples):
+            drawn = rng.integers(0, len(scores), len(scores))
+            values.append(float(metric(targets[drawn], scores[drawn])))
     values = [value for value in values if not math.isnan(value)]
     if not values:
         return math.nan, math.nan
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Clips of one class from the highest score down, and those thresholds (distinct scores) that gain a positive."""
+
+    order: np.ndarray  # (n,) clips
+    positives: np.ndarray  # places in `order` that hold a positive clip
+    first: np.ndarray  # (thresholds,) places where a threshold's clips begin ...
+    last: np.ndarray  # ... and end
+    num_positives: np.ndarray  # (thresholds,) how many of `positives` lie up to there
+
+    @classmethod
+    def of(cls, target: np.ndarray, score: np.ndarray) -> "_Ranking":
+        order = np.argsort(-score, kind="stable")
+        new = np.diff(score[order]) != 0
+        first, last = np.flatnonzero(np.append(True, new)), np.flatnonzero(np.append(new, True))
+        gains = np.add.reduceat(target[order], first, dtype=np.int64) > 0
+        positives = np.flatnonzero(target[order])
+        return cls(order, positives, first[gains], last[gains], np.searchsorted(positives, last[gains], side="right"))
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Counts at the thresholds of a ranking, for several draws of the clips: (draws, thresholds)."""
+
+    gained: np.ndarray  # positives at the threshold itself
+    true_positives: np.ndarray  # positives up to and including it
+    false_positives: np.ndarray  # negatives up to and including it
+    false_positives_before: np.ndarray
+    negatives: np.ndarray  # (draws, 1) all negatives
+
+    @classmethod
+    def of(cls, ranking: _Ranking, counts: np.ndarray) -> "_Curves":
+        """`counts` (draws, n) says how often each clip was drawn."""
+        drawn = counts[:, ranking.order]
+        seen = np.cumsum(drawn, axis=1, dtype=np.int32)
+        true = np.cumsum(drawn[:, ranking.positives], axis=1, dtype=np.int32)[:, ranking.num_positives - 1]
+        gained = np.diff(true, axis=1, prepend=0)
+        false = seen[:, ranking.last] - true
+        false_before = seen[:, ranking.first] - drawn[:, ranking.first] - (true - gained)
+        return cls(gained, true, false, false_before, seen[:, -1:] - true[:, -1:])
+
+
+def _average_precision(curves: _Curves) -> np.ndarray:
+    """(draws,), NaN without a positive: sum over thresholds of recall gained x precision."""
+    with np.errstate(invalid="ignore"):  # 0 / 0: nothing drawn up to a threshold, or no positive at all
+        precision = np.nan_to_num(curves.true_positives / (curves.true_positives + curves.false_positives))
+        return (curves.gained * precision).sum(axis=1) / curves.true_positives[:, -1]
+
+
+def _auc(curves: _Curves) -> np.ndarray:
+    """(draws,), NaN without a positive or a negative: share of pairs in the right order, a tie counting one half."""
+    not_beaten = (curves.false_positives + curves.false_positives_before) / 2
+    with np.errstate(invalid="ignore"):
+        beaten = (curves.gained * (curves.negatives - not_beaten)).sum(axis=1)
+        return beaten / (curves.true_positives[:, -1] * curves.negatives[:, 0].astype(np.float64))
+
+
+_METRIC_OF_CURVES = {mean_average_precision: _average_precision, mean_auc: _auc}
+_COUNTS_AT_A_TIME = 1_000_000
+
+
+def _resample_rankings(
+    metric_of_curves: Callable[[_Curves], np.ndarray],
+    targets: np.ndarray,
+    scores: np.ndarray,
+    rng: np.random.Generator,
+    resamples: int,
+) -> list[float]:
+    """Mean over classes of a metric of the ranking, for each draw of the clips.
+
+    A draw changes how often a clip counts, not its place in the ranking, so every class is sorted once.
+    """
+    num_clips = len(scores)
+    rankings = [_Ranking.of(target, score) for target, score in zip(targets.T, scores.T, strict=True) if target.any()]
+    values: list[float] = []
+    while rankings and len(values) < resamples:
+        draws = min(resamples - len(values), max(1, _COUNTS_AT_A_TIME // num_clips))
+        drawn = [np.bincount(rng.integers(0, num_clips, num_clips), minlength=num_clips) for _ in range(draws)]
+        counts = np.stack(drawn).astype(np.int32)
+        total, defined = np.zeros(draws), np.zeros(draws)
+        for ranking in rankings:
+            value = metric_of_curves(_Curves.of(ranking, counts))
+            total += np.nan_to_num(value)
+            defined += ~np.isnan(value)
+        values += [float(t / d) if d else math.nan for t, d in zip(total, defined, strict=True)]
+    return values

@@ -151,3 +151,12 @@ def test_bootstrap_interval__map_contains_the_estimate():
         bootstrap_interval(accuracy, targets[:0], scores[:0], seed=0)
     with pytest.raises(ValueError, match="resamples=0"):
         bootstrap_interval(accuracy, targets, scores, seed=0, resamples=0)
+
+
+@pytest.mark.parametrize("metric", [mean_average_precision, mean_auc])
+def test_bootstrap_interval__ranking_once_equals_evaluating_each_draw(metric, monkeypatch):
+    monkeypatch.setattr("ASDA.metrics._COUNTS_AT_A_TIME", 100)  # several batches of draws
+    targets, scores = multi_label(12, 7)  # so few clips that some draws hold no positive of a class
+    ranked_once = bootstrap_interval(metric, targets, scores, seed=5, resamples=40)
+    each_draw = bootstrap_interval(lambda t, s: float(metric(t, s)), targets, scores, seed=5, resamples=40)
+    assert ranked_once == pytest.approx(each_draw, abs=1e-12)

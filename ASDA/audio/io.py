@@ -25,6 +25,7 @@ AUDIO_SUFFIXES = frozenset(
 
 # Beyond this a float sample is garbage rather than loud: its square would overflow in the power spectrum.
 MAX_ABS_SAMPLE = 1e12
+PLAUSIBLE_RATES_HZ = (1_000, 1_000_000)  # others stand in damaged headers, and resampling from 1 Hz fills any memory
 MAX_CHANNELS = 1024  # libsndfile's own limit
 _BLOCK_FRAMES = 1 << 20  # frames decoded at a time, so that many channels of a long file never stand in memory at once
 _UNKNOWN_LENGTH = 1 << 62  # libsndfile's way to say so is the largest integer
@@ -192,9 +193,11 @@ def mono_waveform(samples: np.ndarray, from_rate_hz: int, to_rate_hz: int, name:
         float32 samples (W',). Channels are averaged before resampling.
 
     Raises:
-        AudioError: no samples, a shape or type that is not audio, or values that are not finite.
+        AudioError: no samples, a shape, type or rate that is not audio, or values that are not finite.
     """
     samples = np.asarray(samples)
+    if not PLAUSIBLE_RATES_HZ[0] <= from_rate_hz <= PLAUSIBLE_RATES_HZ[1]:
+        raise AudioError(name, "sample rate of {} Hz, expected {} to {} Hz".format(from_rate_hz, *PLAUSIBLE_RATES_HZ))
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and not 1 <= samples.shape[1] <= MAX_CHANNELS):
         raise AudioError(name, f"expected samples of shape (W,) or (W, channels), got {samples.shape}")
     if len(samples) == 0:

@@ -125,6 +125,13 @@ def broken_files(folder):
     yield folder / "piped.flac", "states no length"
 
 
+def test_load_waveform__refuses_an_implausible_rate(tmp_path):
+    for rate_hz in (1, 999, 1_000_001):
+        path = write(tmp_path / "a.wav", tone(100), rate_hz)
+        with pytest.raises(AudioError, match=f"sample rate of {rate_hz} Hz, expected 1000 to 1000000 Hz"):
+            load_waveform(path)
+
+
 def test_load_waveform__names_file_and_reason(tmp_path):
     for path, reason in broken_files(tmp_path):
         with pytest.raises(AudioError) as caught:
