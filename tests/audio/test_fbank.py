@@ -121,6 +121,12 @@ def test_log_mel__naive_oracle():
             assert log_mel(waveform)[frame_index, bin_index].item() == pytest.approx(expected, abs=1e-3)
 
 
+def test_log_mel__first_frames_are_those_of_the_whole_clip():
+    waveform = noise(RATE) + torch.linspace(0, 1, RATE)  # the mean of the beginning is not that of the whole
+    torch.testing.assert_close(log_mel(waveform, max_frames=7), log_mel(waveform)[:7], atol=1e-5, rtol=0)
+    assert log_mel(waveform, max_frames=1024).shape == (98, 128)
+
+
 def test_log_mel__leaves_its_input_alone():
     waveform = noise(RATE)
     before = waveform.clone()
