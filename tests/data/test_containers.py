@@ -12,7 +12,7 @@ from ASDA.audio.fbank import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data import containers
 from ASDA.data.containers import ClipReader, split_container
-from tests.data.conftest import RATE_HZ, sound, write_h5, write_tar, write_zip
+from tests.data.corpora import RATE_HZ, sound, write_h5, write_tar, write_zip
 
 PCM = np.round(sound() * 32767).astype(np.int16)
 

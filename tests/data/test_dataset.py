@@ -12,7 +12,7 @@ from ASDA.data.bad_clips import TooManyBadClipsError
 from ASDA.data.dataset import Augmentation, SpectrogramDataset
 from ASDA.data.labels import ClipLabels
 from ASDA.data.manifest import Manifest, write_manifest
-from tests.data.conftest import RATE_HZ, sound
+from tests.data.corpora import RATE_HZ, sound
 
 FRONT_END = FrontEnd(target_length_frames=32)
 NUM_PATCHES = 16

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from fractions import Fraction
 
 from ASDA.data.manifest import ManifestError
 from ASDA.data.preparation.plan import PlannedClip
@@ -21,11 +22,12 @@ def split_by_ratio(clips: Sequence[PlannedClip], ratios: dict[str, float], seed:
     for name, ratio in ratios.items():
         if not ratio > 0:
             raise ManifestError(f"the share of split {name!r} must be above 0, got {ratio:g}")
-    total = sum(ratios.values())
+    exact = {name: Fraction(ratio).limit_denominator(10**6) for name, ratio in ratios.items()}
+    shares = {name: ratio / sum(exact.values()) for name, ratio in exact.items()}
     splits: dict[str, list[PlannedClip]] = {name: [] for name in ratios}
     for number, clip in enumerate(_class_by_class(clips, seed), start=1):
         # The split that is furthest behind its share gets the clip: exact overall, and within a clip in every class.
-        behind = max(ratios, key=lambda name: number * ratios[name] / total - len(splits[name]))
+        behind = max(shares, key=lambda name: number * shares[name] - len(splits[name]))
         splits[behind].append(clip)
     return {name: sorted(members, key=lambda clip: clip.row) for name, members in splits.items()}
 
