@@ -10,5 +10,4 @@
 # DATA=/data/audioset SAVE_DIR=/runs/asda ./pretraining_AS2M.sh
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/launch.sh"
 
-require_path DATA "a folder with train.tsv" train.tsv
-launch pretraining_AS2M 48 12 "task.data=$(hydra_value "$DATA")" "$@"
+pretrain pretraining_AS2M 48 12 "$@"

@@ -7,32 +7,11 @@
 #   BATCH_SIZE    clips per GPU and step (default: what keeps the recipe's clips per update)
 #   CONFIG        another yaml: a name in config/ or a path
 #   DRY_RUN=1     print the command instead of running it; NGPU is then taken as given
-#   ASDA_USE_ACTIVE_ENV=1   run with the active environment's python instead of .venv's
 #   NNODES, RDZV_ENDPOINT   several machines: their number, and host:port of one of them (the same on each)
 #
 # Arguments are hydra overrides, key=value, and win over everything else. Paths, in settings and in overrides, are
 # relative to the current directory. The log of a run is SAVE_DIR/train.log.
-set -euo pipefail
-
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-
-say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
-die() {
-  say "$*"
-  exit 2
-}
-
-if [[ ${ASDA_USE_ACTIVE_ENV:-0} == 1 ]]; then
-  PYTHON=${ASDA_PYTHON:-python}
-elif [[ -x $ROOT/.venv/bin/python ]]; then
-  PYTHON=$ROOT/.venv/bin/python
-else
-  PYTHON=python3
-fi
-"$PYTHON" -c 'import sys, importlib.util as u; sys.exit(not (u.find_spec("ASDA") and u.find_spec("torch")))' 2>/dev/null ||
-  die "$PYTHON cannot import this project; run \"make setup\" in $ROOT first"
-
-absolute() { if [[ $1 == /* ]]; then echo "$1"; else echo "$PWD/$1"; fi; }
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 # require NAME MEANING: the setting has to be given.
 require() { [[ -n ${!1:-} ]] || die "set $1: $2"; }
@@ -49,6 +28,8 @@ require_path() {
   done
 }
 
+SAVE_DIR_MEANING="the folder for checkpoints and logs of the run; an interrupted run continues from it"
+
 # A value as hydra reads it back: plain where possible, else quoted.
 hydra_value() {
   if [[ $1 =~ ^[A-Za-z0-9_./:@+-]*$ ]]; then echo "$1"; else echo "'${1//\'/\\\'}'"; fi
@@ -64,9 +45,9 @@ override_of() {
   echo "$value"
 }
 
-# Sets DEVICE (cuda or cpu) and PROCESSES (on this machine).
+# Sets DEVICE (cuda or cpu), PROCESSES (on this machine), WORLD_SIZE (on all) and RENDEZVOUS (torchrun's arguments).
 choose_device() {
-  local visible
+  local visible nodes=${NNODES:-1}
   if [[ ${NGPU:-} == 0 ]]; then
     visible=0
   elif [[ ${DRY_RUN:-0} == 1 && -n ${NGPU:-} ]]; then
@@ -83,13 +64,19 @@ choose_device() {
     PROCESSES=${NGPU:-$visible}
     ((PROCESSES <= visible)) || die "NGPU=$PROCESSES, but only $visible are visible"
   fi
+  WORLD_SIZE=$((PROCESSES * nodes))
+  RENDEZVOUS=(--standalone)
+  if ((nodes > 1)); then
+    require RDZV_ENDPOINT "host:port of one of the $nodes machines"
+    RENDEZVOUS=("--nnodes=$nodes" --rdzv_backend=c10d "--rdzv_endpoint=$RDZV_ENDPOINT" "--rdzv_id=${SLURM_JOB_ID:-asda}")
+  fi
 }
 
-# plan_batch CLIPS_PER_UPDATE CLIPS_PER_GPU WORLD_SIZE OVERRIDE...: sets CLIPS (per process and step) and UPDATE_FREQ so
-# that their product with the world size is the recipe's CLIPS_PER_UPDATE, with no more than CLIPS_PER_GPU on one GPU.
+# plan_batch CLIPS_PER_UPDATE CLIPS_PER_GPU OVERRIDE...: sets CLIPS (per process and step) and UPDATE_FREQ so that their
+# product with the number of processes is the recipe's CLIPS_PER_UPDATE, with no more than CLIPS_PER_GPU on one GPU.
 plan_batch() {
-  local wanted=$1 most=$2 world=$3 least freq got summary
-  shift 3
+  local wanted=$1 most=$2 world=$WORLD_SIZE least freq got summary
+  shift 2
   CLIPS=$(override_of dataset.batch_size "$@")
   CLIPS=${CLIPS:-${BATCH_SIZE:-}}
   UPDATE_FREQ=$(override_of optimization.update_freq "$@" | tr -d '[] ')
@@ -119,23 +106,21 @@ plan_batch() {
 # rounded A B: A / B, rounded, at least 1.
 rounded() { echo $(($1 < $2 ? 1 : ($1 + $2 / 2) / $2)); }
 
-# launch CONFIG CLIPS_PER_UPDATE CLIPS_PER_GPU OVERRIDE...: trains with the yaml CONFIG, checkpoints into SAVE_DIR.
-launch() {
-  local config=${CONFIG:-$1} wanted=$2 most=$3 config_dir=$ROOT/config world nodes=${NNODES:-1}
-  local save_dir command overrides
-  shift 3
-  if [[ $config == */* || $config == *.yaml ]]; then
-    config=$(absolute "${config%.yaml}")
-    config_dir=${config%/*}
-    config=${config##*/}
+# choose_config DEFAULT: sets CONFIG_FILE, the yaml to train with.
+choose_config() {
+  CONFIG_FILE=${CONFIG:-$1}
+  if [[ $CONFIG_FILE == */* || $CONFIG_FILE == *.yaml ]]; then
+    CONFIG_FILE=$(absolute "${CONFIG_FILE%.yaml}.yaml")
+  else
+    CONFIG_FILE=$ROOT/config/$CONFIG_FILE.yaml
   fi
-  require SAVE_DIR "the folder for checkpoints and logs of this run; an interrupted run continues from it"
-  save_dir=$(absolute "$SAVE_DIR")
-  [[ -f $config_dir/$config.yaml ]] || die "CONFIG: $config_dir/$config.yaml does not exist"
+  [[ -f $CONFIG_FILE ]] || die "CONFIG: $CONFIG_FILE does not exist"
+}
 
-  choose_device
-  world=$((PROCESSES * nodes))
-  plan_batch "$wanted" "$most" "$world" "$@"
+# run_fairseq OVERRIDE...: trains with what choose_config, choose_device and plan_batch chose; checkpoints in SAVE_DIR.
+run_fairseq() {
+  local save_dir command overrides
+  save_dir=$(absolute "$SAVE_DIR")
   overrides=(
     "common.user_dir=$(hydra_value "$ROOT/ASDA")" "checkpoint.save_dir=$(hydra_value "$save_dir")"
     "hydra.job_logging.handlers.file.filename=$(hydra_value "$save_dir/train.log")"
@@ -144,17 +129,10 @@ launch() {
   if [[ $DEVICE == cpu ]]; then overrides+=(common.cpu=true common.fp16=false); fi
 
   command=("$PYTHON" -m)
-  if ((world > 1)); then
-    command+=(torch.distributed.run "--nproc_per_node=$PROCESSES")
-    if ((nodes > 1)); then
-      require RDZV_ENDPOINT "host:port of one of the $nodes machines"
-      command+=("--nnodes=$nodes" --rdzv_backend=c10d "--rdzv_endpoint=$RDZV_ENDPOINT" "--rdzv_id=${SLURM_JOB_ID:-asda}")
-    else
-      command+=(--standalone)
-    fi
-    command+=(-m)
+  if ((WORLD_SIZE > 1)); then
+    command+=(torch.distributed.run "--nproc_per_node=$PROCESSES" "${RENDEZVOUS[@]}" -m)
     # Every rank reads the checkpoint itself: fairseq's broadcast of it cannot be unpickled with weights_only.
-    overrides+=("distributed_training.distributed_world_size=$world" checkpoint.load_checkpoint_on_all_dp_ranks=true)
+    overrides+=("distributed_training.distributed_world_size=$WORLD_SIZE" checkpoint.load_checkpoint_on_all_dp_ranks=true)
     # Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.
     if [[ $DEVICE == cpu ]]; then
       overrides+=(
@@ -164,7 +142,8 @@ launch() {
       )
     fi
   fi
-  command+=(fairseq_cli.hydra_train --config-dir "$config_dir" --config-name "$config" "${overrides[@]}" "$@")
+  command+=(fairseq_cli.hydra_train --config-dir "${CONFIG_FILE%/*}" --config-name "$(basename "$CONFIG_FILE" .yaml)"
+    "${overrides[@]}" "$@")
 
   if [[ ${DRY_RUN:-0} == 1 ]]; then
     printf 'mkdir -p %q &&' "$save_dir"
@@ -176,6 +155,38 @@ launch() {
   fi
 }
 
+# pretrain CONFIG CLIPS_PER_UPDATE CLIPS_PER_GPU OVERRIDE...: pre-trains on DATA.
+pretrain() {
+  local recipe_clips=$3 weight
+  require_path DATA "a folder with train.tsv" train.tsv
+  require SAVE_DIR "$SAVE_DIR_MEANING"
+  choose_config "$1"
+  choose_device
+  plan_batch "${@:2}"
+  shift 3
+  weight=$(utterance_weight "$recipe_clips" "$@")
+  run_fairseq "task.data=$(hydra_value "$DATA")" ${weight:+"model.cls_loss=$weight"} "$@"
+}
+
+# utterance_weight RECIPE_CLIPS OVERRIDE...: the utterance loss is a sum over the clips of a step, the frame loss a mean;
+# with fewer clips per step than in the recipe its weight has to grow. Prints that weight; nothing where none is needed.
+utterance_weight() {
+  local recipe_clips=$1 given recipe scaled
+  shift
+  ((CLIPS != recipe_clips)) || return 0
+  given=$(override_of model.cls_loss "$@")
+  recipe=${given:-$(sed -n 's/^  cls_loss: \([0-9.]*\).*/\1/p' "$CONFIG_FILE")}
+  if [[ -n $given ]]; then
+    say "warning: the utterance loss is a sum over a step's clips: model.cls_loss=$given with $CLIPS clips weighs" \
+      "what $(awk "BEGIN {print $given * $CLIPS / $recipe_clips}") does with the recipe's $recipe_clips"
+  elif [[ -n $recipe ]]; then
+    scaled=$(awk "BEGIN {print $recipe * $recipe_clips / $CLIPS}")
+    say "model.cls_loss=$scaled keeps the weight of the utterance loss, which is a sum over a step's clips ($recipe" \
+      "for the recipe's $recipe_clips clips)"
+    echo "$scaled"
+  fi
+}
+
 # finetune RECIPE CLIPS_PER_UPDATE OVERRIDE...: fine-tunes CHECKPOINT on DATA with config/recipe/RECIPE.yaml ("" for
 # finetuning.yaml as it stands). The recipes' clips per update fit on one GPU.
 finetune() {
@@ -183,8 +194,12 @@ finetune() {
   shift 2
   require_path DATA "a folder with train and eval manifests" {train,eval}.{tsv,lbl} label_descriptors.csv
   require_path CHECKPOINT "a pre-trained checkpoint"
-  launch finetuning "$clips_per_update" "$clips_per_update" ${recipe:+"+recipe=$recipe"} \
-    "task.data=$(hydra_value "$DATA")" "model.model_path=$(hydra_value "$CHECKPOINT")" "$@"
+  require SAVE_DIR "$SAVE_DIR_MEANING"
+  choose_config finetuning
+  choose_device
+  plan_batch "$clips_per_update" "$clips_per_update" "$@"
+  run_fairseq ${recipe:+"+recipe=$recipe"} "task.data=$(hydra_value "$DATA")" \
+    "model.model_path=$(hydra_value "$CHECKPOINT")" "$@"
 }
 
 # finetune_folds NUMBER RECIPE CLIPS_PER_UPDATE OVERRIDE...: one run for each fold of FOLDS (default: 1 to NUMBER), from

@@ -1,0 +1,257 @@
+"""The shell scripts: they parse, their dry runs compose against the yaml, and their errors are one line."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).resolve().parents[2]
+SHELL_SCRIPTS = sorted(
+    [*ROOT.glob("*.sh"), *ROOT.glob("scripts/*.sh"), *ROOT.glob("scripts/*.sbatch"), ROOT / ".ci" / "run"]
+)
+# script -> updates, warm-up, clips per update, learning rate, target length (frames): shared recipes of the paper
+RECIPES = {
+    "pretraining_AS2M.sh": (800_000, 106_666, 48, 5e-4, 1024),
+    "finetuning_AS20K.sh": (60_000, 6_000, 32, 5e-5, 1024),
+    "scripts/finetuning_AS2M.sh": (600_000, 60_000, 48, 5e-5, 1024),
+    "scripts/finetuning_ESC50.sh": (4_000, 400, 48, 5e-5, 512),
+    "scripts/finetuning_SPCv2.sh": (80_000, 8_000, 256, 2e-4, 128),
+}
+# without a recipe in the paper
+LAUNCH_SCRIPTS = [*RECIPES, "scripts/finetuning_FSD50K.sh", "scripts/finetuning_UrbanSound8K.sh"]
+
+
+def run(script: str | Path, *arguments: str, cwd: Path, **settings: str) -> subprocess.CompletedProcess:
+    """Runs a script with these settings and no others of ours."""
+    ours = ("DATA", "SAVE_DIR", "CHECKPOINT", "CONFIG", "FOLDS", "NGPU", "NPROC", "BATCH_SIZE", "NNODES", "DRY_RUN")
+    environment = {key: value for key, value in os.environ.items() if key not in ours}
+    return subprocess.run(
+        ["bash", str(ROOT / script), *arguments], cwd=cwd, env=environment | settings, capture_output=True, text=True
+    )
+
+
+def dry_run(script: str, *arguments: str, cwd: Path, **settings: str) -> list[list[str]]:
+    """The words of each command a dry run prints, without the `mkdir -p ... &&` in front."""
+    settings = {
+        "DATA": "data",
+        "SAVE_DIR": "run",
+        "CHECKPOINT": "pretrained.pt",
+        "NGPU": "1",
+        "DRY_RUN": "1",
+    } | settings
+    result = run(script, *arguments, cwd=cwd, **settings)
+    assert result.returncode == 0, result.stderr
+    commands = [shlex.split(line) for line in result.stdout.splitlines()]
+    assert commands and all(words[:2] == ["mkdir", "-p"] and words[3] == "&&" for words in commands)
+    return [words[4:] for words in commands]
+
+
+def compose(words: list[str]):
+    """The configuration that fairseq would train with, checked against the plugin's dataclasses."""
+    from fairseq.dataclass.initialize import add_defaults, hydra_init
+    from fairseq.utils import import_user_module
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    arguments = words[words.index("fairseq_cli.hydra_train") + 1 :]
+    assert arguments[0::2][:2] == ["--config-dir", "--config-name"]
+    directory, name, overrides = arguments[1], arguments[3], arguments[4:]
+    import_user_module(OmegaConf.create({"user_dir": str(ROOT / "ASDA")}))
+    hydra_init(name)
+    with initialize_config_dir(config_dir=directory, version_base=None):
+        cfg = hydra_compose(name, [override for override in overrides if not override.startswith("hydra.")])
+    add_defaults(cfg)
+    return cfg
+
+
+@pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda script: str(script.relative_to(ROOT)))
+def test_shell_script__parses_and_is_executable(script):
+    result = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    sourced = script.name in ("launch.sh", "environment.sh")
+    assert sourced or script.suffix == ".sbatch" or os.access(script, os.X_OK)
+
+
+@pytest.mark.parametrize("script", RECIPES)
+def test_launch_script__dry_run_composes_to_the_recipe(script, tmp_path):
+    max_update, warmup, clips, lr, target_length = RECIPES[script]
+    for words in dry_run(script, cwd=tmp_path):
+        cfg = compose(words)
+        assert cfg.optimization.max_update == max_update
+        assert cfg.optimizer.groups.default.lr_scheduler.warmup_updates == warmup
+        assert cfg.optimization.lr == [lr]
+        assert cfg.task.target_length == target_length
+        assert cfg.dataset.batch_size * cfg.optimization.update_freq[0] == clips
+        assert cfg.common.fp16 and not cfg.common.cpu
+
+
+@pytest.mark.parametrize("script", LAUNCH_SCRIPTS)
+def test_launch_script__paths_are_those_of_the_callers_folder(script, tmp_path):
+    folder = tmp_path / "a folder, with = and 'quotes'"
+    folder.mkdir()
+    for words in dry_run(script, cwd=folder, DATA="the data", SAVE_DIR="runs/one"):
+        cfg = compose(words)
+        assert Path(cfg.task.data) in (folder / "the data", *(folder / f"the data/fold{k}" for k in range(1, 11)))
+        assert Path(cfg.checkpoint.save_dir).is_relative_to(folder / "runs/one")
+        assert Path(cfg.common.user_dir) == ROOT / "ASDA"
+        if "pretraining" not in script:
+            assert Path(cfg.model.model_path) == folder / "pretrained.pt"
+
+
+@pytest.mark.parametrize("script", LAUNCH_SCRIPTS)
+@pytest.mark.parametrize("missing", ["DATA", "SAVE_DIR", "CHECKPOINT"])
+def test_launch_script__says_in_one_line_what_is_missing(script, missing, tmp_path):
+    if missing == "CHECKPOINT" and "pretraining" in script:
+        pytest.skip("pre-training starts from nothing")
+    settings = {"DATA": "data", "SAVE_DIR": "run", "CHECKPOINT": "pretrained.pt", "DRY_RUN": "1", "NGPU": "1"}
+    del settings[missing]
+    result = run(script, cwd=tmp_path, **settings)
+    assert result.returncode != 0 and result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith(f"{Path(script).name}: set {missing}: ")
+    assert len(result.stderr.splitlines()) <= (2 if "fold" in result.stderr else 1)
+
+
+def test_launch_script__names_the_file_that_does_not_exist(tmp_path):
+    result = run("pretraining_AS2M.sh", cwd=tmp_path, DATA="data", SAVE_DIR="run")
+    assert result.returncode != 0
+    assert result.stderr.count("\n") == 1 and f"{tmp_path}/data/train.tsv does not exist" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("gpus", "clips", "update_freq", "cls_loss"), [(1, 12, 4, 0.5), (2, 12, 2, 0.5), (4, 12, 1, 0.5), (8, 6, 1, 1.0)]
+)
+def test_pretraining__keeps_the_recipes_update_on_any_number_of_gpus(gpus, clips, update_freq, cls_loss, tmp_path):
+    (words,) = dry_run("pretraining_AS2M.sh", cwd=tmp_path, NGPU=str(gpus))
+    cfg = compose(words)
+    assert (cfg.dataset.batch_size, cfg.optimization.update_freq) == (clips, [update_freq])
+    assert cfg.model.cls_loss == cls_loss  # the utterance loss is a sum over a step's clips
+    assert cfg.distributed_training.distributed_world_size == gpus
+    assert ("torch.distributed.run" in words) == (gpus > 1) == (f"--nproc_per_node={gpus}" in words)
+
+
+def test_pretraining__warns_with_numbers_when_the_update_is_not_the_recipes(tmp_path):
+    settings = {"DATA": "data", "SAVE_DIR": "run", "DRY_RUN": "1", "NGPU": "4"}
+    result = run("pretraining_AS2M.sh", "dataset.batch_size=7", cwd=tmp_path, **settings)
+    assert "warning: 7 clips x 4 GPUs x update_freq 2 = 56 clips per update" in result.stderr
+    assert "for 48" in result.stderr
+    result = run("pretraining_AS2M.sh", "optimization.update_freq=[2]", cwd=tmp_path, BATCH_SIZE="6", **settings)
+    assert "6 clips x 4 GPUs x update_freq 2 = 48 clips per update, as in the recipe" in result.stderr
+
+
+def test_launch_script__arguments_win(tmp_path):
+    overrides = ["dataset.batch_size=3", "common.fp16=false", "optimization.lr=[0.1]", "model.cls_loss=2"]
+    (words,) = dry_run("pretraining_AS2M.sh", *overrides, cwd=tmp_path, BATCH_SIZE="5")
+    cfg = compose(words)
+    assert (cfg.dataset.batch_size, cfg.common.fp16, cfg.optimization.lr, cfg.model.cls_loss) == (3, False, [0.1], 2)
+
+
+def test_launch_script__falls_back_to_the_cpu(tmp_path):
+    settings = {"DATA": "data", "SAVE_DIR": "run", "DRY_RUN": "1", "CUDA_VISIBLE_DEVICES": ""}
+    result = run("pretraining_AS2M.sh", cwd=tmp_path, **settings)
+    assert "no GPU: running on the CPU in full precision" in result.stderr
+    cfg = compose(shlex.split(result.stdout)[4:])
+    assert cfg.common.cpu and not cfg.common.fp16
+
+
+def test_launch_script__two_processes_on_the_cpu_meet_through_gloo(tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    (words,) = dry_run("pretraining_AS2M.sh", cwd=tmp_path, NGPU="0", NPROC="2")
+    distributed = compose(words).distributed_training
+    assert (distributed.distributed_backend, distributed.distributed_world_size) == ("gloo", 2)
+    assert distributed.distributed_no_spawn and distributed.distributed_rank == 1
+
+
+def test_launch_script__takes_another_yaml(tmp_path):
+    yaml = tmp_path / "mine.yaml"
+    yaml.write_text((ROOT / "config" / "pretraining_AS2M.yaml").read_text().replace("800000", "7"))
+    (words,) = dry_run("pretraining_AS2M.sh", cwd=tmp_path, CONFIG="./mine.yaml")
+    assert compose(words).optimization.max_update == 7
+    result = run("pretraining_AS2M.sh", cwd=tmp_path, CONFIG="none", DATA="d", SAVE_DIR="r", DRY_RUN="1", NGPU="1")
+    assert result.returncode != 0 and "config/none.yaml does not exist" in result.stderr
+
+
+def test_slurm_script__starts_the_same_command_on_every_node(tmp_path):
+    for name, body in {"scontrol": "echo node7; echo node8", "srun": 'shift; exec "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_SUBMIT_DIR": str(ROOT),
+        "SLURM_JOB_NODELIST": "node[7-8]",
+        "SLURM_NNODES": "2",
+        "SLURM_GPUS_ON_NODE": "8",
+        "SLURM_JOB_ID": "41",
+        "DATA": str(tmp_path),
+        "SAVE_DIR": str(tmp_path),
+        "DRY_RUN": "1",
+    }
+    result = run("scripts/slurm_pretraining.sbatch", "model.depth=2", cwd=tmp_path, **settings)
+    assert result.returncode == 0, result.stderr
+    words = shlex.split(result.stdout)
+    assert {"--nnodes=2", "--nproc_per_node=8", "--rdzv_endpoint=node7:20041", "--rdzv_id=41"} <= set(words)
+    cfg = compose(words)
+    assert cfg.distributed_training.distributed_world_size == 16 and cfg.model.depth == 2
+    assert cfg.dataset.batch_size * cfg.optimization.update_freq[0] * 16 == 48
+
+
+def test_dry_run__prints_a_command_that_the_shell_runs(tmp_path):
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    settings = {"DATA": "data", "SAVE_DIR": "run", "DRY_RUN": "1", "NGPU": "0"}
+    printed = run("pretraining_AS2M.sh", "common.seed=23", "--cfg", "job", cwd=folder, **settings).stdout
+    result = subprocess.run(["bash", "-c", printed], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    job = OmegaConf.create(result.stdout)
+    assert job.common.seed == 23 and job.task.data == str(folder / "data") and job.common.cpu
+
+
+@pytest.fixture
+def finished_fold(tmp_path):
+    """A function that leaves what a fine-tuning run with this last and best accuracy leaves."""
+    import torch
+
+    def make(name: str, last: float | None, best: float | None, metric: str = "accuracy") -> str:
+        folder = tmp_path / name
+        folder.mkdir()
+        state = {
+            "extra_state": {"val_loss": last, "best": best},
+            "cfg": {"checkpoint": {"best_checkpoint_metric": metric}},
+        }
+        torch.save(state, folder / "checkpoint_last.pt")
+        return str(folder)
+
+    return make
+
+
+def summarise(*folders: str, cwd: Path) -> subprocess.CompletedProcess:
+    program = [sys.executable, str(ROOT / "scripts" / "summarise_folds.py"), *folders]
+    return subprocess.run(program, cwd=cwd, capture_output=True, text=True)
+
+
+def test_summarise_folds__prints_mean_and_sample_deviation(finished_fold, tmp_path):
+    folders = [
+        finished_fold("fold1", 0.90, 0.95),
+        finished_fold("fold2", 0.80, 0.85),
+        finished_fold("fold3", 0.70, 0.90),
+    ]
+    result = summarise(*folders, "--json", "folds.json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[-6:] == ["mean", "0.8000", "0.9000", "deviation", "0.1000", "0.0500"]
+    numbers = json.loads((tmp_path / "folds.json").read_text())
+    assert numbers["last"] == [0.90, 0.80, 0.70] and numbers["best_mean"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("broken", ["absent", "unvalidated", "other metric"])
+def test_summarise_folds__refuses_folds_that_do_not_fit(broken, finished_fold, tmp_path):
+    folder = {
+        "absent": lambda: str(tmp_path / "fold2"),
+        "unvalidated": lambda: finished_fold("fold2", None, None),
+        "other metric": lambda: finished_fold("fold2", 0.1, 0.1, metric="mAP"),
+    }[broken]()
+    result = summarise(finished_fold("fold1", 0.9, 0.9), folder, cwd=tmp_path)
+    assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
