@@ -73,7 +73,7 @@ def compose(words: list[str]):
 def test_shell_script__parses_and_is_executable(script):
     result = subprocess.run(["bash", "-n", str(script)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    sourced = script.name in ("launch.sh", "environment.sh")
+    sourced = script.name in ("launch.sh", "environment.sh", "program.sh")
     assert sourced or script.suffix == ".sbatch" or os.access(script, os.X_OK)
 
 
@@ -208,6 +208,70 @@ def test_dry_run__prints_a_command_that_the_shell_runs(tmp_path):
     assert result.returncode == 0, result.stderr
     job = OmegaConf.create(result.stdout)
     assert job.common.seed == 23 and job.task.data == str(folder / "data") and job.common.cpu
+
+
+@pytest.fixture
+def clone_with_demo(tmp_path):
+    """A copy of the program scripts beside a demo's results, with a Python that prints its arguments."""
+    for name in ("inference.sh", "eval.sh", "feature_extract.sh", "scripts/environment.sh", "scripts/program.sh"):
+        target = tmp_path / name
+        target.parent.mkdir(exist_ok=True)
+        target.write_text((ROOT / name).read_text())
+    for folder in ("data", "finetuned"):
+        (tmp_path / "demo" / folder).mkdir(parents=True)
+    (tmp_path / "demo/finetuned/checkpoint_best.pt").touch()
+    (tmp_path / "demo/data/eval.tsv").write_text("/corpus\nwav/a b.flac\t16000\nother.wav\t1\n")
+    (tmp_path / "python").write_text('#!/usr/bin/env bash\n[[ $1 == -c ]] || printf "%s\\n" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    return tmp_path
+
+
+def run_program(clone: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
+    settings = {"ASDA_USE_ACTIVE_ENV": "1", "ASDA_PYTHON": str(clone / "python")}
+    return run(clone / script, *arguments, cwd=clone / "demo", **settings)
+
+
+@pytest.mark.parametrize(
+    ("script", "module", "defaults"),
+    [
+        ("inference.sh", "infer", ["--source_file", "/corpus/wav/a b.flac"]),
+        ("eval.sh", "evaluate", ["--eval_dir", "{demo}/data"]),
+        (
+            "feature_extract.sh",
+            "extract",
+            ["--source_file", "/corpus/wav/a b.flac", "--target_file", "{demo}/features.npy"],
+        ),
+    ],
+)
+def test_program_script__without_arguments_uses_the_demo(script, module, defaults, clone_with_demo):
+    demo = clone_with_demo / "demo"
+    words = run_program(clone_with_demo, script).stdout.splitlines()
+    expected = [
+        "--checkpoint_dir",
+        f"{demo}/finetuned/checkpoint_best.pt",
+        *(word.format(demo=demo) for word in defaults),
+    ]
+    assert words == ["-m", f"ASDA.cli.{module}", *expected]
+
+
+def test_program_script__adds_only_the_model_to_arguments_without_one(clone_with_demo):
+    words = run_program(clone_with_demo, "inference.sh", "my clip.wav", "--top-k", "3").stdout.splitlines()
+    checkpoint = f"{clone_with_demo}/demo/finetuned/checkpoint_best.pt"
+    assert words[2:] == ["--checkpoint_dir", checkpoint, "my clip.wav", "--top-k", "3"]
+
+
+@pytest.mark.parametrize(
+    "named", [["--checkpoint_dir", "x.pt"], ["--checkpoint-dir=x.pt"], ["--checkpoint", "x.pt"], ["--help"]]
+)
+def test_program_script__passes_arguments_that_name_a_model_unchanged(named, clone_with_demo):
+    assert run_program(clone_with_demo, "eval.sh", *named).stdout.splitlines()[2:] == named
+
+
+def test_program_script__says_where_a_model_comes_from(clone_with_demo):
+    (clone_with_demo / "demo/finetuned/checkpoint_best.pt").unlink()
+    result = run_program(clone_with_demo, "inference.sh", "clip.wav")
+    assert result.returncode != 0 and result.stdout == ""
+    assert result.stderr.count("\n") == 1 and "--checkpoint_dir" in result.stderr and "make demo" in result.stderr
 
 
 @pytest.fixture
