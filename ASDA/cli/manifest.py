@@ -132,7 +132,7 @@ def _manifests(paths: Sequence[Path]) -> list[Path]:
     files = []
     for path in paths:
         found = sorted(path.rglob("*.tsv")) if path.is_dir() else [path]
-        files += [file for file in found if not file.name.endswith("_weights.tsv")]
+        files += found
         if not found:
             raise ManifestError(f"{path}: no manifest in this folder")
     return files

@@ -30,7 +30,10 @@ def class_balanced_weights(labels: ClipLabels) -> np.ndarray:
 
 
 def read_clip_weights(file: str | os.PathLike, manifest: Manifest) -> np.ndarray:
-    """Reads `clip-id<TAB>weight` lines and matches them to the clips of a manifest by id.
+    """Reads the sampling weight of each clip of a manifest.
+
+    Lines are `clip-id<TAB>weight` and matched by id. EAT's form, a bare number per manifest row, is read too, but only
+    if there are exactly as many numbers as rows: nothing else could tell that they belong together.
 
     Returns:
         (n,) float64.
@@ -39,7 +42,16 @@ def read_clip_weights(file: str | os.PathLike, manifest: Manifest) -> np.ndarray
         LabelError: a clip without a weight, or a weight that is not a positive finite number.
     """
     file = Path(file)
-    line_of_row, fields = match_by_id(file, manifest, expected="clip-id<TAB>weight")
+    if _holds_bare_numbers(file):
+        fields = file.read_text(encoding="utf-8-sig").split()
+        if len(fields) != len(manifest):
+            raise LabelError(
+                f"{file}: {len(fields)} weights without clip ids, but {manifest.file} has {len(manifest)} rows; write "
+                "`clip-id<TAB>weight` lines, which follow a manifest whose rows were filtered"
+            )
+        line_of_row = np.arange(len(manifest))
+    else:
+        line_of_row, fields = match_by_id(file, manifest, expected="clip-id<TAB>weight")
     weights = np.empty(len(manifest))
     for row, line in enumerate(line_of_row):
         try:
@@ -49,6 +61,13 @@ def read_clip_weights(file: str | os.PathLike, manifest: Manifest) -> np.ndarray
         if not (0.0 < weights[row] < math.inf):
             raise LabelError(f"{file}:{line + 1}: expected a weight above 0, got {fields[line]!r}")
     return weights
+
+
+def _holds_bare_numbers(file: Path) -> bool:
+    if not file.is_file():
+        return False
+    with file.open(encoding="utf-8-sig", errors="surrogateescape") as handle:
+        return "\t" not in handle.readline()
 
 
 def shuffled_order(num_clips: int, seed: int, epoch: int) -> np.ndarray:

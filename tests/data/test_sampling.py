@@ -73,6 +73,17 @@ def test_clip_weights__follow_a_filtered_manifest(manifest, tmp_path):
     np.testing.assert_allclose(read_clip_weights(tmp_path / "weights.tsv", rows), [0.03, 0.5])
 
 
+def test_clip_weights__bare_numbers_as_in_eats_file(manifest, tmp_path):
+    (tmp_path / "weight_train_all.csv").write_text("1.5\n2.500000000000000000e+00\n")
+    rows = manifest("c.wav", "x/a.wav")
+    np.testing.assert_allclose(read_clip_weights(tmp_path / "weight_train_all.csv", rows), [1.5, 2.5])
+
+
+def test_clip_weights__missing_file_is_named(manifest, tmp_path):
+    with pytest.raises(LabelError, match=r"absent\.csv: no such file"):
+        read_clip_weights(tmp_path / "absent.csv", manifest("a.wav"))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -80,7 +91,8 @@ def test_clip_weights__follow_a_filtered_manifest(manifest, tmp_path):
         ("a\t1\nb\t0\n", r"weights\.tsv:2: expected a weight above 0, got '0'"),
         ("a\t1\nb\tnan\n", r"weights\.tsv:2: expected a weight above 0, got 'nan'"),
         ("a\t1\n", r'clip "b\.wav" \(train\.tsv:3\) has no line in .*weights\.tsv'),
-        ("1.5\n2.5\n", r"weights\.tsv:1: expected `clip-id<TAB>weight`, got '1\.5'"),
+        ("1.5\n2.5\n3.5\n", r"weights\.tsv: 3 weights without clip ids, but .*train\.tsv has 2 rows"),
+        ("1.5\n-2.5\n", r"weights\.tsv:2: expected a weight above 0, got '-2\.5'"),
     ],
 )
 def test_clip_weights__errors_name_file_and_line(manifest, tmp_path, text, message):

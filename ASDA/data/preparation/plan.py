@@ -40,7 +40,7 @@ class Plan:
         splits: clips of each split. A name such as `fold1/train` puts the split into a folder of its own.
         table: the classes, written beside the splits; None for clips without labels.
         problems: found so far; reading the clips adds to them.
-        weighted_splits: splits that get a file of class-balancing clip weights, `{split}_weights.tsv`.
+        weighted_splits: splits that get a file of class-balancing clip weights, `weight_{split}_all.csv`.
         short_below_s: clips shorter than this are reported (and kept).
     """
 

@@ -24,6 +24,8 @@ from ASDA.data.sampling import class_balanced_weights
 
 REPORT_NAME = "report.txt"
 TABLE_NAME = "label_descriptors.csv"
+WEIGHTS_NAME = "weight_{split}_all.csv"
+"""EAT's name for the file of clip weights, which its configs expect."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def _write_labels(base: Path, clips: list[PlannedClip], table: LabelTable, weigh
         classes = np.array([table.index(label) for clip in clips for label in clip.labels], dtype=np.int32)
         weights = class_balanced_weights(ClipLabels(offsets, classes, len(table)))
         lines = (f"{name}\t{weight:.9g}\n" for name, weight in zip(ids, weights, strict=True))
-        _write_lines(base.with_name(f"{base.name}_weights.tsv"), lines)
+        _write_lines(base.with_name(WEIGHTS_NAME.format(split=base.name)), lines)
 
 
 def _write_lines(file: Path, lines: Iterator[str]) -> None:

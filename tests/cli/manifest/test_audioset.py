@@ -79,10 +79,10 @@ def test_audioset__writes_the_weights_of_the_clips_it_kept(audioset, run, tmp_pa
     run(*audioset)
     manifest = Manifest.read(tmp_path / "out" / "train.tsv")
     labels = read_clip_labels(tmp_path / "out" / "train.lbl", manifest, official_table("audioset"))
-    weights = read_clip_weights(tmp_path / "out" / "train_weights.tsv", manifest)
+    weights = read_clip_weights(tmp_path / "out" / "weight_train_all.csv", manifest)
     np.testing.assert_allclose(weights, class_balanced_weights(labels), rtol=1e-8)
     np.testing.assert_allclose(weights, [2 * 1000 / 2.01, 1000 / 2.01, 1000 / 2.01], rtol=1e-8)
-    assert not (tmp_path / "out" / "eval_weights.tsv").exists()
+    assert not (tmp_path / "out" / "weight_eval_all.csv").exists()
 
 
 def test_audioset__clips_in_h5_and_tar(audioset, run, tmp_path):
