@@ -22,3 +22,6 @@ check: setup ## format and lint, changing nothing
 format: setup ## rewrite the Python files in the project's style
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
+
+bench: setup ## every measurement of benchmarks/, printed
+	@for file in benchmarks/bench_*.py; do $(PYTHON) -m "benchmarks.$$(basename $$file .py)" || exit 1; done
