@@ -36,9 +36,11 @@ def channel_std(rows: Tensor, eps: float = 1e-6) -> Tensor:
     """Mean over channels of sqrt(unbiased variance + eps) over the rows (R, D) of all ranks; a float32 scalar.
 
     A model that has collapsed predicts the same for every patch: this falls towards 0. Where torch.distributed is
-    initialised every rank has to call it, and every rank gets the same value.
+    initialised every rank has to call it (with no rows if it has none that count), and every rank gets the same value.
     """
     variance, mean = torch.var_mean(rows.float(), dim=0, unbiased=False)
+    if rows.shape[0] == 0:
+        variance, mean = torch.zeros_like(variance), torch.zeros_like(mean)
     n = torch.full_like(mean, rows.shape[0], dtype=torch.float64)
     mean = mean.double()
     moments = torch.stack([n, n * mean, n * (variance.double() + mean.square())])  # (3, D)

@@ -166,6 +166,10 @@ class PretrainingModelConfig(FairseqDataclass):
     clone_batch: int = field(default=16, metadata={"help": "students (masks) per clip"})
     average_top_k_layers: int = field(default=12, metadata={"help": "teacher layers that make the target"})
     cls_loss: float = field(default=0.5, metadata={"help": "alpha, weight of the utterance loss"})
+    cls_loss_clips: Optional[int] = field(
+        default=None,
+        metadata={"help": "clips the utterance loss sums over; null: as many as a process has, as published"},
+    )
     d2v_loss: float = field(default=1.0, metadata={"help": "weight of the frame loss"})
     ema_decay: float = field(default=0.9998, metadata={"help": "EMA decay at the start"})
     ema_end_decay: float = field(default=0.99999, metadata={"help": "EMA decay at the end"})

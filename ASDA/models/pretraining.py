@@ -17,14 +17,13 @@ from ..core.teacher import LinearDecay
 from ..objectives.self_distillation import SelfDistillation
 from ._config import AttentionKind, Autocast, LegacyPretrainingModelConfig, PretrainingModelConfig, encoder_arguments
 from ._encoder import (
-    LEGACY_PRETRAINING_MODEL,
     PublishedNames,
     arguments_for,
     exclude_from_decay,
     extract_features,
 )
 from ._legacy import register_alias
-from ._published_names import TEACHER_KEY, TEACHER_UPDATES_KEY, to_native, to_published
+from ._published_names import LEGACY_PRETRAINING_MODEL, TEACHER_KEY, TEACHER_UPDATES_KEY, to_native, to_published
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +73,7 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
             decay=LinearDecay(cfg.ema_decay, cfg.ema_end_decay, cfg.ema_anneal_end_step),
             average_top_k_layers=cfg.average_top_k_layers,
             utterance_weight=cfg.cls_loss,
+            utterance_clips=cfg.cls_loss_clips,
             frame_weight=cfg.d2v_loss,
             mask_noise_std=cfg.modalities.image.mask_noise_std,
         )
@@ -138,6 +138,10 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
         self.teacher.num_updates = num_updates
         self.num_updates = num_updates
 
+    def skip_update(self, num_updates: int) -> None:
+        """Told by the task that update ``num_updates`` left the student as it was: no step of the teacher is due."""
+        self.teacher.num_updates = self.num_updates = num_updates
+
     def forward(
         self,
         source: Tensor,
@@ -147,6 +151,7 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
         features_only: bool = False,
         remove_extra_tokens: bool = True,
         precomputed_mask: Tensor | None = None,
+        counts: bool = True,
     ) -> dict[str, Any]:
         """Losses of a batch, or its features.
 
@@ -158,6 +163,7 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
             features_only: return the features of :meth:`extract_features` instead of losses.
             remove_extra_tokens: with ``features_only``, drop CLS.
             precomputed_mask: (B * M, N), True = hidden; drawn here when absent.
+            counts: whether the batch enters pred_var and target_var.
 
         Returns:
             ``losses`` with ``cls`` (utterance) and ``IMAGE_regression`` (frame), both times ``sample_size`` = R;
@@ -175,7 +181,7 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
         precomputed_mask = precomputed_mask.to(device=source.device, dtype=torch.bool).flatten(0, -2)
         bf16 = self.cfg.autocast is Autocast.bf16
         with torch.autocast(source.device.type, torch.bfloat16) if bf16 else nullcontext():
-            result = self.objective(source, precomputed_mask)
+            result = self.objective(source, precomputed_mask, counts=counts)
         statistics = {name: float(result[name]) for name in ("pred_var", "target_var")}
         self._check_collapse(statistics)
         return {

@@ -26,6 +26,9 @@ class SelfDistillation(nn.Module):
         decay: the teacher's EMA decay as a function of the number of updates.
         average_top_k_layers: how many of the teacher's last layers make the target.
         utterance_weight: alpha, the weight of the utterance loss.
+        utterance_clips: the utterance loss is a sum over students, so its weight grows with the clips that a process
+            has in a batch; this many clips give it the weight it has with any other number. None: no such correction,
+            as published (with 12 clips per process).
         frame_weight: the weight of the frame loss.
         mask_noise_std: standard deviation of the tokens in the hidden places.
 
@@ -41,6 +44,7 @@ class SelfDistillation(nn.Module):
         decay: Callable[[int], float] | None = None,
         average_top_k_layers: int = 12,
         utterance_weight: float = 0.5,
+        utterance_clips: int | None = None,
         frame_weight: float = 1.0,
         mask_noise_std: float = 0.01,
     ):
@@ -54,6 +58,7 @@ class SelfDistillation(nn.Module):
         self.teacher = EmaTeacher(student, decay or LinearDecay())
         self.average_top_k_layers = average_top_k_layers
         self.utterance_weight = utterance_weight
+        self.utterance_clips = utterance_clips
         self.frame_weight = frame_weight
         self.mask_noise_std = mask_noise_std
 
@@ -68,12 +73,13 @@ class SelfDistillation(nn.Module):
         """What the teacher makes of the whole clips (B, 1, T, F): (B, N, D), float32."""
         return layer_average_target(self.teacher.layer_outputs(spectrogram, self.average_top_k_layers))
 
-    def forward(self, spectrogram: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    def forward(self, spectrogram: Tensor, mask: Tensor, counts: bool = True) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
             spectrogram: (B, 1, T, F).
             mask: (B * M, N), True = hidden, the M students of a clip side by side.
+            counts: whether the batch enters the statistics, which are over all processes.
 
         Returns:
             ``frame`` and ``utterance``: the weighted losses, both summed so that dividing by ``num_masked`` (R, the
@@ -97,11 +103,13 @@ class SelfDistillation(nn.Module):
         hidden_target = target[clip[student], patch]  # (R, D)
         frame = summed_regression(predicted, hidden_target)
         utterance = summed_regression(cls_token, target.mean(dim=1)[clip])
+        if self.utterance_clips is not None:
+            utterance = utterance * (self.utterance_clips / B)
         R = len(student)
         return {
             "frame": self.frame_weight * frame,
             "utterance": self.utterance_weight * utterance * R,
             "num_masked": R,
-            "pred_var": channel_std(predicted),
-            "target_var": channel_std(hidden_target),
+            "pred_var": channel_std(predicted if counts else predicted[:0]),
+            "target_var": channel_std(hidden_target if counts else hidden_target[:0]),
         }

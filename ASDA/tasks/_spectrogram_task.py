@@ -11,12 +11,13 @@ from typing import Any, Optional
 
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
-from fairseq.tasks import TASK_REGISTRY, FairseqTask, register_task
+from fairseq.tasks import TASK_REGISTRY, register_task
 from omegaconf import II
 
 from ..audio.fbank import FrontEnd
 from ..audio.presets import PUBLISHED_FLAGS, DatasetPreset, get_preset
 from ..data.manifest import Manifest
+from ._long_run import LongRunTask
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,12 @@ class SpectrogramTaskConfig(FairseqDataclass):
     norm_std: Optional[float] = field(default=None, metadata={"help": "null: the preset's"})
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
     max_bad_fraction: float = field(default=0.01, metadata={"help": "share of unreadable clips that stops the run"})
+    max_skipped_updates: int = field(
+        default=10, metadata={"help": "updates in a row that may be left out for a loss or gradient that is not finite"}
+    )
+    clips_per_update: Optional[int] = field(
+        default=None, metadata={"help": "what the recipe's schedule is for; other sizes get a warning. null: anything"}
+    )
     h5_sample_rate: int = field(default=32_000, metadata={"help": "Hz, for h5 data that does not state its own"})
     seed: int = field(default=II("common.seed"), metadata={"help": "of masks, augmentation and sample order"})
     rebuild_batches: bool = field(default=True, metadata={"help": "a new sample order in each epoch"})
@@ -99,7 +106,7 @@ def dataset_preset(cfg: Any) -> DatasetPreset:
     return get_preset(names[0] if names else "audioset")
 
 
-class SpectrogramTask(FairseqTask):
+class SpectrogramTask(LongRunTask):
     """Base of both tasks. Checkpoints record the front end, so that a program can hear what the model heard."""
 
     def __init__(self, cfg: SpectrogramTaskConfig):
@@ -115,10 +122,6 @@ class SpectrogramTask(FairseqTask):
             self.preset.front_end(), **{name: value for name, value in stated.items() if value is not None}
         )
         logger.info(f'data set "{self.preset.name}": {self.front_end}')
-
-    @classmethod
-    def setup_task(cls, cfg: SpectrogramTaskConfig, from_checkpoint: bool = False) -> "SpectrogramTask":
-        return cls(cfg)
 
     def manifest(self, split: str) -> Manifest:
         if not self.cfg.data:
@@ -140,6 +143,9 @@ class SpectrogramTask(FairseqTask):
         return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
+        if sum(log.get("sample_size", 0) for log in logging_outputs) == 0:  # all of the update was left out
+            metrics.log_scalar("loss", float("nan"), weight=0)
+            return
         super().reduce_metrics(logging_outputs, criterion)
         metrics.log_speed("clips_per_s", sum(log.get("nsentences", 0) for log in logging_outputs), priority=95, round=2)
         unreadable = sum(log.get("_num_unreadable", 0) for log in logging_outputs)

@@ -69,10 +69,20 @@ class PretrainingTask(SpectrogramTask):
             inverse=cfg["inverse_mask"],
         )
 
-    def optimizer_step(self, optimizer, model, update_num) -> None:
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        if ignore_grad:
+            # A process that has run out of batches repeats one to keep step: it must not enter the statistics.
+            sample = {**sample, "net_input": {**sample["net_input"], "counts": False}}
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def apply_update(self, optimizer, model, update_num) -> None:
         """The optimiser's step and, right after it, the teacher's: a checkpoint then holds both."""
-        super().optimizer_step(optimizer, model, update_num)
+        super().apply_update(optimizer, model, update_num)
         model.set_num_updates(update_num + 1)
+
+    def leave_out_update(self, optimizer, model, update_num) -> None:
+        super().leave_out_update(optimizer, model, update_num)
+        model.skip_update(update_num + 1)
 
 
 register_task_alias("mae_image_pretraining", PretrainingTask, PretrainingTaskConfig)
