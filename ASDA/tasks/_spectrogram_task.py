@@ -128,6 +128,12 @@ class SpectrogramTask(LongRunTask):
             raise ValueError(f"task.data is not set: it names the folder that holds {split}.tsv")
         return Manifest.read(os.path.join(self.cfg.data, f"{split}.tsv"))
 
+    def get_batch_iterator(self, *args, num_workers: int = 0, data_buffer_size: int = 0, **kwargs):
+        # Without workers fairseq's read-ahead thread would compute the clips, and a run that ends in mid-epoch would
+        # abort ("terminate called without an active exception") because that thread is still inside torch.
+        data_buffer_size = data_buffer_size if num_workers > 0 else 0
+        return super().get_batch_iterator(*args, num_workers=num_workers, data_buffer_size=data_buffer_size, **kwargs)
+
     def state_dict(self) -> dict:
         return {**super().state_dict(), "front_end": self.front_end.to_dict()}
 

@@ -1,0 +1,171 @@
+"""The registered tasks: what a data set's name implies, masks, checkpoint records, metrics over all clips."""
+
+import math
+
+import pytest
+
+pytest.importorskip("fairseq", reason="the tasks are fairseq's")
+
+import numpy as np
+import soundfile
+import torch
+from fairseq.dataclass.utils import merge_with_parent
+from fairseq.logging import metrics
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
+from omegaconf import OmegaConf
+
+import ASDA  # noqa: F401
+from ASDA.metrics import mean_average_precision
+
+MASKS = {
+    "patch_size": 16,
+    "clone_batch": 3,
+    "mask_prob": 0.8,
+    "mask_prob_adjust": 0.07,
+    "mask_length": 5,
+    "inverse_mask": True,
+}
+
+
+def build(name: str, **overrides):
+    """The registered task ``name``, as fairseq.tasks.setup_task would make it."""
+    cfg = merge_with_parent(TASK_DATACLASS_REGISTRY[name](), OmegaConf.create({"_name": name, "seed": 1, **overrides}))
+    return TASK_REGISTRY[name].setup_task(cfg)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Five labelled clips in `eval`, with three classes of which one has no clip."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "eval"):
+        rows, labels = [str(tmp_path)], []
+        for clip in range(5):
+            soundfile.write(tmp_path / f"{split}{clip}.wav", rng.normal(0, 0.1, 16_000), 16_000)
+            rows.append(f"{split}{clip}.wav\t16000")
+            labels.append(f"{split}{clip}\t/m/{clip % 2}")
+        (tmp_path / f"{split}.tsv").write_text("\n".join(rows) + "\n")
+        (tmp_path / f"{split}.lbl").write_text("\n".join(labels) + "\n")
+    (tmp_path / "label_descriptors.csv").write_text(
+        "index,mid,display_name\n" + "".join(f'{c},/m/{c},"class {c}"\n' for c in range(3))
+    )
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "frames", "mean", "multi_label"),
+    [
+        ({}, "audioset", 1024, -4.268, True),
+        ({"dataset": "esc50"}, "esc50", 512, -6.627, False),
+        ({"spcv2_eval": True, "target_length": 128}, "spcv2", 128, -6.846, False),
+        ({"fsd50k_eval": True}, "fsd50k", 1024, -7.966, True),
+        ({"dataset": "esc50", "norm_mean": -5.0, "target_length": 300}, "esc50", 300, -5.0, False),
+        ({"dataset": "esc50", "multi_label": True}, "esc50", 512, -6.627, True),
+    ],
+)
+def test_dataset__name_decides_normalisation_length_and_metric(overrides, name, frames, mean, multi_label):
+    task = build("asda_finetuning", **overrides)
+    assert task.preset.name == name
+    assert (task.front_end.target_length_frames, task.front_end.norm_mean) == (frames, mean)
+    assert task.multi_label is multi_label
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"dataset": "esc51"}, 'unknown data set "esc51"'),
+        (
+            {"esc50_eval": True, "spcv2_eval": True},
+            "task.esc50_eval=true, task.spcv2_eval=true name different data sets",
+        ),
+        ({"dataset": "fsd50k", "esc50_eval": True}, "task.dataset=fsd50k and task.esc50_eval=true"),
+        ({"flexible_mask": True}, "task.flexible_mask=True is not implemented"),
+        ({"subsample": 0.5}, "task.subsample=0.5 is not implemented"),
+    ],
+)
+def test_config__contradictions_and_gaps_are_refused_by_name(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        build("mae_image_classification", **overrides)
+
+
+def test_pretraining_task__batches_hold_masks_for_every_student(corpus):
+    task = build("asda_pretraining", data=str(corpus), target_length=208, precompute_mask_config=MASKS)
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+    batch = dataset.collater([dataset[i] for i in (3, 1)])
+    assert batch["net_input"]["source"].shape == (2, 1, 208, 128)
+    masks = batch["net_input"]["precomputed_mask"]
+    assert masks.shape == (6, 13 * 8)
+    assert set(masks.sum(dim=1).tolist()) == {13 * 8 - int(13 * 8 * 0.2)}
+    assert len({tuple(mask.tolist()) for mask in masks}) == 6
+    again = dataset.collater([dataset[i] for i in (3, 1)])["net_input"]["precomputed_mask"]
+    assert torch.equal(masks, again)
+    dataset.set_epoch(2)
+    assert not torch.equal(masks, dataset.collater([dataset[i] for i in (3, 1)])["net_input"]["precomputed_mask"])
+
+
+def test_pretraining_task__missing_mask_config_is_explained(corpus):
+    with pytest.raises(ValueError, match="task.precompute_mask_config is not set"):
+        build("asda_pretraining", data=str(corpus)).load_dataset("train")
+    with pytest.raises(ValueError, match="expand_adjacent=True is not implemented"):
+        masks = {**MASKS, "expand_adjacent": True}
+        build("asda_pretraining", data=str(corpus), precompute_mask_config=masks).load_dataset("train")
+
+
+def test_finetuning_task__state_records_front_end_and_labels(corpus):
+    task = build("asda_finetuning", data=str(corpus), target_length=96)
+    task.load_dataset("eval")
+    state = task.state_dict()
+    assert state["label_names"] == ["class 0", "class 1", "class 2"]
+    assert state["front_end"]["target_length_frames"] == 96
+    assert state["front_end"]["norm_mean"] == -4.268
+    other = build("asda_finetuning")
+    other.load_state_dict(state)
+    assert other.state_dict()["label_names"] == state["label_names"]
+
+
+class Scores(torch.nn.Module):
+    """Answers with fixed scores, in the form of the classifier."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = scores
+
+    def forward(self, source, target, seeds, ids):
+        return {"_scores": self.scores[ids], "_targets": target}
+
+
+def run_validation(task, scores, batches):
+    dataset = task.dataset("eval")
+    model = Scores(scores)
+
+    def criterion(model, sample):
+        model(**sample["net_input"], ids=sample["id"])
+        return torch.tensor(0.0), 1, {"loss": 0.0}
+
+    with metrics.aggregate(new_root=True) as aggregator:
+        for batch in batches:
+            task.valid_step(dataset.collater([dataset[i] for i in batch]), model, criterion)
+    return aggregator.get_smoothed_values()
+
+
+def test_finetuning_task__map_is_that_of_all_clips_at_once(corpus):
+    task = build("asda_finetuning", data=str(corpus), target_length=64)
+    task.load_dataset("eval")
+    scores = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
+    # The last batch repeats clips, as fairseq's dummy batches do on a process that has run out.
+    values = run_validation(task, scores, [[0, 1], [2, 3], [4], [0, 1]])
+    targets = np.eye(3)[[0, 1, 0, 1, 0]]
+    expected = mean_average_precision(targets, scores.numpy())
+    assert values["mAP"] == pytest.approx(expected.value, abs=1e-5)
+    assert isinstance(values["mAP"], float) and not math.isnan(values["mAP"])
+    assert values["classes_left_out"] == 1
+    assert values["clips"] == 5
+
+
+def test_finetuning_task__accuracy_for_single_labels(corpus):
+    task = build("asda_finetuning", data=str(corpus), dataset="esc50", target_length=64)
+    task.load_dataset("eval")
+    scores = torch.eye(3)[[0, 1, 0, 0, 2]]  # clips 3 and 4 are wrong
+    values = run_validation(task, scores, [[0, 1, 2], [3, 4]])
+    assert values["accuracy"] == pytest.approx(0.6)
+    assert "mAP" not in values
