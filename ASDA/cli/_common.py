@@ -12,7 +12,8 @@ import torch
 
 from ..audio.fbank import FrontEnd
 from ..data.labels import LabelTable
-from ..inference.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from ..inference.checkpoint import Checkpoint, read_checkpoint
+from ..inference.files import CheckpointError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -5,7 +5,8 @@ encoder = load_encoder("checkpoint.pt")
 features = encoder.features("clip.wav")  # (1 + N, D), CLS first
 """
 
-from .checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint
+from .files import CheckpointError
 from .model import TrainedClassifier, TrainedEncoder, load_classifier, load_encoder
 
 __all__ = [

@@ -14,7 +14,8 @@ from ..audio.fbank import FrontEnd
 from ..audio.io import load_waveform, mono_waveform
 from ..core.classifier import SpectrogramClassifier
 from ..core.encoder import SpectrogramEncoder
-from .checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint
+from .files import CheckpointError
 
 Audio = "str | os.PathLike | np.ndarray | Tensor"
 
@@ -111,7 +112,7 @@ def load_encoder(
     Args:
         path: a checkpoint of this project, of ASDA or of EAT.
         device: where to put it.
-        trust: see :func:`ASDA.inference.checkpoint.load_file`.
+        trust: see :func:`ASDA.inference.files.load_torch_file`.
         front_end: settings of FrontEnd that differ from those recorded, e.g. ``target_length_frames=512``.
 
     Raises:

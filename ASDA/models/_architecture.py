@@ -12,8 +12,8 @@ from torch import Tensor
 PUBLISHED_LAMBDA = 0.1
 PUBLISHED_OUT_SCALE = 0.95
 
-# What holds for keys that a published file does not have.
-_UNRECORDED = {
+# What a published file means by not having these keys.
+PUBLISHED_ARCHITECTURE = {
     "attention": "auto",
     "diff_lambda": PUBLISHED_LAMBDA,
     "out_scale": PUBLISHED_OUT_SCALE,
@@ -44,7 +44,7 @@ def recorded_architecture(cfg: Mapping[str, Any], tensors: Mapping[str, Tensor])
             f"unknown checkpoint layout: expected {', '.join(missing)}; found the keys {', '.join(cfg) or 'none'}"
         )
     num_mel_bins = image.get("num_mel_bins") or 128
-    arguments = {name: cfg.get(name, default) for name, default in _UNRECORDED.items()} | needed
+    arguments = {name: cfg.get(name, default) for name, default in PUBLISHED_ARCHITECTURE.items()} | needed
     arguments = {name: value.value if isinstance(value, Enum) else value for name, value in arguments.items()}
     return arguments | {"num_mel_bins": num_mel_bins} | infer_architecture(dict(tensors), num_mel_bins)
 

@@ -14,11 +14,9 @@ from torch import Tensor
 from ..core.encoder import SpectrogramEncoder
 from ._architecture import infer_architecture
 from ._config import AttentionKind, LegacyPretrainingModelConfig, PretrainingModelConfig, encoder_arguments
-from ._published_names import split_published, to_native, to_published
+from ._published_names import LEGACY_PRETRAINING_MODEL, split_published, to_native, to_published
 
 logger = logging.getLogger(__name__)
-
-LEGACY_PRETRAINING_MODEL = "data2vec_multi"
 
 
 class PublishedNames:

@@ -20,6 +20,13 @@ _PREFIXES = (
     ("decoder.", f"{_IMAGE}.decoder."),
 )
 
+LEGACY_PRETRAINING_MODEL = "data2vec_multi"
+LEGACY_CLASSIFIER = "mae_image_classification"
+
+# Names of the registered classes, this project's -> the published ones.
+PUBLISHED_MODELS = {"asda": LEGACY_PRETRAINING_MODEL, "asda_classifier": LEGACY_CLASSIFIER}
+PUBLISHED_TASKS = {"asda_pretraining": "mae_image_pretraining", "asda_finetuning": "mae_image_classification"}
+
 TEACHER_KEY = "_ema"
 # Updates that went into the teacher. Published files do not say: their teacher is one update behind the student.
 TEACHER_UPDATES_KEY = "_ema_num_updates"

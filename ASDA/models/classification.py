@@ -25,11 +25,9 @@ from ._config import (
 )
 from ._encoder import EncoderModel, PublishedNames, arguments_for, exclude_from_decay, pretraining_config
 from ._legacy import register_alias
-from ._published_names import split_published
+from ._published_names import LEGACY_CLASSIFIER, split_published
 
 logger = logging.getLogger(__name__)
-
-LEGACY_CLASSIFIER = "mae_image_classification"
 
 
 @register_model("asda_classifier", dataclass=ClassifierConfig)

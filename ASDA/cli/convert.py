@@ -1,0 +1,93 @@
+"""asda-convert: checkpoints from one layout to another, without changing a bit of their weights.
+
+published    a .pt file as ASDA's and EAT's own programs write and read it
+project      a .pt file as this project's training writes it: architecture, normalisation and labels are recorded
+directory    config.json and model.safetensors, for use without fairseq
+huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_remote_code=True)
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..data.labels import LabelTable
+from ..inference.checkpoint import describe_state, read_state
+from ..inference.directory import read_directory_state, write_directory
+from ..inference.files import save_torch_file
+from ..inference.huggingface import write_huggingface
+from ..inference.published import to_project, to_published
+from . import _common as common
+
+LAYOUTS = ("published", "project", "directory", "huggingface")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    parser = common.Parser(
+        prog="asda-convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="CHECKPOINT", help="a file or directory in any of the layouts")
+    parser.add_argument("target", metavar="TARGET", help="the file or directory to write")
+    parser.add_argument("--to", choices=LAYOUTS, required=True, help="its layout")
+    parser.add_argument("--label_file", metavar="CSV", help="record these label names; they must fit recorded ones")
+    parser.add_argument("--target_length", type=int, metavar="FRAMES", help="record this length of the input")
+    parser.add_argument("--norm_mean", type=float, help="record this mean of the log-mel values")
+    parser.add_argument("--norm_std", type=float, help="record this standard deviation of them")
+    parser.add_argument(
+        "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
+    )
+    args = parser.parse_args(argv)
+    return common.run("asda-convert", lambda: convert(args))
+
+
+def convert(args) -> int:
+    """Reads, records what the flags say, writes."""
+    source, target = Path(args.source), Path(args.target)
+    if target.exists() and source.resolve() == target.resolve():
+        raise ValueError(f"{target}: source and target are the same")
+    if args.to in ("directory", "huggingface") and target.is_file():
+        raise ValueError(f"{target}: a file; --to {args.to} writes a directory")
+    if args.to in ("published", "project") and target.is_dir():
+        raise ValueError(f"{target}: a directory; --to {args.to} writes a .pt file")
+    if source.is_dir():
+        state = read_directory_state(source)
+    else:
+        state = to_project(read_state(source, trust=args.trust_checkpoint), source)
+    state = record(state, source, args)
+    if args.to == "huggingface":
+        write_huggingface(target, state, source)
+    elif args.to == "directory":
+        write_directory(target, state, source)
+    elif args.to == "project":
+        save_torch_file(state, target)
+    else:
+        state, unknown = to_published(state, source)
+        if unknown:
+            stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
+            common.note(
+                f"{target}: the published programs compute with constants of their own (lambda 0.1, out_scale 0.95) and "
+                f"will not honour {stated}; this project does, through the keys added to cfg.model"
+            )
+        save_torch_file(state, target)
+    common.note(f"wrote {target} ({args.to})")
+    return common.EXIT_OK
+
+
+def record(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
+    """The checkpoint with the front end and the labels that the flags give."""
+    checkpoint = describe_state(source, state)
+    task_state = {**state["task_state"], "front_end": common.front_end(args, checkpoint.front_end).to_dict()}
+    if args.label_file:
+        if not checkpoint.head:
+            raise ValueError(f"{source}: a pre-trained encoder has no classes; --label_file does not apply")
+        table = LabelTable.read(args.label_file)
+        common.check_labels(checkpoint, table)
+        task_state["label_names"] = table.names
+    return {**state, "task_state": task_state}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
