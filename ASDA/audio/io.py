@@ -87,7 +87,8 @@ def _open(path: PathLike, encoded: Optional[BinaryIO] = None) -> soundfile.Sound
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    text = getattr(error, "error_string", str(error))  # libsndfile's own words; str() would name the file once more
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _info(file: soundfile.SoundFile) -> AudioInfo:

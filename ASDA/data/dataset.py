@@ -1,4 +1,7 @@
-"""Clips of a manifest as batches of spectrograms, for fairseq's iterators."""
+"""Clips of a manifest as batches of spectrograms.
+
+Plain torch; `ASDA.tasks` adds what fairseq's iterators ask for.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from fairseq.data import FairseqDataset
 
 from ASDA.audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
 from ASDA.audio.fbank import FrontEnd
@@ -41,7 +43,7 @@ class Augmentation:
     noise: bool = False
 
 
-class SpectrogramDataset(FairseqDataset):
+class SpectrogramDataset(torch.utils.data.Dataset):
     """Reads the clips of a manifest as normalised log-mel spectrograms.
 
     Every random draw comes from `clip_generator(seed, epoch, index, stream)`: what a clip looks like in an epoch does
@@ -187,20 +189,15 @@ class SpectrogramDataset(FairseqDataset):
         ids = torch.tensor([sample["id"] for sample in samples], dtype=torch.int64)
         return {"id": ids, "num_unreadable": num_unreadable, "net_input": net_input}
 
-    # ---- fairseq's view ----------------------------------------------------------------------------------------
+    # ---- epochs ------------------------------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by fairseq at the start of each epoch; reaches workers that are already running."""
+        """Sets the epoch, from 1, that the random draws belong to; reaches workers that are already running."""
         self._epoch[0] = epoch
-
-    @property
-    def can_reuse_epoch_itr_across_epochs(self) -> bool:
-        """False when each epoch draws its own order, which a batch iterator of an earlier epoch would not follow."""
-        return not self.shuffle and self.sample_weights is None
 
     def ordered_indices(self) -> np.ndarray:
         """The order of this epoch; depends on the seed and the epoch only."""
@@ -212,23 +209,6 @@ class SpectrogramDataset(FairseqDataset):
 
     def __len__(self) -> int:
         return len(self.manifest)
-
-    def num_tokens(self, index: int) -> int:
-        """Frames of a clip: all are cut or padded to the same length."""
-        return self.front_end.target_length_frames
-
-    def num_tokens_vec(self, indices: np.ndarray) -> np.ndarray:
-        """`num_tokens` of several clips."""
-        return np.full(len(indices), self.front_end.target_length_frames, dtype=np.int64)
-
-    def size(self, index: int) -> int:
-        """Same as `num_tokens`."""
-        return self.front_end.target_length_frames
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """(n,) int64 without memory of its own."""
-        return np.broadcast_to(np.int64(self.front_end.target_length_frames), (len(self.manifest),))
 
 
 def _check_sizes(manifest, front_end, labels, num_classes, sample_weights) -> None:

@@ -14,10 +14,11 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 
-from ..data.dataset import Augmentation, SpectrogramDataset
+from ..data.dataset import Augmentation
 from ..data.labels import LabelTable, read_clip_labels
 from ..data.sampling import read_clip_weights
 from ..metrics import accuracy, mean_average_precision
+from ._dataset import FairseqSpectrogramDataset
 from ._spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors, register_task_alias
 
 
@@ -65,7 +66,7 @@ class FinetuningTask(SpectrogramTask):
         self.label_names = list(table.names)
         training = split == "train"
         weights = read_clip_weights(cfg.weights_file, manifest) if cfg.weights_file and training else None
-        self.datasets[split] = SpectrogramDataset(
+        self.datasets[split] = FairseqSpectrogramDataset(
             manifest,
             self.front_end,
             labels=read_clip_labels(os.path.join(cfg.data, f"{split}.{cfg.labels}"), manifest, table),

@@ -10,7 +10,8 @@ from fairseq.tasks import register_task
 
 from ..core.masking import InverseBlockMask
 from ..core.patches import patch_grid
-from ..data.dataset import Augmentation, SpectrogramDataset
+from ..data.dataset import Augmentation
+from ._dataset import FairseqSpectrogramDataset
 from ._spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, register_task_alias
 
 # Keys of precompute_mask_config for variants of the masks that are not implemented -> their inert value.
@@ -33,7 +34,7 @@ class PretrainingTask(SpectrogramTask):
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         cfg = task_cfg or self.cfg
-        self.datasets[split] = SpectrogramDataset(
+        self.datasets[split] = FairseqSpectrogramDataset(
             self.manifest(split),
             self.front_end,
             mask_sampler=self.mask_sampler(),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from ASDA.data.manifest import Manifest, write_manifest
-from tests.data.corpora import RATE_HZ, sound
+from tests.data.corpora import RATE_HZ, sound, write_corpus
 
 
 @pytest.fixture
@@ -26,14 +26,6 @@ def write_audio(tmp_path):
 
 
 @pytest.fixture
-def corpus(tmp_path, write_audio):
-    """Makes a manifest of `n` different clips `clip_0.wav` ...; returns it."""
-
-    def corpus(n: int = 6, duration_s: float = 0.5, name: str = "train") -> Manifest:
-        for i in range(n):
-            write_audio(f"audio/clip_{i}.wav", sound(duration_s, seed=i))
-        rows = [(f"clip_{i}.wav", round(duration_s * RATE_HZ)) for i in range(n)]
-        write_manifest(tmp_path / f"{name}.tsv", tmp_path / "audio", rows)
-        return Manifest.read(tmp_path / f"{name}.tsv")
-
-    return corpus
+def corpus(tmp_path):
+    """Makes a corpus of `n` clips; returns its manifest."""
+    return partial(write_corpus, tmp_path)

@@ -1,4 +1,4 @@
-"""Generated sound, and writing it into containers."""
+"""Small corpora of generated sound, in files and in containers, and what a data set needs besides."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import soundfile
+import torch
+
+from ASDA.audio.fbank import FrontEnd
+from ASDA.data.labels import ClipLabels
+from ASDA.data.manifest import Manifest, write_manifest
 
 RATE_HZ = 16_000
+FRONT_END = FrontEnd(target_length_frames=32)
+NUM_PATCHES = 16
 
 
 def sound(duration_s: float = 1.0, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
@@ -49,3 +57,32 @@ def write_h5(path: Path, clips: dict[str, np.ndarray], rate_hz: int | None = Non
             if rate_hz is not None:
                 data.attrs["sample_rate"] = rate_hz
     return path
+
+
+def write_corpus(folder: Path, n: int = 6, duration_s: float = 0.5) -> Manifest:
+    """Writes different clips `clip_0.wav` ... and their manifest `train.tsv`."""
+    (folder / "audio").mkdir(exist_ok=True)
+    for i in range(n):
+        soundfile.write(folder / "audio" / f"clip_{i}.wav", sound(duration_s, seed=i), RATE_HZ)
+    write_manifest(
+        folder / "train.tsv", folder / "audio", ((f"clip_{i}.wav", round(duration_s * RATE_HZ)) for i in range(n))
+    )
+    return Manifest.read(folder / "train.tsv")
+
+
+def half_masks(generator: torch.Generator, num_masks: int = 3) -> torch.Tensor:
+    """(M, N) with half of the patches hidden, a stand-in for the real sampler."""
+    return torch.rand(num_masks, NUM_PATCHES, generator=generator).argsort(dim=1) < NUM_PATCHES // 2
+
+
+def labels_of(manifest: Manifest, num_classes: int = 4) -> ClipLabels:
+    """Clip i carries the classes i % C and (i + 1) % C."""
+    n = len(manifest)
+    classes = np.stack([np.arange(n) % num_classes, (np.arange(n) + 1) % num_classes], axis=1)
+    return ClipLabels(np.arange(n + 1) * 2, classes.flatten().astype(np.int32), num_classes)
+
+
+def break_clips(manifest: Manifest, *indices: int) -> None:
+    for i in indices:
+        with open(manifest.path(i), "wb") as file:
+            file.write(b"RIFF not audio")

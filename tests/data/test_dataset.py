@@ -1,39 +1,15 @@
-import itertools
 import logging
 
 import numpy as np
 import pytest
 import torch
-from fairseq.tasks import FairseqTask
 
 from ASDA.audio.fbank import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data.bad_clips import TooManyBadClipsError
 from ASDA.data.dataset import Augmentation, SpectrogramDataset
-from ASDA.data.labels import ClipLabels
 from ASDA.data.manifest import Manifest, write_manifest
-from tests.data.corpora import RATE_HZ, sound
-
-FRONT_END = FrontEnd(target_length_frames=32)
-NUM_PATCHES = 16
-
-
-def half_masks(generator: torch.Generator, num_masks: int = 3) -> torch.Tensor:
-    """(M, N) with half of the patches hidden, a stand-in for the real sampler."""
-    return torch.rand(num_masks, NUM_PATCHES, generator=generator).argsort(dim=1) < NUM_PATCHES // 2
-
-
-def labels_of(manifest: Manifest, num_classes: int = 4) -> ClipLabels:
-    """Clip i carries the classes i % C and (i + 1) % C."""
-    n = len(manifest)
-    classes = np.stack([np.arange(n) % num_classes, (np.arange(n) + 1) % num_classes], axis=1)
-    return ClipLabels(np.arange(n + 1) * 2, classes.flatten().astype(np.int32), num_classes)
-
-
-def break_clips(manifest: Manifest, *indices: int) -> None:
-    for i in indices:
-        with open(manifest.path(i), "wb") as file:
-            file.write(b"RIFF not audio")
+from tests.data.corpora import FRONT_END, NUM_PATCHES, RATE_HZ, break_clips, half_masks, labels_of, sound
 
 
 def test_item__is_the_clip_through_the_front_end(corpus):
@@ -238,74 +214,6 @@ def test_bad_clips__evaluation_leaves_them_out_and_reports(corpus, caplog):
     assert dataset.collater([dataset[1]]) == {}
 
 
-class _Task(FairseqTask):
-    """fairseq's own iterators around a data set."""
-
-    def __init__(self):
-        super().__init__(cfg=None)
-
-
-def epoch_ids(dataset, epochs, num_workers=0, start_epoch=1, skip=0, **options):
-    """Clip ids and batches of some epochs, drawn as fairseq's trainer draws them."""
-    task, result = _Task(), []
-    iterator = None
-    for epoch in range(start_epoch, start_epoch + epochs):
-        if iterator is None or not task.can_reuse_epoch_itr(dataset):
-            iterator = task.get_batch_iterator(
-                dataset, max_sentences=2, epoch=epoch, num_workers=num_workers, data_buffer_size=0, **options
-            )
-            if epoch == start_epoch and skip:
-                iterator.load_state_dict({"version": 2, "epoch": epoch, "iterations_in_epoch": skip, "shuffle": True})
-        result.append([batch for batch in iterator.next_epoch_itr(shuffle=True)])
-    return result
-
-
-def ids(epoch) -> list[int]:
-    return list(itertools.chain.from_iterable(batch["id"].tolist() for batch in epoch))
-
-
-def test_fairseq_iterator__each_epoch_is_a_new_order_of_all_clips(corpus):
-    dataset = SpectrogramDataset(corpus(9, duration_s=0.1), FRONT_END)
-    epochs = [ids(epoch) for epoch in epoch_ids(dataset, 3)]
-    assert all(sorted(epoch) == list(range(9)) for epoch in epochs)
-    batches = [{tuple(sorted(batch["id"].tolist())) for batch in epoch} for epoch in epoch_ids(dataset, 3)]
-    assert batches[0] != batches[1] != batches[2]  # not only the batches' order changes, their content does
-
-
-def test_fairseq_iterator__resumed_run_draws_what_an_uninterrupted_one_would(corpus):
-    manifest = corpus(9, duration_s=0.1)
-    options = {"mask_sampler": half_masks, "augmentation": Augmentation(roll=True, noise=True)}
-    straight = epoch_ids(SpectrogramDataset(manifest, FRONT_END, **options), 3)
-    resumed = epoch_ids(SpectrogramDataset(manifest, FRONT_END, **options), 2, start_epoch=2, skip=2)
-    expected = straight[1][2:] + straight[2]
-    got = resumed[0] + resumed[1]
-    assert [batch["id"].tolist() for batch in got] == [batch["id"].tolist() for batch in expected]
-    for a, b in zip(got, expected, strict=True):
-        assert torch.equal(a["net_input"]["source"], b["net_input"]["source"])
-        assert torch.equal(a["net_input"]["precomputed_mask"], b["net_input"]["precomputed_mask"])
-
-
-def test_fairseq_iterator__workers_give_the_same_batches_and_share_the_count(corpus):
-    manifest = corpus(8, duration_s=0.1)
-    break_clips(manifest, 3, 5)
-    options = {"mask_sampler": half_masks, "augmentation": Augmentation(roll=True), "max_bad_fraction": 0.5}
-    plain, worked = (SpectrogramDataset(manifest, FRONT_END, **options) for _ in range(2))
-    for a, b in zip(epoch_ids(plain, 2), epoch_ids(worked, 2, num_workers=2), strict=True):
-        for x, y in zip(a, b, strict=True):
-            assert torch.equal(x["id"], y["id"]) and x["num_unreadable"] == y["num_unreadable"]
-            assert torch.equal(x["net_input"]["source"], y["net_input"]["source"])
-            assert torch.equal(x["net_input"]["precomputed_mask"], y["net_input"]["precomputed_mask"])
-    assert worked.bad_clips.indices() == [3, 5]  # found in the workers, known here
-
-
-def test_fairseq_iterator__too_many_bad_clips_stop_from_a_worker(corpus):
-    manifest = corpus(8, duration_s=0.1)
-    break_clips(manifest, 3, 5)
-    dataset = SpectrogramDataset(manifest, FRONT_END, max_bad_fraction=0.2)
-    with pytest.raises(TooManyBadClipsError, match="clip_3.wav(?s:.*)clip_5.wav"):
-        epoch_ids(dataset, 1, num_workers=1)
-
-
 def test_dataset__set_epoch_reaches_workers_that_are_running(corpus):
     dataset = SpectrogramDataset(corpus(2, duration_s=0.1), FRONT_END, mask_sampler=half_masks, shuffle=False)
     loader = torch.utils.data.DataLoader(
@@ -317,31 +225,6 @@ def test_dataset__set_epoch_reaches_workers_that_are_running(corpus):
         masks.append([batch["net_input"]["precomputed_mask"] for batch in loader])
         assert torch.equal(masks[-1][1], dataset[1]["mask"])
     assert not torch.equal(masks[0][1], masks[1][1])
-
-
-def test_fairseq_iterator__evaluation_keeps_file_order_and_every_clip(corpus):
-    dataset = SpectrogramDataset(corpus(5, duration_s=0.1), FRONT_END, shuffle=False, replace_bad=False)
-    assert dataset.can_reuse_epoch_itr_across_epochs
-    iterator = _Task().get_batch_iterator(dataset, max_sentences=2)
-    assert ids(iterator.next_epoch_itr(shuffle=False)) == [0, 1, 2, 3, 4]
-
-
-def test_fairseq_iterator__two_shards_cover_all_clips_once(corpus):
-    manifest = corpus(9, duration_s=0.1)
-    shards = [
-        ids([b for b in epoch_ids(SpectrogramDataset(manifest, FRONT_END), 1, num_shards=2, shard_id=s)[0] if b])
-        for s in range(2)
-    ]
-    assert sorted(shards[0] + shards[1]) == list(range(9))
-
-
-def test_fairseq_iterator__weighted_sampling_draws_the_asked_number(corpus):
-    dataset = SpectrogramDataset(
-        corpus(6, duration_s=0.1), FRONT_END, sample_weights=np.array([1, 1, 1, 1, 1, 15.0]), num_draws=40
-    )
-    first, second = (ids(epoch) for epoch in epoch_ids(dataset, 2))
-    assert len(first) == len(second) == 40
-    assert first.count(5) > 20 and first != second
 
 
 @pytest.mark.parametrize(
@@ -361,12 +244,3 @@ def test_dataset__refuses_parts_that_do_not_fit(corpus, change, message):
         options["labels"] = labels_of(range(options["labels"]))
     with pytest.raises(ValueError, match=message):
         SpectrogramDataset(manifest, options.pop("front_end"), **options)
-
-
-def test_dataset__answers_fairseqs_questions_about_size(corpus):
-    dataset = SpectrogramDataset(corpus(4, duration_s=0.1), FRONT_END)
-    assert len(dataset) == 4
-    assert dataset.num_tokens(1) == dataset.size(1) == 32
-    assert dataset.num_tokens_vec(np.arange(3)).tolist() == [32] * 3
-    kept, ignored = dataset.filter_indices_by_size(np.arange(4), 31)
-    assert len(kept) == 0 and ignored == [0, 1, 2, 3]
