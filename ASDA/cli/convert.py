@@ -68,7 +68,7 @@ def convert(args) -> int:
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
             common.note(
-                f"{target}: the published programs compute with constants of their own (lambda 0.1, out_scale 0.95) and "
+                f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95) and "
                 f"will not honour {stated}; this project does, through the keys added to cfg.model"
             )
         save_torch_file(state, target)

@@ -1,7 +1,7 @@
 """Export for Hugging Face: a directory that `AutoModel.from_pretrained` loads with its own code.
 
-`modeling_asda.py` and `configuration_asda.py` here are copied into the directory, together with the files of ASDA/core
-that the encoder consists of; those use relative imports and torch alone for this reason.
+The files in `exported/`, which are never imported here, are copied into the directory together with the files of
+ASDA/core that the encoder consists of; those use relative imports and torch alone for this reason.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..checkpoint import describe_state
 from ..directory import write_directory
 
 CORE_FILES = ("attention.py", "block.py", "classifier.py", "encoder.py", "masking.py", "patches.py")
-OWN_FILES = ("configuration_asda.py", "modeling_asda.py")
+EXPORTED_FILES = ("configuration_asda.py", "modeling_asda.py")
 AUTO_MAP = {"AutoConfig": "configuration_asda.AsdaConfig", "AutoModel": "modeling_asda.AsdaModel"}
 
 
@@ -34,7 +34,7 @@ def write_huggingface(folder: Path, state: dict[str, Any], source: Path) -> None
         CheckpointError: the layout is not known.
     """
     label_names = describe_state(source, state).label_names
-    places = [(Path(core.__file__).parent, CORE_FILES), (Path(__file__).parent, OWN_FILES)]
+    places = [(Path(core.__file__).parent, CORE_FILES), (Path(__file__).parent / "exported", EXPORTED_FILES)]
     for place, names in places:
         for name in names:
             with atomic_path(folder / name) as temporary:
