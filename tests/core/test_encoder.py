@@ -209,10 +209,9 @@ def test_encoder__config_names_every_argument_that_shapes_the_function():
 
 
 def test_encoder__mlp_ratio_of_two_widths_gives_the_width_back():
-    # In floating point 108 * (x / 108) falls just short of x for 13 of these.
-    for width in range(1, 4 * 108):
-        with torch.device("meta"):
-            model = SpectrogramEncoder(**(TINY | {"embed_dim": 108, "depth": 1, "mlp_ratio": width / 108}))
+    # In floating point 44 * (x / 44) falls just short of x for seven of these.
+    for width in range(1, 4 * 44):
+        model = SpectrogramEncoder(**(TINY | {"embed_dim": 44, "depth": 1, "mlp_ratio": width / 44}))
         assert model.blocks[0].mlp.fc1.out_features == width
 
 
