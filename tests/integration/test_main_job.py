@@ -1,12 +1,16 @@
 """Corpus -> pre-training -> fine-tuning -> evaluation -> features -> inference, through the real entry points."""
 
+import csv
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 
-from .conftest import TINY_NETWORK, assert_ok, train
+from ASDA.inference import load_encoder
+
+from .conftest import ROOT, TINY_NETWORK, assert_ok, run, train
 
 PRETRAINING_LOG = {
     "loss",
@@ -153,3 +157,44 @@ def test_pretraining__bad_settings_end_with_a_message(corpus, tmp_path, override
     assert process.returncode != 0
     assert message in process.stdout + process.stderr
     assert not list(tmp_path.glob("checkpoint*.pt"))
+
+
+def test_eval__agrees_with_the_validation_of_the_run(corpus, finetuned, num_classes, tmp_path):
+    table = tmp_path / "ap.csv"
+    flags = ["--checkpoint_dir", finetuned / "checkpoint_last.pt", "--eval_dir", corpus, "--device", "cpu"]
+    labels = ["--label_file", corpus / "label_descriptors.csv", "--model_dir", ROOT / "ASDA", "--batch_size", 8]
+    process = assert_ok(run(["bash", ROOT / "eval.sh", *flags, *labels, "--ap_log_path", table]))
+    reported = float(re.search(r"mAP: ([0-9.]+)", process.stdout)[1])
+    *_, last = log_lines(finetuned, "eval")
+    assert reported == pytest.approx(float(last["eval_mAP"]), abs=1e-4)
+    rows = list(csv.DictReader(table.open()))
+    assert len(rows) == num_classes
+    assert np.mean([float(row["average_precision"]) for row in rows]) == pytest.approx(reported, abs=1e-4)
+
+
+@pytest.mark.parametrize(("mode", "run_folder"), [("pretrain", "pretrained"), ("finetune", "finetuned")])
+def test_feature_extract__writes_what_the_loader_computes(mode, run_folder, corpus, request, tmp_path):
+    checkpoint = request.getfixturevalue(run_folder) / "checkpoint_last.pt"
+    clip = next((corpus / "eval").glob("*.flac"))
+    expected = load_encoder(checkpoint).features(clip)
+    flags = ["--checkpoint_dir", checkpoint, "--source_file", clip, "--model_dir", ROOT / "ASDA", "--mode", mode]
+    for granularity, shape in (("all", (1 + 64, 32)), ("frame", (64, 32)), ("utterance", (32,))):
+        target = tmp_path / f"{granularity}.npy"
+        more = ["--target_file", target, "--granularity", granularity, "--target_length", 128]
+        assert_ok(run(["bash", ROOT / "feature_extract.sh", *flags, *more]))
+        features = np.load(target)
+        assert features.shape == shape
+        rows = {"all": expected, "frame": expected[1:], "utterance": expected[0]}[granularity]
+        np.testing.assert_allclose(features, rows.numpy(), atol=1e-5)
+
+
+def test_inference__prints_the_best_classes(corpus, finetuned):
+    clip = next((corpus / "eval").glob("*.wav"))
+    flags = ["--checkpoint_dir", finetuned / "checkpoint_last.pt", "--source_file", clip, "--top_k_prediction", 3]
+    labels = ["--label_file", corpus / "label_descriptors.csv", "--model_dir", ROOT / "ASDA", "--target_length", 128]
+    process = assert_ok(run(["bash", ROOT / "inference.sh", *flags, *labels]))
+    rows = re.findall(r"^(\S.*?)\s+([01]\.\d+)$", process.stdout, flags=re.MULTILINE)
+    scores = [float(score) for _, score in rows]
+    assert len(rows) == 3 and scores == sorted(scores, reverse=True)
+    names = {row["display_name"] for row in csv.DictReader((corpus / "label_descriptors.csv").open())}
+    assert {name for name, _ in rows} <= names
