@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ASDA.core.patches import PatchEmbed, patch_grid, sincos_1d, sincos_2d
+from ASDA.core.patches import PatchEmbed, patch_grid, patch_padding_mask, sincos_1d, sincos_2d
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,23 @@ def test_patch_grid__counts_whole_patches(frames, bins, size, grid):
 def test_patch_grid__rejects_what_is_smaller_than_a_patch(frames, bins):
     with pytest.raises(ValueError, match=rf"{frames} frames x {bins} mel bins is smaller than one patch of 16 x 16"):
         patch_grid(frames, bins, 16)
+
+
+def test_patch_padding_mask__hides_patches_without_a_real_frame():
+    lengths, padded, size, columns = [1, 16, 17, 50, 70], 70, 16, 3
+    mask = patch_padding_mask(torch.tensor(lengths), padded, size, columns)
+    assert mask.shape == (5, 4 * columns)
+    for clip, length in enumerate(lengths):
+        for row in range(4):
+            frames = range(size * row, size * (row + 1))
+            for column in range(columns):
+                assert bool(mask[clip, columns * row + column]) == all(frame >= length for frame in frames)
+
+
+@pytest.mark.parametrize("lengths", [[10, 0], [10, 71]])
+def test_patch_padding_mask__rejects_lengths_that_the_batch_cannot_have(lengths):
+    with pytest.raises(ValueError, match=rf"between 1 and 70 frames, got \[10, {lengths[1]}\]"):
+        patch_padding_mask(torch.tensor(lengths), 70, 16, 3)
 
 
 @pytest.mark.parametrize("frames", [12, 15])  # a partial patch at the end is cut
