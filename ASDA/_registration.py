@@ -23,7 +23,7 @@ def register(package: str) -> None:
 
 def register_with_fairseq(package: str) -> None:
     """Registers now if fairseq is loaded, else right after it has been."""
-    if "fairseq" in sys.modules:
+    if sys.modules.get("fairseq") is not None:
         register(package)
     else:
         sys.meta_path.insert(0, _AfterFairseq(package))
