@@ -11,4 +11,4 @@
 # DATA=/data/as20k CHECKPOINT=/runs/asda/checkpoint_last.pt SAVE_DIR=/runs/as20k ./finetuning_AS20K.sh
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/launch.sh"
 
-finetune "" 32 "$@"
+EXEC=exec finetune "" 32 "$@"

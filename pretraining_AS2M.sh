@@ -10,4 +10,4 @@
 # DATA=/data/audioset SAVE_DIR=/runs/asda ./pretraining_AS2M.sh
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/launch.sh"
 
-pretrain pretraining_AS2M 48 12 "$@"
+EXEC=exec pretrain pretraining_AS2M 48 12 "$@"

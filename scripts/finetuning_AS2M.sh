@@ -13,4 +13,4 @@
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
 require_path DATA "a folder with manifests and the clips' weights" weight_train_all.csv
-finetune AS2M 48 "$@"
+EXEC=exec finetune AS2M 48 "$@"

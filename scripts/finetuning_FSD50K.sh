@@ -11,4 +11,4 @@
 # DATA=/data/fsd50k CHECKPOINT=/runs/asda/checkpoint_last.pt SAVE_DIR=/runs/fsd50k scripts/finetuning_FSD50K.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
-finetune FSD50K 48 "$@"
+EXEC=exec finetune FSD50K 48 "$@"

@@ -11,4 +11,4 @@
 # DATA=/data/spcv2 CHECKPOINT=/runs/asda/checkpoint_last.pt SAVE_DIR=/runs/spcv2 scripts/finetuning_SPCv2.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
 
-finetune SPCv2 256 "$@"
+EXEC=exec finetune SPCv2 256 "$@"

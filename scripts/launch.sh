@@ -28,6 +28,8 @@ require_path() {
   done
 }
 
+# "exec" where nothing follows the training: signals that ask it to stop then reach it instead of this shell.
+EXEC=""
 SAVE_DIR_MEANING="the folder for checkpoints and logs of the run; an interrupted run continues from it"
 
 # A value as hydra reads it back: plain where possible, else quoted.
@@ -130,7 +132,7 @@ run_fairseq() {
 
   command=("$PYTHON" -m)
   if ((WORLD_SIZE > 1)); then
-    command+=(torch.distributed.run "--nproc_per_node=$PROCESSES" "${RENDEZVOUS[@]}" -m)
+    command+=(ASDA.cli.torchrun "--nproc_per_node=$PROCESSES" "${RENDEZVOUS[@]}" -m)
     # Every rank reads the checkpoint itself: fairseq's broadcast of it cannot be unpickled with weights_only.
     overrides+=("distributed_training.distributed_world_size=$WORLD_SIZE" checkpoint.load_checkpoint_on_all_dp_ranks=true)
     # Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.
@@ -151,7 +153,7 @@ run_fairseq() {
     echo
   else
     mkdir -p "$save_dir"
-    "${command[@]}"
+    $EXEC "${command[@]}"
   fi
 }
 
@@ -210,6 +212,7 @@ finetune_folds() {
   require DATA "a folder with fold1 to fold$number, each with train and eval manifests"
   require SAVE_DIR "the folder for the runs; each fold gets a folder in it"
   data=$DATA save_dir=$SAVE_DIR
+  trap : TERM USR1 # sent to the whole group: stay until the run has saved; its exit code then ends this script
   read -ra folds <<<"${FOLDS:-$(seq -s ' ' "$number")}"
   for fold in "${folds[@]}"; do
     say "fold $fold of $number"
