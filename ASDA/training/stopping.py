@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 
@@ -24,16 +26,24 @@ class StopRequest:
         """From now on SIGTERM (pre-emption, shutdown) and SIGUSR1 (a batch system's warning) are requests."""
         for number in SIGNALS:
             signal.signal(number, self._receive)
+        atexit.register(_end_workers)
 
     def _receive(self, number: int, frame: object) -> None:
         self.signal_name = signal.Signals(number).name
+
+
+def _end_workers() -> None:
+    # Without pinned memory nothing else ends them: multiprocessing signals once, which they outlive, and waits.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler takes a killed worker for a crash
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def outlive_first_termination() -> None:
     """Lets a data-loader worker survive one SIGTERM; the second ends it as usual.
 
     Batch systems and torchrun signal a whole process group. A worker that died of it would take the run down before
-    the run has saved; at the end of a run PyTorch and multiprocessing end a worker that hangs with two more.
+    the run has saved. The end of the run kills it.
     """
     if _tolerant.get("pid") == os.getpid():
         return

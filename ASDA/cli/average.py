@@ -1,0 +1,34 @@
+"""asda-average: the mean of several checkpoints of a run, as a checkpoint to fine-tune, evaluate or extract with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..data.atomic import atomic_path
+from ..inference.files import load_torch_file
+from ..training.averaging import average_checkpoints, last_checkpoints
+from . import _common as common
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    parser = common.Parser(prog="asda-average", description=__doc__)
+    parser.add_argument("inputs", nargs="+", type=Path, metavar="PATH", help="checkpoints, or the folder of a run")
+    parser.add_argument(
+        "--last", type=common.positive, default=5, metavar="K", help="how many of a run's numbered checkpoints [5]"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
+    args = parser.parse_args(argv)
+    return common.run("asda-average", lambda: average(args.inputs, args.last, args.output))
+
+
+def average(inputs: list[Path], last: int, output: Path) -> int:
+    """Averages and writes."""
+    files = [f for path in inputs for f in (last_checkpoints(path, last) if path.is_dir() else [path])]
+    state = average_checkpoints(files, load_torch_file)
+    with atomic_path(output) as temporary:
+        torch.save(state, temporary)
+    print(f"{output}: the mean of {', '.join(str(file) for file in files)}")
+    return common.EXIT_OK

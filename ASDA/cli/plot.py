@@ -1,0 +1,69 @@
+"""asda-plot: loss, variances, learning rate, throughput and validation metrics of a run, from its log to a png."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..data.atomic import atomic_path
+from ..training.logs import EPOCH, INTERVAL, Series, read_run
+from . import _common as common
+
+# Panel -> the series it shows, those that the run has. Evaluation metrics are drawn per split.
+PANELS = {
+    "loss": ("loss", "loss_IMAGE_regression", "loss_cls"),
+    "variance": ("pred_var", "target_var"),
+    "learning rate": ("lr_default", "lr"),
+    "clips per second": ("clips_per_s",),
+}
+METRICS = ("mAP", "accuracy")
+LEGEND = {"loss_IMAGE_regression": "frame loss", "loss_cls": "utterance loss", "lr_default": "lr"}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    parser = common.Parser(prog="asda-plot", description=__doc__)
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of the run: where its log lies")
+    parser.add_argument("--output", type=Path, metavar="PNG", help="[RUN_DIR/curves.png]")
+    args = parser.parse_args(argv)
+    return common.run("asda-plot", lambda: plot(args.run_dir, args.output or args.run_dir / "curves.png"))
+
+
+def panels(run: dict[str, Series]) -> dict[str, dict[str, dict[int, float]]]:
+    """What to draw: title of a panel -> label of a curve -> update -> value. Panels without data are left out."""
+    training = run.get(INTERVAL) or run.get(EPOCH, {})
+    found = {
+        title: {LEGEND.get(name, name): training[name] for name in names if training.get(name)}
+        for title, names in PANELS.items()
+    }
+    for kind in sorted(run.keys() - {INTERVAL, EPOCH}):
+        for metric in METRICS:
+            if run[kind].get(metric):
+                found.setdefault(metric, {})[kind] = run[kind][metric]
+    return {title: curves for title, curves in found.items() if curves}
+
+
+def plot(run_dir: Path, output: Path) -> int:
+    """Reads the log and draws."""
+    import matplotlib  # only here: nothing else needs it
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    drawn = panels(read_run(run_dir))
+    figure, axes = pyplot.subplots(len(drawn), 1, figsize=(8, 2.2 * len(drawn)), sharex=True, squeeze=False)
+    for axis, (title, curves) in zip(axes[:, 0], drawn.items(), strict=True):
+        for label, points in curves.items():
+            marker = "o" if len(points) < 30 else None
+            axis.plot(list(points), list(points.values()), marker=marker, markersize=3, linewidth=1.2, label=label)
+        axis.set_ylabel(title)
+        axis.grid(alpha=0.3)
+        if len(curves) > 1:
+            axis.legend(fontsize="small")
+    axes[-1, 0].set_xlabel("updates")
+    figure.suptitle(run_dir.resolve().name)
+    figure.tight_layout()
+    with atomic_path(output) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)
+    print(f"{output}: {', '.join(drawn)}")
+    return common.EXIT_OK
