@@ -1,0 +1,247 @@
+"""What happens in days of training, done to a run on purpose. docs/training.md says what to expect."""
+
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from ASDA.training.stopping import EXIT_STOPPED
+
+from .training_runs import Run, difference, resume_from, updates_done, write_clips
+
+pytestmark = pytest.mark.slow
+# Five updates an epoch. A gap of 21 between checkpoints leaves seconds to do something to a run in.
+LONG = ("optimization.max_update=60",)
+SAVING = (*LONG, "checkpoint.save_interval_updates=21", "checkpoint.keep_interval_updates=-1")
+NOT_SAVING = (*LONG, "checkpoint.save_interval_updates=0")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return write_clips(tmp_path_factory.mktemp("clips"))
+
+
+@pytest.fixture(scope="module")
+def whole(clips, tmp_path_factory):
+    """A run without a fault."""
+    run = Run(tmp_path_factory.mktemp("whole"), clips, *SAVING).finish()
+    assert sorted(file.name for file in run.folder.glob("*.pt")) == [
+        "checkpoint_5_21.pt",
+        "checkpoint_9_42.pt",
+        "checkpoint_last.pt",
+    ]
+    return run
+
+
+# -- killed while a checkpoint is being written
+
+
+@pytest.mark.parametrize("written", ["checkpoint_9_42.pt", "checkpoint_last.pt"])
+def test_sigkill__while_a_checkpoint_is_written_leaves_the_one_before(whole, clips, tmp_path, written):
+    resume_from(whole.folder / "checkpoint_5_21.pt", tmp_path)
+    run = Run(tmp_path, clips, *SAVING).start()
+    # A pipe in place of the file that is written to: the run stands still in the middle of writing. It is put there
+    # when the run is under way, since a run starts with removing what an earlier one has left half-written.
+    run.wait_until(lambda: updates_done(run) > 0)
+    os.mkfifo(tmp_path / f"{written}.tmp")
+    pipe = os.open(tmp_path / f"{written}.tmp", os.O_RDONLY | os.O_NONBLOCK)
+    run.wait_until(lambda: b"PK" in (os.read(pipe, 1000) if can_read(pipe) else b""))
+    run.kill()
+    os.close(pipe)
+    assert max(run.records()) == 42
+    assert difference(run.checkpoint(), whole.checkpoint("checkpoint_5_21.pt")) == []
+    resumed = Run(tmp_path, clips, *SAVING).finish()
+    assert "had not finished writing" in resumed.text
+    assert not list(tmp_path.glob("*.tmp"))
+    assert difference(resumed.checkpoint(), whole.checkpoint()) == []
+
+
+def can_read(pipe: int) -> bool:
+    return bool(select.select([pipe], [], [], 0)[0])
+
+
+# -- asked to stop
+
+
+def updates_in(checkpoint: dict) -> int:
+    return checkpoint["optimizer_history"][-1]["num_updates"]
+
+
+def assert_stopped_and_continues_without_a_trace(run, whole, clips):
+    assert run.wait() == EXIT_STOPPED, run.text[-3000:]
+    stopped = run.checkpoint()
+    assert 2 <= updates_in(stopped) < 60
+    assert f"stopping after update {updates_in(stopped)}" in run.text
+    assert stopped["cfg"]["checkpoint"]["save_interval_updates"] == 0  # the run's own setting
+    assert [file.name for file in run.folder.glob("*.pt")] == ["checkpoint_last.pt"]
+    resumed = Run(run.folder, clips, *run.overrides).finish()
+    assert difference(resumed.checkpoint(), whole.checkpoint()) == []
+
+
+def test_sigterm__to_all_processes_of_a_run_with_workers_saves_first(whole, clips, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING, "dataset.num_workers=2").start()
+    run.wait_until(lambda: updates_done(run) >= 2)
+    os.killpg(run.process.pid, signal.SIGTERM)
+    assert_stopped_and_continues_without_a_trace(run, whole, clips)
+
+
+def test_sigusr1__saves_first(whole, clips, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING).start()
+    run.wait_until(lambda: updates_done(run) >= 2)
+    run.process.send_signal(signal.SIGUSR1)
+    assert_stopped_and_continues_without_a_trace(run, whole, clips)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGUSR1, signal.SIGTERM])
+def test_signal__to_the_launcher_of_two_processes_stops_both_at_the_same_update(clips, tmp_path, stop):
+    run = Run(tmp_path, clips, *NOT_SAVING, processes=2).start()
+    run.wait_until(lambda: updates_done(run) >= 2)
+    run.process.send_signal(stop)
+    assert run.wait() == EXIT_STOPPED, run.text[-3000:]
+    done = updates_in(run.checkpoint())
+    assert max(run.records(0)) == max(run.records(1)) == done < 60
+    assert run.records(0)[done]["weights"] == run.records(1)[done]["weights"]
+
+
+# -- nowhere to save
+
+
+def assert_refused_before_training(run, *messages):
+    assert run.wait() not in (0, EXIT_STOPPED)
+    assert all(message in run.text for message in messages), run.text[-3000:]
+    assert updates_done(run) == 0
+
+
+def in_namespace(mount: str, folder: Path) -> list[str]:
+    """A command's prefix that gives it a file system of its own in ``folder``."""
+    prefix = ["unshare", "-rm", "sh", "-c", f'{mount} "$0" && exec "$@"', str(folder)]
+    if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody but its administrator mount a file system")
+    return prefix
+
+
+@pytest.mark.parametrize(
+    "mount, message",
+    [
+        ("mount -t tmpfs -o size=1000k tmpfs", "checkpoints cannot be written"),
+        ("mount -t tmpfs -o ro tmpfs", "Read-only file system"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_save_folder__full_or_read_only_is_refused_before_training(clips, tmp_path, mount, message):
+    save_dir = tmp_path / "small"
+    save_dir.mkdir()
+    run = Run(tmp_path / "run", clips, f"checkpoint.save_dir={save_dir}")
+    run.command[:0] = in_namespace(mount, save_dir)
+    assert_refused_before_training(run.start(), message, str(save_dir))
+
+
+def test_save_folder__beyond_a_quota_is_refused_before_training(clips, tmp_path):
+    def quota():  # the nearest thing that needs no administrator: no file may get larger
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))
+
+    run = Run(tmp_path, clips).start(preexec_fn=quota)
+    assert_refused_before_training(run, "checkpoints cannot be written", str(tmp_path))
+
+
+# -- NaN
+
+
+def silent_clips_and_loud_ones(folder: Path, loud: set) -> Path:
+    """With the normalisation of ``OVERFLOWING``, silence is 0 and anything else infinite."""
+    write_clips(folder)
+    for clip in range(10):
+        samples = np.random.default_rng(clip).normal(0, 0.1, 16_000) if clip in loud else np.zeros(16_000)
+        sf.write(folder / f"train{clip}.wav", samples, 16_000)
+    return folder
+
+
+SILENCE = np.log(np.float32(np.finfo(np.float32).eps))
+OVERFLOWING = (f"task.norm_mean={SILENCE}", "task.norm_std=1e-38", "optimization.max_update=6")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nan__leaves_the_update_out_and_counts_it(tmp_path, processes):
+    data = silent_clips_and_loud_ones(tmp_path / "clips", loud={3})
+    run = Run(tmp_path / "run", data, *OVERFLOWING, processes=processes).finish()
+    for rank in range(processes):
+        records = run.records(rank)
+        left_out = [
+            update
+            for update in range(2, 7)
+            if records[update]["weights"] == records[update - 1]["weights"]
+            and records[update]["teacher"] == records[update - 1]["teacher"]
+        ]
+        batches = {u: [b for r in range(processes) for b in run.records(r)[u]["batches"]] for u in range(1, 7)}
+        loud = [update for update in batches if any(3 in batch["clips"] for batch in batches[update])]
+        assert left_out == [update for update in loud if update > 1]
+        assert [records[update]["teacher_updates"] for update in sorted(records)] == [1, 2, 3, 4, 5, 6]
+    assert sum(float(line["skipped_updates"]) for line in run.log()) == len(loud) > 0
+    assert "is left out: its loss is" in run.text and "train.tsv:5" in run.text  # where clip 3 stands
+    assert all(np.isfinite(float(line["train_loss"])) for line in run.log("train"))
+    assert all(t.isfinite().all() for t in run.checkpoint()["model"].values() if isinstance(t, torch.Tensor))
+
+
+def test_nan__in_every_update_stops_the_run(tmp_path):
+    data = silent_clips_and_loud_ones(tmp_path / "clips", loud=set(range(10)))
+    run = Run(tmp_path / "run", data, *OVERFLOWING, "task.max_skipped_updates=2").start()
+    assert run.wait() not in (0, EXIT_STOPPED)
+    assert "3 updates in a row, up to update 3" in run.text
+    assert updates_done(run) == 2  # the third raised before it could be written down
+    assert not (tmp_path / "run" / "checkpoint_last.pt").exists()
+
+
+# -- a data-loader worker dies
+
+
+def children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for file in tasks for child in file.read_text().split()]
+
+
+def test_dead_worker__ends_the_run_with_a_clear_error_and_the_run_can_be_resumed(clips, whole, tmp_path):
+    run = Run(tmp_path, clips, *SAVING, "dataset.num_workers=2").start()
+    run.wait_until(lambda: (tmp_path / "checkpoint_last.pt").exists() and children_of(run.process.pid))
+    for worker in children_of(run.process.pid):
+        os.kill(worker, signal.SIGKILL)
+    assert run.wait(120) == 1
+    assert "DataLoader worker" in run.text
+    resumed = Run(tmp_path, clips, *SAVING, "dataset.num_workers=2").finish()
+    assert difference(resumed.checkpoint(), whole.checkpoint()) == []
+
+
+# -- a damaged checkpoint
+
+
+def truncated(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def one_bit_off(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("harm", [truncated, one_bit_off])
+def test_damaged_checkpoint__is_refused_and_the_newest_whole_one_is_named(whole, clips, tmp_path, harm):
+    for file in whole.folder.glob("*.pt"):
+        shutil.copy(file, tmp_path)
+    harm(tmp_path / "checkpoint_9_42.pt")
+    harm(tmp_path / "checkpoint_last.pt")
+    before = (tmp_path / "checkpoint_last.pt").read_bytes()
+    run = Run(tmp_path, clips, *SAVING).start()
+    older = tmp_path / "checkpoint_5_21.pt"
+    advice = f"cp {older} {tmp_path / 'checkpoint_last.pt'}"
+    assert_refused_before_training(run, "is damaged", f"{older} (update 21)", advice)
+    assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
+    subprocess.run(advice, shell=True, check=True)
+    assert difference(Run(tmp_path, clips, *SAVING).finish().checkpoint(), whole.checkpoint()) == []
