@@ -177,7 +177,7 @@ utterance_weight() {
   shift
   ((CLIPS != recipe_clips)) || return 0
   given=$(override_of model.cls_loss "$@")
-  recipe=${given:-$(sed -n 's/^  cls_loss: \([0-9.]*\).*/\1/p' "$CONFIG_FILE")}
+  recipe=${given:-$(yaml_value cls_loss "$@")}
   if [[ -n $given ]]; then
     say "warning: the utterance loss is a sum over a step's clips: model.cls_loss=$given with $CLIPS clips weighs" \
       "what $(awk "BEGIN {print $given * $CLIPS / $recipe_clips}") does with the recipe's $recipe_clips"
@@ -187,6 +187,16 @@ utterance_weight() {
       "for the recipe's $recipe_clips clips)"
     echo "$scaled"
   fi
+}
+
+# yaml_value KEY OVERRIDE...: the number that the yaml gives a key of the model, or the last +recipe that gives one.
+yaml_value() {
+  local key=$1 override files=("$CONFIG_FILE")
+  shift
+  for override in "$@"; do
+    if [[ $override == +recipe=* ]]; then files+=("${CONFIG_FILE%/*}/recipe/${override#*=}.yaml"); fi
+  done
+  sed -n "s/^  $key: \([0-9.]*\).*/\1/p" "${files[@]}" | tail -n 1
 }
 
 # finetune RECIPE CLIPS_PER_UPDATE OVERRIDE...: fine-tunes CHECKPOINT on DATA with config/recipe/RECIPE.yaml ("" for

@@ -47,7 +47,8 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
         self.cfg = cfg
         weights = {}
         if cfg.pretrained_model_args is None:
-            cfg.pretrained_model_args, weights = read_pretrained(cfg.model_path)
+            pretrained, weights = read_pretrained(cfg.model_path)
+            cfg.pretrained_model_args = OmegaConf.create(pretrained)  # a plain dictionary is refused by omegaconf 2.0.6
         self._build(arguments_for(self._pretraining_config, weights))
         if weights and not cfg.no_pretrained_weights:
             self.model.student.load_state_dict(split_published(weights)["student"])

@@ -134,6 +134,15 @@ def test_pretraining__keeps_the_recipes_update_on_any_number_of_gpus(gpus, clips
     assert ("ASDA.cli.torchrun" in words) == (gpus > 1) == (f"--nproc_per_node={gpus}" in words)
 
 
+def test_pretraining__keeps_the_weight_that_a_recipe_gives_the_utterance_loss(tmp_path):
+    recipe = tmp_path / "recipe" / "mine.yaml"
+    recipe.parent.mkdir()
+    recipe.write_text("# @package _global_\nmodel:\n  cls_loss: 0.04 # a comment\n")
+    (tmp_path / "all.yaml").write_text((ROOT / "config" / "pretraining_AS2M.yaml").read_text())
+    (words,) = dry_run("pretraining_AS2M.sh", "+recipe=mine", cwd=tmp_path, CONFIG="all.yaml", NGPU="8")
+    assert compose(words).model.cls_loss == pytest.approx(0.08)
+
+
 def test_pretraining__warns_with_numbers_when_the_update_is_not_the_recipes(tmp_path):
     settings = {"DATA": "data", "SAVE_DIR": "run", "DRY_RUN": "1", "NGPU": "4"}
     result = run("pretraining_AS2M.sh", "dataset.batch_size=7", cwd=tmp_path, **settings)
