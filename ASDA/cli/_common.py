@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from tqdm import tqdm
 
-from ..audio.fbank import FrontEnd
+from ..audio.fbank import FRAME_SHIFT_MS, FrontEnd
+from ..data.atomic import atomic_writer
 from ..data.labels import LabelTable
 from ..inference.checkpoint import Checkpoint, read_checkpoint
 from ..inference.files import CheckpointError
+from ..inference.model import TrainedClassifier
+from ..inference.windows import PADDINGS, BadClip, LoadedClip, Windowing, seconds
 
 PACKAGE = Path(__file__).resolve().parents[1]
+
+MAX_LISTED = 20
 
 EXIT_OK = 0
 EXIT_ERROR = 1
@@ -39,6 +47,22 @@ class Parser(argparse.ArgumentParser):
         return spelled.get(name.replace("_", "-"), name) + equals + value
 
 
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that say which clips to work on."""
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="audio files, folders, manifests (.tsv), or - for a list on stdin"
+    )
+    parser.add_argument("--source_file", metavar="AUDIO", help="a single audio file, as in EAT's scripts")
+    parser.add_argument("--glob", default="**/*", metavar="PATTERN", help="which files of a folder [%(default)s]")
+    parser.add_argument(
+        "--h5_sample_rate",
+        type=positive,
+        default=32_000,
+        metavar="HZ",
+        help="of HDF5 data that does not say [%(default)s]",
+    )
+
+
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags about the model and its input that all programs have."""
     group = parser.add_argument_group("model")
@@ -60,10 +84,57 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--norm_std", type=float, help="their standard deviation [the checkpoint's]")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... [auto: a GPU if there is one]")
     group.add_argument("--batch_size", type=positive, default=8, help="windows in a batch [%(default)s]")
+    group.add_argument(
+        "--half", action="store_true", help="compute in half precision (float16 on a GPU, bfloat16 else)"
+    )
     group.add_argument("--num_workers", type=positive, default=2, help="threads that decode audio [%(default)s]")
     group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
     )
+
+
+def add_window_arguments(group: Any) -> None:
+    """The flags about clips that are shorter or longer than the window."""
+    group.add_argument(
+        "--padding",
+        choices=PADDINGS,
+        default="constant",
+        help="short clips: filled up as published weights expect (constant), at their own length (own), or padded "
+        "under a mask that attention honours (mask; same result as own) [%(default)s]",
+    )
+    group.add_argument(
+        "--long",
+        choices=("crop", "windows"),
+        default="crop",
+        help="clips longer than the window: only its length, as EAT does, or window after window [%(default)s]",
+    )
+
+
+def add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that go with a classification head."""
+    group = parser.add_argument_group("scores")
+    group.add_argument("--label_file", metavar="CSV", help="index,mid,display_name rows [the checkpoint's labels]")
+    group.add_argument(
+        "--scores",
+        choices=("auto", "sigmoid", "softmax"),
+        default="auto",
+        help="one sigmoid per class or a softmax; auto: as it was trained [%(default)s]",
+    )
+    add_window_arguments(group)
+    group.add_argument(
+        "--hop",
+        type=seconds_to_frames,
+        metavar="S",
+        help="from window to window, in seconds; implies --long windows [half]",
+    )
+
+
+def seconds_to_frames(text: str) -> int:
+    """`--hop 0.5` -> 50 frames."""
+    frames = round(float(text) * 1000 / FRAME_SHIFT_MS)
+    if frames < 1:
+        raise argparse.ArgumentTypeError(f"expected at least one frame of {FRAME_SHIFT_MS / 1000:g} s, got {text}")
+    return frames
 
 
 def positive(text: str) -> int:
@@ -117,6 +188,49 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def score_windowing(args: argparse.Namespace, model: TrainedClassifier) -> Windowing:
+    """How clips are cut for a classifier, as the flags of :func:`add_classifier_arguments` say."""
+    hop = args.hop
+    if hop is None and args.long == "windows":
+        hop = max(1, model.front_end.target_length_frames // 2)
+    return Windowing(model.front_end, args.padding, hop, model.encoder.patch_size)
+
+
+class CutClips:
+    """Counts the clips of which only the beginning was used, so that this does not pass unnoticed."""
+
+    def __init__(self, windowing: Windowing):
+        self.windowing = windowing
+        self.number = 0
+
+    def count(self, clip: LoadedClip) -> None:
+        window = self.windowing.front_end.target_length_frames
+        self.number += self.windowing.hop_frames is None and clip.num_frames > window
+
+    def report(self) -> None:
+        if self.number:
+            length_s = seconds(self.windowing.front_end.target_length_frames)
+            note(
+                f"{self.number} clips are longer than the window of {length_s:g} s and were cut to it; "
+                "--long windows uses all of them"
+            )
+
+
+def choose_scores(args: argparse.Namespace, model: TrainedClassifier) -> None:
+    """Makes the model compute the kind of scores that --scores asks for."""
+    if args.scores != "auto":
+        model.independent_scores = args.scores == "sigmoid"
+
+
+def label_names(args: argparse.Namespace, checkpoint: Checkpoint) -> list[str]:
+    """Names of the classes: of --label_file, of the checkpoint, or numbers."""
+    if args.label_file:
+        table = LabelTable.read(args.label_file)
+        check_labels(checkpoint, table)
+        return table.names
+    return checkpoint.label_names or [f"class {index}" for index in range(checkpoint.num_classes)]
+
+
 def check_labels(checkpoint: Checkpoint, table: LabelTable) -> None:
     """Refuses a label table that is not the one the head was trained with.
 
@@ -133,6 +247,36 @@ def check_labels(checkpoint: Checkpoint, table: LabelTable) -> None:
             )
 
 
+def progress(results: Iterable[Any], total: int) -> Iterable[Any]:
+    """A progress bar on stderr: clips, clips/s, time left. One clip needs none."""
+    # In a log file every refresh is a line of its own.
+    interval_s = 0.2 if sys.stderr.isatty() else 30.0
+    return tqdm(results, total=total, unit="clip", mininterval=interval_s, disable=total <= 1)
+
+
+def report_bad_clips(bad: list[BadClip], total: int, path: str | Path | None) -> int:
+    """Tells which clips could not be read, on stderr and in a file; returns the exit code.
+
+    Args:
+        bad: those clips.
+        total: how many clips there were.
+        path: the file, `path<TAB>reason` lines; removed when an earlier run left one and nothing is wrong any more.
+    """
+    if path is not None and bad:
+        with atomic_writer(path) as file:
+            file.writelines(f"{clip.clip.path}\t{clip.reason}\n" for clip in bad)
+    elif path is not None:
+        Path(path).unlink(missing_ok=True)
+    listed = bad if path is None else bad[:MAX_LISTED]
+    for clip in listed:
+        note(f"{clip.clip.path}: {clip.reason}")
+    if len(bad) > len(listed):
+        note(f"... and {len(bad) - len(listed)} more")
+    if bad and total > 1:
+        note(f"{len(bad)} of {total} clips could not be read" + (f"; all are listed in {path}" if path else ""))
+    return EXIT_BAD_CLIPS if bad else EXIT_OK
+
+
 def note(text: str) -> None:
     """One line to the user, beside the program's output."""
     print(text, file=sys.stderr)
@@ -142,6 +286,9 @@ def run(program: str, action: Callable[[], int]) -> int:
     """Runs a program's work and turns errors about input into one line and an exit code."""
     try:
         return action()
+    except BrokenPipeError:  # the reader of the output has had enough, as in `asda-infer ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
     except (ValueError, OSError) as error:
         note(f"{program}: error: {error}")
         return EXIT_ERROR

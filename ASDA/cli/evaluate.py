@@ -1,11 +1,17 @@
-"""asda-eval: how good is a fine-tuned model on a labelled data set?"""
+"""asda-eval: how good is a fine-tuned model on a labelled data set?
+
+asda-eval --checkpoint_dir finetuned.pt --eval_dir manifests/ --label_file labels.csv --ap_log_path per_class.csv
+"""
 
 from __future__ import annotations
 
+import argparse
 import csv
+import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,21 +19,44 @@ from ..data.atomic import atomic_writer
 from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
 from ..inference.clips import find_clips
-from ..inference.model import build_classifier
+from ..inference.model import TrainedClassifier, build_classifier
+from ..inference.predictions import window_scores
 from ..inference.run import run_clips
-from ..inference.windows import BadClip, Windowing
-from ..metrics import accuracy, mean_average_precision
+from ..inference.windows import BadClip
+from ..metrics import (
+    accuracy,
+    average_precision_per_class,
+    bootstrap_interval,
+    d_prime,
+    mean_auc,
+    mean_average_precision,
+)
 from . import _common as common
+
+BOOTSTRAP_SEED = 1
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(prog="asda-eval", description=__doc__)
-    parser.add_argument("--eval_dir", required=True, metavar="DIR", help="folder with eval.tsv and eval.lbl")
-    parser.add_argument("--split", default="eval", help="name of the manifest [%(default)s]")
-    parser.add_argument("--label_file", metavar="CSV", help="class table [label_descriptors.csv in --eval_dir]")
-    parser.add_argument("--ap_log_path", metavar="CSV", help="where to write the per-class table")
+    parser = common.Parser(prog="asda-eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--eval_dir", required=True, metavar="DIR", help="folder with {split}.tsv and {split}.lbl")
+    parser.add_argument("--split", default="eval", help="which of its manifests [%(default)s]")
+    parser.add_argument(
+        "--h5_sample_rate",
+        type=common.positive,
+        default=32_000,
+        metavar="HZ",
+        help="of HDF5 data that does not say [%(default)s]",
+    )
     common.add_model_arguments(parser)
+    common.add_classifier_arguments(parser)
+    group = parser.add_argument_group("report")
+    group.add_argument("--ap_log_path", metavar="CSV", help="write the per-class table there")
+    group.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="draws for the 95 %% intervals; 0: none [%(default)s]"
+    )
+    group.add_argument("--json", action="store_true", help="print one json object instead of lines")
+    group.add_argument("--errors", metavar="TSV", help="write the list of unreadable clips there")
     args = parser.parse_args(argv)
     return common.run("asda-eval", lambda: evaluate(args))
 
@@ -42,58 +71,109 @@ def evaluate(args) -> int:
     manifest = Manifest.read(folder / f"{args.split}.tsv")
     labels = read_clip_labels(folder / f"{args.split}.lbl", manifest, table)
     model = build_classifier(checkpoint).to(device)
+    common.choose_scores(args, model)
 
     targets = np.zeros((len(manifest), len(table)), dtype=bool)
-    scores = np.zeros((len(manifest), len(table)), dtype=np.float32)
     for row in range(len(manifest)):
         targets[row, labels.targets(row)] = True
+    scores, bad = score_clips(args, model, manifest)
+    readable = np.ones(len(manifest), dtype=bool)
+    readable[[clip.index for clip in bad]] = False
+    if not readable.any():
+        raise ValueError(
+            f"{manifest.file}: none of its {len(manifest)} clips could be read; the first: {bad[0].reason}"
+        )
+    targets, scores = targets[readable], scores[readable]
+
+    single_label = checkpoint.multi_label is False or (
+        checkpoint.multi_label is None and bool((targets.sum(axis=1) == 1).all())
+    )
+    report = {"clips": len(targets), "unreadable": len(bad), **metrics(targets, scores, single_label, args.bootstrap)}
+    if args.json:
+        print(json.dumps(report))
+    else:
+        print_report(report)
+    if args.ap_log_path:
+        write_table(Path(args.ap_log_path), table, targets, scores, single_label)
+        common.note(f"per-class table: {args.ap_log_path}")
+    return common.report_bad_clips(bad, len(manifest), args.errors)
+
+
+def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.ndarray, list[BadClip]]:
+    """Scores (clips, C) of a manifest, in its order, and the clips that could not be read."""
+    clips = find_clips([str(manifest.file)])
+    windowing = common.score_windowing(args, model)
+    scores = np.zeros((len(clips), model.num_classes), dtype=np.float32)
     bad: list[BadClip] = []
     results = run_clips(
         model.logits,
-        enumerate(find_clips([str(manifest.file)])),
-        Windowing(model.front_end, patch_size=model.encoder.patch_size),
-        device=device,
+        enumerate(clips),
+        windowing,
+        device=next(model.parameters()).device,
         batch_size=args.batch_size,
+        half=args.half,
         num_threads=args.num_workers,
+        h5_sample_rate_hz=args.h5_sample_rate,
     )
-    for result in results:
+    for result in common.progress(results, len(clips)):
         if isinstance(result, BadClip):
             bad.append(result)
-            continue
-        scores[result.clip.index] = model.scores_of(result.outputs[0]).numpy()
-    kept = np.ones(len(manifest), dtype=bool)
-    kept[[clip.index for clip in bad]] = False
-    if not kept.any():
-        raise ValueError(
-            f"{manifest.file}: none of the {len(manifest)} clips could be read; the first: {bad[0].reason}"
-        )
-    targets, scores = targets[kept], scores[kept]
-
-    result = mean_average_precision(targets, scores)
-    print(f"clips: {len(targets)}")
-    print(f"mAP: {result.value:.5f}")
-    if result.num_skipped_classes:
-        print(f"classes without a positive clip, left out: {result.num_skipped_classes}")
-    if checkpoint.multi_label is False:
-        print(f"accuracy: {accuracy(targets, scores):.5f}")
-    if args.ap_log_path:
-        write_table(args.ap_log_path, table, targets, result.per_class)
-        print(f"per-class AP: {args.ap_log_path}")
-    for clip in bad:
-        common.note(f"{clip.clip.path}: {clip.reason}")
-    if bad:
-        common.note(f"{len(bad)} of {len(manifest)} clips could not be read and are not in the metrics")
-    return common.EXIT_BAD_CLIPS if bad else common.EXIT_OK
+        else:
+            scores[result.clip.index] = window_scores(result, model).mean(dim=0).numpy()
+    return scores, bad
 
 
-def write_table(path: str, table: LabelTable, targets: np.ndarray, per_class: list[float]) -> None:
-    """One row per class, in the order of the head."""
-    with atomic_writer(path) as handle:
-        rows = csv.writer(handle, lineterminator="\n")
-        rows.writerow(["index", "mid", "display_name", "positives", "average_precision"])
-        for index, (mid, name, value) in enumerate(zip(table.mids, table.names, per_class, strict=True)):
-            shown = "" if math.isnan(value) else f"{value:.6f}"
-            rows.writerow([index, mid, name, int(targets[:, index].sum()), shown])
+def metrics(targets: np.ndarray, scores: np.ndarray, single_label: bool, draws: int) -> dict[str, Any]:
+    """The metrics that fit the data, each as (value, low, high), or the value alone without bootstrap."""
+
+    def with_interval(metric, value: float) -> dict[str, float]:
+        if draws < 1:
+            return {"value": value}
+        low, high = bootstrap_interval(metric, targets, scores, BOOTSTRAP_SEED, resamples=draws)
+        return {"value": value, "low": low, "high": high}
+
+    precision = mean_average_precision(targets, scores)
+    auc = with_interval(mean_auc, mean_auc(targets, scores))
+    found: dict[str, Any] = {
+        "classes_left_out": precision.num_skipped_classes,
+        "mAP": with_interval(mean_average_precision, precision.value),
+        "AUC": auc,
+        # d' is a monotonic function of the AUC, so the interval's ends go through it too.
+        "d_prime": {name: d_prime(value) for name, value in auc.items()},
+    }
+    if single_label:
+        found["accuracy"] = with_interval(accuracy, accuracy(targets, scores))
+    return found
+
+
+def print_report(report: dict[str, Any]) -> None:
+    """One metric per line."""
+    for name, value in report.items():
+        if not isinstance(value, dict):
+            print(f"{name}: {value}")
+        elif "low" in value:
+            print(f"{name}: {value['value']:.5f}  (95 % interval {value['low']:.5f} to {value['high']:.5f})")
+        else:
+            print(f"{name}: {value['value']:.5f}")
+
+
+def write_table(path: Path, table: LabelTable, targets: np.ndarray, scores: np.ndarray, single_label: bool) -> None:
+    """One row per class, in the order of the head; a metric that is not defined stays empty."""
+    columns = {
+        "average_precision": average_precision_per_class(targets, scores).tolist(),
+        "auc": [mean_auc(targets[:, [c]], scores[:, [c]]) for c in range(len(table))],
+    }
+    if single_label:
+        columns["accuracy"] = [
+            accuracy(targets[mine], scores[mine]) if (mine := targets[:, c]).any() else math.nan
+            for c in range(len(table))
+        ]
+    with atomic_writer(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["index", "mid", "display_name", "positives", *columns])
+        for index, (mid, name) in enumerate(zip(table.mids, table.names, strict=True)):
+            values = ["" if math.isnan(column[index]) else f"{column[index]:.6f}" for column in columns.values()]
+            rows.writerow([index, mid, name, int(targets[:, index].sum()), *values])
 
 
 if __name__ == "__main__":

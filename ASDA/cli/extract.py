@@ -1,18 +1,23 @@
-"""asda-extract: features of audio clips, as .npy files."""
+"""asda-extract: features of audio clips, as .npy files or one .h5.
+
+asda-extract --checkpoint_dir model.pt --source_file clip.wav --target_file clip.npy --granularity frame
+asda-extract --checkpoint_dir model.pt recordings/ --output features/ --granularity utterance --resume
+find /data -name "*.flac" | asda-extract --checkpoint_dir model.pt - --output features.h5 --shard 1/4
+"""
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
+import time
+import zlib
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from ..data.atomic import atomic_path
-from ..inference.clips import find_clips
-from ..inference.features import GRANULARITIES, FeatureSpec, assemble, hidden_states
-from ..inference.model import build_encoder
+from ..inference.clips import Clips, find_clips
+from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, FeatureSpec, assemble, hidden_states
+from ..inference.model import TrainedEncoder, build_encoder
+from ..inference.outputs import FeatureStore, H5File, NpyFile, NpyTree
 from ..inference.run import run_clips
 from ..inference.windows import BadClip, Windowing
 from . import _common as common
@@ -20,22 +25,71 @@ from . import _common as common
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(prog="asda-extract", description=__doc__)
-    parser.add_argument("inputs", nargs="*", help="audio files, folders, manifests (.tsv), or - for a list on stdin")
-    parser.add_argument("--source_file", metavar="WAV", help="a single audio file, with --target_file")
-    parser.add_argument("--target_file", metavar="NPY", help="where the features of --source_file go")
-    parser.add_argument("--output", metavar="DIR", help="folder for the features of inputs, one .npy for each clip")
-    parser.add_argument("--granularity", choices=GRANULARITIES, default="all", help="[%(default)s]")
-    parser.add_argument(
-        "--mode", choices=("pretrain", "finetune"), help="what the checkpoint has to be; by default whatever it is"
+    parser = common.Parser(
+        prog="asda-extract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    common.add_input_arguments(parser)
+    parser.add_argument("--target_file", metavar="NPY", help="where the features of --source_file go")
+    parser.add_argument("--output", metavar="PATH", help="folder for one .npy per clip, or a file that ends in .h5")
     common.add_model_arguments(parser)
+    _add_feature_arguments(parser)
+    _add_run_arguments(parser)
     args = parser.parse_args(argv)
     if bool(args.source_file) != bool(args.target_file):
         parser.error("--source_file and --target_file go together")
     if bool(args.source_file) == bool(args.inputs) or bool(args.inputs) != bool(args.output):
         parser.error("give either --source_file and --target_file, or inputs and --output")
+    if args.target_file and args.shard != (1, 1):
+        parser.error("--shard splits several clips; it does not go with --source_file")
     return common.run("asda-extract", lambda: extract(args))
+
+
+def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("features")
+    group.add_argument(
+        "--granularity",
+        choices=GRANULARITIES,
+        default="all",
+        help="CLS and patches (1+N, D), the patches (N, D), CLS (D,), or the patches as a grid (P, Q, D) [%(default)s]",
+    )
+    group.add_argument(
+        "--layers", type=_layers, metavar="6,12|mean", help="layers to stack, or the mean of all [the last]"
+    )
+    group.add_argument(
+        "--pool", choices=POOLS, help="mean of the patches: all of them (D,), over frequency (P, D), over time (Q, D)"
+    )
+    common.add_window_arguments(group)
+    group.add_argument(
+        "--mode", choices=("pretrain", "finetune"), help="what the checkpoint has to be; by default whatever it is"
+    )
+    group.add_argument(
+        "--timestamps",
+        action="store_true",
+        help="write NAME.times.npy, start and end in seconds of each row (.h5: always)",
+    )
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("long runs")
+    group.add_argument("--resume", action="store_true", help="skip what an earlier run has written")
+    group.add_argument("--shard", type=_shard, default=(1, 1), metavar="I/N", help="do part I of N, counted from 1")
+    group.add_argument("--errors", metavar="TSV", help="list of unreadable clips [errors.tsv beside the output]")
+
+
+def _layers(text: str) -> tuple[int, ...] | str:
+    if text == MEAN_OF_LAYERS:
+        return text
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'expected layer numbers such as 6,12, or "mean", got {text!r}') from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"expected I/N with I from 1 to N, such as 2/8, got {text!r}")
+    return int(number), int(count)
 
 
 def extract(args) -> int:
@@ -46,29 +100,87 @@ def extract(args) -> int:
         raise ValueError(f"{checkpoint.path}: --mode {args.mode}, but this is {kind} checkpoint")
     device = common.choose_device(args.device)
     model = build_encoder(checkpoint).to(device)
-    spec = FeatureSpec(args.granularity)
-    windowing = Windowing(model.front_end, patch_size=model.encoder.patch_size)
-    clips = find_clips(args.inputs or [args.source_file], stdin=sys.stdin)
+    spec = FeatureSpec(args.granularity, args.layers, args.pool)
+    # Window after window without overlap, so that every stretch of the clip is there once.
+    hop_frames = model.front_end.target_length_frames if args.long == "windows" else None
+    windowing = Windowing(model.front_end, args.padding, hop_frames, model.encoder.patch_size)
+    clips = find_clips(args.inputs or [args.source_file], args.glob, sys.stdin)
+    store = _open_store(args, clips, model, spec, windowing)
+
+    number, count = args.shard
+    mine = range(number - 1, len(clips), count)
+    wanted = [index for index in mine if not (args.resume and store.done(clips[index]))]
+    if len(wanted) < len(mine):
+        common.note(f"{len(mine) - len(wanted)} of {len(mine)} clips are done already")
     bad: list[BadClip] = []
+    cut = common.CutClips(windowing)
+    start = time.monotonic()
     results = run_clips(
         lambda source, padding_mask: hidden_states(model.encoder, source, padding_mask, spec.layers),
-        enumerate(clips),
+        ((index, clips[index]) for index in wanted),
         windowing,
         device=device,
         batch_size=args.batch_size,
+        half=args.half,
         num_threads=args.num_workers,
+        h5_sample_rate_hz=args.h5_sample_rate,
     )
-    for result in tqdm(results, total=len(clips), unit="clip", disable=None if len(clips) > 1 else True):
-        if isinstance(result, BadClip):
-            bad.append(result)
-            continue
-        features = assemble(result.clip, result.outputs, spec, windowing)
-        target = args.target_file or Path(args.output, os.path.splitext(result.clip.clip.name)[0] + ".npy")
-        with atomic_path(target) as temporary, open(temporary, "wb") as handle:
-            np.save(handle, features.values.numpy())
-    for clip in bad:
-        common.note(f"{clip.clip.path}: {clip.reason}")
-    return common.EXIT_BAD_CLIPS if bad else common.EXIT_OK
+    with store:
+        for result in common.progress(results, len(wanted)):
+            if isinstance(result, BadClip):
+                bad.append(result)
+                continue
+            cut.count(result.clip)
+            features = assemble(result.clip, result.outputs, spec, windowing)
+            store.write(result.clip.clip, features.half() if args.half else features)
+    took = time.monotonic() - start
+    if len(clips) > 1:
+        common.note(
+            f"{len(wanted) - len(bad)} clips written in {took:.1f} s ({len(wanted) / max(took, 1e-9):.1f} clips/s)"
+        )
+    cut.report()
+    return common.report_bad_clips(bad, len(wanted), _errors_path(args))
+
+
+def _open_store(args, clips: Clips, model: TrainedEncoder, spec: FeatureSpec, windowing: Windowing) -> FeatureStore:
+    if args.target_file:
+        return NpyFile(Path(args.target_file), args.timestamps)
+    settings = _settings(args, model, spec, windowing)
+    output = Path(args.output)
+    if output.suffix != ".h5":
+        return NpyTree(output, clips, settings, args.timestamps, args.resume)
+    number, count = args.shard
+    if count > 1:  # processes cannot write to one .h5 together
+        output = output.with_name(f"{output.stem}.{number}-of-{count}.h5")
+    return H5File(output, clips, settings, args.resume)
+
+
+def _settings(args, model: TrainedEncoder, spec: FeatureSpec, windowing: Windowing) -> dict[str, Any]:
+    """What the features depend on."""
+    weights = 0
+    for tensor in model.encoder.state_dict().values():
+        weights = zlib.crc32(tensor.cpu().numpy().tobytes(), weights)
+    return {
+        "weights_crc32": f"{weights:08x}",
+        "front_end": windowing.front_end.to_dict(),
+        "padding": windowing.padding,
+        "hop_frames": windowing.hop_frames,
+        "granularity": spec.granularity,
+        "layers": spec.layers,
+        "pool": spec.pool,
+        "half": args.half,
+    }
+
+
+def _errors_path(args) -> Path | None:
+    if args.errors:
+        return Path(args.errors)
+    if args.target_file:
+        return None
+    output = Path(args.output)
+    number, count = args.shard
+    name = "errors.tsv" if count == 1 else f"errors.{number}-of-{count}.tsv"
+    return output.with_name(f"{output.stem}.{name}") if output.suffix == ".h5" else output / name
 
 
 if __name__ == "__main__":

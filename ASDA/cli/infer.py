@@ -1,72 +1,116 @@
-"""asda-infer: which classes does a clip hold? A table of the best scores for each clip."""
+"""asda-infer: which sounds does a clip hold?
+
+asda-infer --checkpoint_dir finetuned.pt --source_file clip.wav --label_file labels.csv --top_k_prediction 5
+asda-infer --checkpoint_dir finetuned.pt recordings/ --threshold 0.3 --json > predictions.jsonl
+asda-infer --checkpoint_dir finetuned.pt meeting.flac --segments --hop 1.0 --target_length 200
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
+from dataclasses import asdict
 
-import torch
-
-from ..data.labels import LabelTable
 from ..inference.clips import find_clips
 from ..inference.model import build_classifier
+from ..inference.predictions import Event, Prediction, events, predictions, window_scores
 from ..inference.run import run_clips
-from ..inference.windows import BadClip, Windowing
+from ..inference.windows import BadClip, seconds
 from . import _common as common
+
+DEFAULT_EVENT_THRESHOLD = 0.3
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(prog="asda-infer", description=__doc__)
-    parser.add_argument("inputs", nargs="*", help="audio files, folders, manifests (.tsv), or - for a list on stdin")
-    parser.add_argument("--source_file", metavar="WAV", help="the audio file, in EAT's spelling")
-    parser.add_argument("--label_file", metavar="CSV", help="index,mid,display_name rows [the checkpoint's labels]")
-    parser.add_argument("--top_k_prediction", "--top-k", type=common.positive, default=12, help="rows [%(default)s]")
+    parser = common.Parser(prog="asda-infer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_input_arguments(parser)
     common.add_model_arguments(parser)
+    common.add_classifier_arguments(parser)
+    group = parser.add_argument_group("predictions")
+    group.add_argument(
+        "--top_k_prediction",
+        "--top_k",
+        type=common.positive,
+        default=12,
+        metavar="K",
+        help="most classes [%(default)s]",
+    )
+    group.add_argument("--threshold", type=float, help="leave out classes with a lower score [0; for --segments 0.3]")
+    group.add_argument(
+        "--segments", action="store_true", help="a time line: the clip in overlapping windows of --target_length"
+    )
+    group.add_argument("--json", action="store_true", help="one json object per clip and line, for programs")
+    group.add_argument("--errors", metavar="TSV", help="write the list of unreadable clips there")
     args = parser.parse_args(argv)
-    inputs = [*args.inputs, *([args.source_file] if args.source_file else [])]
-    if not inputs:
+    if not args.inputs and not args.source_file:
         parser.error("name an input: --source_file, or files, folders, manifests, or - for a list on stdin")
-    return common.run("asda-infer", lambda: infer(args, inputs))
+    return common.run("asda-infer", lambda: infer(args))
 
 
-def infer(args, inputs: list[str]) -> int:
-    """Scores every clip and prints a table for each."""
+def infer(args) -> int:
+    """Scores every clip and prints what was found."""
     checkpoint = common.open_checkpoint(args)
     device = common.choose_device(args.device)
     model = build_classifier(checkpoint).to(device)
-    names = checkpoint.label_names
-    if args.label_file:
-        table = LabelTable.read(args.label_file)
-        common.check_labels(checkpoint, table)
-        names = table.names
-    names = names or [f"class {index}" for index in range(model.num_classes)]
-    clips = find_clips(inputs, stdin=sys.stdin)
-    windowing = Windowing(model.front_end, patch_size=model.encoder.patch_size)
-    num_bad = 0
+    common.choose_scores(args, model)
+    names = common.label_names(args, checkpoint)
+    if args.segments:
+        args.long = "windows"
+    windowing = common.score_windowing(args, model)
+    threshold = args.threshold if args.threshold is not None else DEFAULT_EVENT_THRESHOLD if args.segments else 0.0
+    clips = find_clips([*args.inputs, *([args.source_file] if args.source_file else [])], args.glob, sys.stdin)
+    bad: list[BadClip] = []
+    cut = common.CutClips(windowing)
     results = run_clips(
         model.logits,
         enumerate(clips),
         windowing,
         device=device,
         batch_size=args.batch_size,
+        half=args.half,
         num_threads=args.num_workers,
+        h5_sample_rate_hz=args.h5_sample_rate,
     )
     for result in results:
         if isinstance(result, BadClip):
-            common.note(f"{result.clip.path}: {result.reason}")
-            num_bad += 1
+            bad.append(result)
             continue
-        print_table(result.clip.clip.path, model.scores_of(result.outputs[0]), names, args.top_k_prediction)
-    return common.EXIT_BAD_CLIPS if num_bad else common.EXIT_OK
+        cut.count(result.clip)
+        scores = window_scores(result, model)
+        path, duration_s = result.clip.clip.path, seconds(result.clip.num_frames)
+        best = predictions(scores, names, args.top_k_prediction, threshold)
+        timeline = events(scores, result, windowing, names, args.top_k_prediction, threshold) if args.segments else None
+        if args.json:
+            record = {"path": path, "duration_s": duration_s, "predictions": [asdict(found) for found in best]}
+            if timeline is not None:
+                record["segments"] = [asdict(event) for event in timeline]
+            print(json.dumps(record, ensure_ascii=False), flush=True)
+        elif timeline is not None:
+            print_timeline(path, timeline)
+        else:
+            print_table(path, best)
+    cut.report()
+    return common.report_bad_clips(bad, len(clips), args.errors)
 
 
-def print_table(path: str, scores: torch.Tensor, names: list[str], top_k: int) -> None:
+def print_table(path: str, best: list[Prediction]) -> None:
     """LABEL / PREDICTION, best first."""
-    values, classes = scores.topk(min(top_k, len(scores)))
-    width = max(30, *(len(names[index]) for index in classes))
+    width = max([30, *(len(found.label) for found in best)])
     print(f"\n{path}\n{'LABEL':<{width}}  PREDICTION")
-    for value, index in zip(values.tolist(), classes.tolist(), strict=True):
-        print(f"{names[index]:<{width}}  {value:.4f}")
+    for found in best:
+        print(f"{found.label:<{width}}  {found.score:.4f}")
+    sys.stdout.flush()
+
+
+def print_timeline(path: str, timeline: list[Event]) -> None:
+    """START / END / LABEL / PREDICTION, in order of time."""
+    width = max([30, *(len(event.label) for event in timeline)])
+    print(f"\n{path}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
+    for event in timeline:
+        print(f"{event.start_s:>8.2f}s  {event.end_s:>8.2f}s  {event.label:<{width}}  {event.score:.4f}")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

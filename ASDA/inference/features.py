@@ -55,6 +55,10 @@ class ClipFeatures:
     values: Tensor
     times_s: Tensor
 
+    def half(self) -> ClipFeatures:
+        """The same with values in float16."""
+        return ClipFeatures(self.values.half(), self.times_s)
+
 
 def hidden_states(
     encoder: SpectrogramEncoder, source: Tensor, padding_mask: Tensor | None, layers: tuple[int, ...] | str | None
