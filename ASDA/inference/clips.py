@@ -31,8 +31,8 @@ class Clip:
     name: str
 
 
-class _Files(Sequence):
-    """Files with a common root; holds only the names, as there may be millions."""
+class _Folder(Sequence):
+    """The audio files of a folder; holds only their names, as there may be millions."""
 
     def __init__(self, root: str, names: list[str]):
         self.root, self.names = root, names
@@ -42,6 +42,24 @@ class _Files(Sequence):
 
     def __getitem__(self, index: int) -> Clip:
         return Clip(os.path.join(self.root, self.names[index]), self.names[index])
+
+
+class _Listed(Sequence):
+    """Files given one by one, named after their path below the folder they have in common."""
+
+    def __init__(self, paths: list[str]):
+        self.paths = paths
+        if paths:
+            # All others lie between the first and the last in alphabetical order, so these two decide.
+            ends = [os.path.dirname(os.path.abspath(end(paths, key=os.path.abspath))) for end in (min, max)]
+            self.root = os.path.commonpath(ends)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Clip:
+        path = self.paths[index]
+        return Clip(path, os.path.relpath(os.path.abspath(path), self.root))
 
 
 class _Rows(Sequence):
@@ -91,24 +109,22 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
     single: list[str] = []
 
     def flush() -> None:
-        if single:
-            parts.append(_files(list(single)))
-            single.clear()
+        parts.append(_Listed(list(single)))
+        single.clear()
 
     for entry in inputs:
         path = Path(entry)
         if entry == "-":
             flush()
-            lines = [line.rstrip("\r\n") for line in stdin or ()]
-            parts.append(_files([line for line in lines if line]))
-            if not len(parts[-1]):
+            parts.append(_Listed([path for line in stdin or () if (path := line.rstrip("\r\n"))]))
+            if not parts[-1]:
                 raise InputError("-: expected one path per line on the standard input, got none")
         elif path.is_dir():
             flush()
             names = [str(found.relative_to(path)) for found in list_audio_files(path, pattern)]
             if not names:
                 raise InputError(f'{entry}: no audio files match "{pattern}" in this folder')
-            parts.append(_Files(str(path), names))
+            parts.append(_Folder(str(path), names))
         elif path.suffix == ".tsv":
             flush()
             parts.append(_Rows(Manifest.read(path)))
@@ -116,13 +132,3 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
             single.append(entry)
     flush()
     return Clips(parts)
-
-
-def _files(paths: list[str]) -> _Files:
-    """Single files: named after their path below the folder they have in common."""
-    root = os.path.dirname(paths[0]) if len(paths) == 1 else os.path.commonpath([os.path.abspath(p) for p in paths])
-    if len(paths) == 1:
-        return _Files(root, [os.path.basename(paths[0])])
-    if root in map(os.path.abspath, paths):  # the same file, again and again
-        root = os.path.dirname(root)
-    return _Files(root, [os.path.relpath(os.path.abspath(path), root) for path in paths])

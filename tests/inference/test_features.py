@@ -1,0 +1,134 @@
+"""What is kept of the encoder's output, against the encoder itself."""
+
+import pytest
+import torch
+
+from ASDA.audio.fbank import FrontEnd
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.inference.clips import Clip
+from ASDA.inference.features import FeatureSpec, assemble, hidden_states
+from ASDA.inference.windows import LoadedClip, Windowing
+
+D = 32
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return SpectrogramEncoder(embed_dim=D, depth=3, num_heads=4, max_patch_rows=16).eval()
+
+
+def clip_of(num_frames, windowing):
+    frames = torch.randn(num_frames, 128, generator=torch.Generator().manual_seed(num_frames))
+    starts = windowing.starts(num_frames)
+    return LoadedClip(0, Clip("x", "x"), num_frames, starts, [windowing.window(frames, start) for start in starts])
+
+
+def extract(encoder, clip, windowing, **spec):
+    spec = FeatureSpec(**spec)
+    with torch.no_grad():
+        outputs = [hidden_states(encoder, window[None, None], None, spec.layers)[0] for window in clip.windows]
+        return assemble(clip, outputs, spec, windowing)
+
+
+def test_hidden_states__last_layer_is_the_encoders_output(encoder):
+    source = torch.randn(2, 1, 64, 128)
+    with torch.no_grad():
+        assert torch.equal(hidden_states(encoder, source, None, None)[:, 0], encoder(source))
+
+
+def test_hidden_states__layers_are_the_blocks_outputs(encoder):
+    source = torch.randn(2, 1, 64, 128)
+    outputs = []
+    for block in encoder.blocks:
+        block.register_forward_hook(lambda module, args, output: outputs.append(output[0]))
+    with torch.no_grad():
+        chosen = hidden_states(encoder, source, None, (3, 1))
+        assert torch.equal(chosen[:, 0], outputs[2]) and torch.equal(chosen[:, 1], outputs[0])
+        mean = hidden_states(encoder, source, None, "mean")
+    torch.testing.assert_close(mean[:, 0], torch.stack(outputs[:3]).mean(dim=0))
+
+
+@pytest.mark.parametrize("layers", [(0,), (4,), (1, 9)])
+def test_hidden_states__names_layers_that_do_not_exist(encoder, layers):
+    with pytest.raises(ValueError, match="this encoder has layers 1 to 3"):
+        hidden_states(encoder, torch.randn(1, 1, 64, 128), None, layers)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "times"),
+    [
+        ({}, (1 + 32, D), (33, 2)),
+        ({"granularity": "frame"}, (32, D), (32, 2)),
+        ({"granularity": "utterance"}, (D,), (2,)),
+        ({"granularity": "patch-grid"}, (4, 8, D), (4, 2)),
+        ({"granularity": "patch-grid", "pool": "frequency"}, (4, D), (4, 2)),
+        ({"granularity": "frame", "pool": "time"}, (8, D), (2,)),
+        ({"granularity": "frame", "pool": "mean"}, (D,), (2,)),
+        ({"granularity": "utterance", "layers": (1, 3)}, (2, D), (2,)),
+        ({"granularity": "frame", "layers": (2,)}, (1, 32, D), (32, 2)),
+        ({"granularity": "frame", "layers": "mean"}, (32, D), (32, 2)),
+    ],
+)
+def test_assemble__shapes_of_values_and_time_stamps(encoder, spec, shape, times):
+    windowing = Windowing(FrontEnd(64))
+    features = extract(encoder, clip_of(50, windowing), windowing, **spec)
+    assert (tuple(features.values.shape), tuple(features.times_s.shape)) == (shape, times)
+
+
+def test_assemble__granularities_are_parts_of_one_another(encoder):
+    windowing = Windowing(FrontEnd(64))
+    clip = clip_of(64, windowing)
+
+    def values(**spec):
+        return extract(encoder, clip, windowing, **spec).values
+
+    every, frames, grid = values(), values(granularity="frame"), values(granularity="patch-grid")
+    assert torch.equal(every[0], values(granularity="utterance")) and torch.equal(every[1:], frames)
+    assert torch.equal(grid.flatten(0, 1), frames)
+    torch.testing.assert_close(values(granularity="frame", pool="mean"), frames.mean(dim=0))
+    torch.testing.assert_close(values(granularity="frame", pool="frequency"), grid.mean(dim=1))
+    torch.testing.assert_close(values(granularity="frame", pool="time"), grid.mean(dim=0))
+
+
+def test_assemble__time_stamps_are_those_of_the_patches(encoder):
+    windowing = Windowing(FrontEnd(64))
+    times = extract(encoder, clip_of(50, windowing), windowing).times_s
+    assert times[0].tolist() == [0.0, 0.5]  # CLS: the whole clip
+    assert times[1].tolist() == times[8].tolist() == [0.0, 0.16]
+    torch.testing.assert_close(times[-1], torch.tensor([0.48, 0.64], dtype=torch.float64))
+
+
+def test_assemble__constant_padding_stays_in_a_single_window_only(encoder):
+    constant = Windowing(FrontEnd(64))
+    own = Windowing(FrontEnd(64), padding="own")
+    assert extract(encoder, clip_of(20, constant), constant, granularity="patch-grid").values.shape[0] == 4
+    assert extract(encoder, clip_of(20, own), own, granularity="patch-grid").values.shape[0] == 2
+
+
+def test_assemble__windows_follow_one_another_without_padding(encoder):
+    windowing = Windowing(FrontEnd(64), hop_frames=64)
+    clip = clip_of(64 + 64 + 20, windowing)
+    found = extract(encoder, clip, windowing)
+    assert found.values.shape == (1 + (4 + 4 + 2) * 8, D)
+    rows = found.times_s[1::8]
+    torch.testing.assert_close(rows[:, 0], torch.arange(10, dtype=torch.float64) * 0.16)
+    with torch.no_grad():
+        outputs = [encoder(window[None, None])[0] for window in clip.windows]
+    assert torch.equal(found.values[1:33], outputs[0][1:]) and torch.equal(found.values[33:65], outputs[1][1:])
+    assert torch.equal(found.values[65:], outputs[2][1 : 1 + 2 * 8])
+    expected_cls = (64 * outputs[0][0] + 64 * outputs[1][0] + 20 * outputs[2][0]) / 148
+    torch.testing.assert_close(found.values[0], expected_cls)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"granularity": "token"}, 'granularity "token" is not one of'),
+        ({"granularity": "frame", "pool": "max"}, 'pool "max" is not one of'),
+        ({"granularity": "utterance", "pool": "mean"}, "goes with granularity frame or patch-grid, not utterance"),
+    ],
+)
+def test_feature_spec__refuses_what_makes_no_sense(spec, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureSpec(**spec)

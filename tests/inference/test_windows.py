@@ -1,0 +1,154 @@
+"""Cutting, padding and batching."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ASDA.audio.fbank import FrontEnd, log_mel, num_frames
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.patches import patch_padding_mask
+from ASDA.data.containers import ClipReader
+from ASDA.inference.clips import Clip
+from ASDA.inference.windows import BadClip, LoadedClip, Window, Windowing, batches, collate, load_clip, load_clips
+
+RATE_HZ = 16_000
+
+
+def write(path, num_samples, seed=0):
+    samples = 0.1 * np.random.default_rng(seed).standard_normal(num_samples)
+    soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+    return Clip(str(path), path.name)
+
+
+def loaded(num_frames_, windowing, index=0):
+    frames = torch.randn(num_frames_, 128, generator=torch.Generator().manual_seed(num_frames_))
+    starts = windowing.starts(num_frames_)
+    windows = [windowing.window(frames, start) for start in starts]
+    return LoadedClip(index, Clip("x", "x"), num_frames_, starts, windows)
+
+
+@pytest.mark.parametrize("num_samples", [500, 8_000, 16_000, 40_000])
+def test_load_clip__constant_padding_is_the_published_front_end(tmp_path, num_samples):
+    clip = write(tmp_path / "clip.wav", num_samples)
+    front_end = FrontEnd(target_length_frames=96)
+    found = load_clip(0, clip, ClipReader(), Windowing(front_end))
+    assert torch.equal(found.windows[0], front_end.from_file(clip.path))
+    assert found.num_frames == num_frames(num_samples) and found.starts == [0]
+
+
+def test_load_clip__windows_cover_the_clip_and_equal_its_frames(tmp_path):
+    clip = write(tmp_path / "clip.wav", 3 * RATE_HZ)
+    front_end = FrontEnd(target_length_frames=64)
+    found = load_clip(0, clip, ClipReader(), Windowing(front_end, hop_frames=48))
+    assert found.starts == [0, 48, 96, 144, 192, 240]
+    frames = log_mel(ClipReader().load(clip.path))
+    for start, window in zip(found.starts, found.windows, strict=True):
+        real = min(64, len(frames) - start)
+        expected = (frames[start : start + 64] + 4.268) / (2 * 4.569)
+        torch.testing.assert_close(window[:real], expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(window[real:], torch.full((64 - real, 128), 4.268 / (2 * 4.569)))
+
+
+@pytest.mark.parametrize("num_frames_", [1, 63, 64, 65, 100, 127, 128, 129, 1000])
+@pytest.mark.parametrize("hop", [1, 16, 40, 64])
+def test_starts__every_frame_is_in_a_window_and_no_window_is_superfluous(num_frames_, hop):
+    windowing = Windowing(FrontEnd(target_length_frames=64), hop_frames=hop)
+    starts = windowing.starts(num_frames_)
+    covered = set()
+    for start in starts:
+        before = len(covered)
+        covered |= set(range(start, min(start + 64, num_frames_)))
+        assert len(covered) > before
+    assert covered == set(range(num_frames_))
+
+
+def test_windowing__refuses_what_cannot_be():
+    with pytest.raises(ValueError, match='padding "zero" is not one of constant, own, mask'):
+        Windowing(FrontEnd(64), padding="zero")
+    with pytest.raises(ValueError, match="at least one patch of 16 frames, got 8"):
+        Windowing(FrontEnd(8))
+    with pytest.raises(ValueError, match="got 65"):
+        Windowing(FrontEnd(64), hop_frames=65)
+
+
+def test_patch_padding_mask__counts_partly_real_patches_as_real():
+    mask = patch_padding_mask(torch.tensor([1, 16, 17, 64]), 64, patch_size=16, columns=2)
+    expected = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1], [0] * 8])
+    assert torch.equal(mask, expected.bool())
+
+
+@pytest.mark.parametrize("lengths", [[0], [65], [3, -1]])
+def test_patch_padding_mask__refuses_impossible_lengths(lengths):
+    with pytest.raises(ValueError, match="lengths must be between 1 and 64"):
+        patch_padding_mask(torch.tensor(lengths), 64, 16, 8)
+
+
+@pytest.mark.parametrize("attention", ["differential", "plain"])
+def test_collate__masked_padding_gives_what_each_clip_gives_alone(attention):
+    """The point of the mask: whatever else is in the batch, a clip's features are its own."""
+    torch.manual_seed(0)
+    encoder = SpectrogramEncoder(embed_dim=32, depth=2, num_heads=4, attention=attention, max_patch_rows=16).eval()
+    masked = Windowing(FrontEnd(160), padding="mask")
+    own = Windowing(FrontEnd(160), padding="own")
+    lengths = [9, 40, 80, 160, 300]
+    batch = [Window(loaded(length, masked), 0) for length in lengths]
+    with torch.no_grad():
+        together = encoder(*collate(batch, masked))
+        for row, length in zip(together, lengths, strict=True):
+            source, mask = collate([Window(loaded(length, own), 0)], own)
+            alone = encoder(source, mask)[0]
+            assert mask is None and len(alone) == 1 + 8 * -(-min(length, 160) // 16)
+            torch.testing.assert_close(row[: len(alone)], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_batches__similar_lengths_together_and_nothing_lost():
+    windowing = Windowing(FrontEnd(160), padding="own")
+    clips = [loaded(10 + 7 * (n % 20), windowing, n) for n in range(60)]
+    grouped = list(batches((Window(clip, 0) for clip in clips), 8, "own"))
+    assert sorted(window.clip.index for group in grouped for window in group) == list(range(60))
+    assert all(len({len(window.spectrogram) for window in group}) == 1 and len(group) <= 8 for group in grouped)
+    masked = list(batches((Window(clip, 0) for clip in clips), 8, "mask"))
+    assert [len(group) for group in masked] == [8] * 7 + [4]
+    lengths = [len(window.spectrogram) for group in masked for window in group]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_batches__constant_padding_does_not_wait_for_more():
+    windowing = Windowing(FrontEnd(64))
+    taken = []
+
+    def windows():
+        for n in range(100):
+            taken.append(n)
+            yield Window(loaded(64, windowing, n), 0)
+
+    next(batches(windows(), 4, "constant"))
+    assert len(taken) == 4
+
+
+def test_load_clips__keeps_the_order_and_reports_bad_clips_in_their_place(tmp_path):
+    clips = [write(tmp_path / f"{n}.wav", 8_000, n) for n in range(12)]
+    (tmp_path / "4.wav").write_text("no audio")
+    clips[7] = Clip(str(tmp_path / "missing.wav"), "missing.wav")
+    write(tmp_path / "9.wav", 300)
+    results = list(load_clips(enumerate(clips), Windowing(FrontEnd(64)), num_threads=3))
+    assert [result.index for result in results] == list(range(12))
+    bad = {result.index: result.reason for result in results if isinstance(result, BadClip)}
+    assert bad.keys() == {4, 7, 9}
+    assert "no such file" in bad[7] and "25 ms" in bad[9]
+
+
+def test_load_clips__reads_only_a_little_ahead(tmp_path):
+    clip = write(tmp_path / "clip.wav", 8_000)
+    asked = []
+
+    def numbered():
+        for n in range(1000):
+            asked.append(n)
+            yield n, clip
+
+    results = load_clips(numbered(), Windowing(FrontEnd(64)), num_threads=2)
+    next(results)
+    assert len(asked) <= 6
+    results.close()
