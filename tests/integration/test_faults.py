@@ -156,15 +156,17 @@ def test_save_folder__beyond_a_quota_is_refused_before_training(clips, tmp_path)
 
 
 def silent_clips_and_loud_ones(folder: Path, loud: set) -> Path:
-    """With the normalisation of ``OVERFLOWING``, silence is 0 and anything else infinite."""
+    """Ten clips of 2 s, no shorter than the window; with ``OVERFLOWING`` silence is 0, anything else infinite."""
     write_clips(folder)
     for clip in range(10):
-        samples = np.random.default_rng(clip).normal(0, 0.1, 16_000) if clip in loud else np.zeros(16_000)
+        samples = np.random.default_rng(clip).normal(0, 0.1, 32_000) if clip in loud else np.zeros(32_000)
         sf.write(folder / f"train{clip}.wav", samples, 16_000)
+    manifest = folder / "train.tsv"
+    manifest.write_text(manifest.read_text().replace("\t16000", "\t32000"))
     return folder
 
 
-SILENCE = np.log(np.float32(np.finfo(np.float32).eps))
+SILENCE = np.log(np.finfo(np.float32).eps)  # what the front end makes of it
 OVERFLOWING = (f"task.norm_mean={SILENCE}", "task.norm_std=1e-38", "optimization.max_update=6")
 
 
