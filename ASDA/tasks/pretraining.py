@@ -34,15 +34,17 @@ class PretrainingTask(SpectrogramTask):
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         cfg = task_cfg or self.cfg
+        training = split == "train"
         self.datasets[split] = FairseqSpectrogramDataset(
             self.manifest(split),
             self.front_end,
             mask_sampler=self.mask_sampler(),
-            augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise),
+            augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
             seed=cfg.seed,
-            shuffle=split == "train",
-            random_crop=cfg.random_crop and split == "train",
+            shuffle=training,
+            random_crop=cfg.random_crop and training,
             max_bad_fraction=cfg.max_bad_fraction,
+            replace_bad=training,
             h5_sample_rate_hz=cfg.h5_sample_rate,
         )
 
