@@ -6,6 +6,8 @@ clips catches one type, reports it, and carries on.
 """
 
 import math
+import os
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -69,21 +71,33 @@ class AudioInfo:
 def _open(path: PathLike, encoded: Optional[BinaryIO] = None) -> soundfile.SoundFile:
     """Open for reading, or raise AudioError."""
     if encoded is None:
-        file_path = Path(path)
-        if not file_path.exists():
-            raise AudioError(path, "no such file")
-        if not file_path.is_file():
-            raise AudioError(path, "not a regular file")
-        if file_path.stat().st_size == 0:
-            raise AudioError(path, "the file has 0 bytes")
+        _require_file(path)
     try:
-        file = soundfile.SoundFile(str(path) if encoded is None else encoded)
+        file = soundfile.SoundFile(_system_name(path) if encoded is None else encoded)
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:  # TypeError: soundfile's answer to .raw
         raise AudioError(path, f"not readable as audio ({_one_line(error)})") from error
     if file.frames >= _UNKNOWN_LENGTH:
         file.close()
         raise AudioError(path, "its header states no length, as when written to a pipe; rewrite the file")
     return file
+
+
+def _require_file(path: PathLike) -> None:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError as error:
+        raise AudioError(path, "no such file") from error
+    except (OSError, ValueError) as error:  # no permission, endless links, a name that no file can have
+        raise AudioError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(path, "not a regular file")
+    if status.st_size == 0:
+        raise AudioError(path, "the file has 0 bytes")
+
+
+def _system_name(path: PathLike) -> Union[str, bytes]:
+    """The name as the system has it: under POSIX any bytes, which need not be text."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
 
 
 def _one_line(error: Exception) -> str:
@@ -281,6 +295,8 @@ def _interpolate(waveform: Tensor, from_rate: int, to_rate: int, chunk: int = 1 
 def list_audio_files(root: PathLike, pattern: str = "**/*") -> list[Path]:
     """Audio files under a folder, sorted; recognised by their suffix, in any case.
 
+    Links that lead nowhere are listed too, so that they are reported and not silently left out.
+
     Args:
         root: folder to search.
         pattern: glob relative to `root`; `**/*` is every file at any depth.
@@ -291,4 +307,4 @@ def list_audio_files(root: PathLike, pattern: str = "**/*") -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is not a folder")
-    return sorted(path for path in root.glob(pattern) if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file())
+    return sorted(path for path in root.glob(pattern) if path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir())

@@ -264,17 +264,24 @@ def report_bad_clips(bad: list[BadClip], total: int, path: str | Path | None) ->
     """
     if path is not None and bad:
         with atomic_writer(path) as file:
-            file.writelines(f"{clip.clip.path}\t{clip.reason}\n" for clip in bad)
+            file.writelines(f"{one_line(clip.clip.path)}\t{clip.reason}\n" for clip in bad)
     elif path is not None:
         Path(path).unlink(missing_ok=True)
     listed = bad if path is None else bad[:MAX_LISTED]
     for clip in listed:
-        note(f"{clip.clip.path}: {clip.reason}")
+        note(f"{one_line(clip.clip.path)}: {clip.reason}")
     if len(bad) > len(listed):
         note(f"... and {len(bad) - len(listed)} more")
     if bad and total > 1:
         note(f"{len(bad)} of {total} clips could not be read" + (f"; all are listed in {path}" if path else ""))
     return EXIT_BAD_CLIPS if bad else EXIT_OK
+
+
+def one_line(path: str) -> str:
+    """A path with the characters escaped that would break a line or a column."""
+    for character, escaped in (("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        path = path.replace(character, escaped)
+    return path
 
 
 def note(text: str) -> None:
@@ -284,6 +291,8 @@ def note(text: str) -> None:
 
 def run(program: str, action: Callable[[], int]) -> int:
     """Runs a program's work and turns errors about input into one line and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # file names need not be valid in the terminal's encoding
     try:
         return action()
     except BrokenPipeError:  # the reader of the output has had enough, as in `asda-infer ... | head`

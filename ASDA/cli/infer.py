@@ -86,7 +86,7 @@ def infer(args) -> int:
             record = {"path": path, "duration_s": duration_s, "predictions": [asdict(found) for found in best]}
             if timeline is not None:
                 record["segments"] = [asdict(event) for event in timeline]
-            print(json.dumps(record, ensure_ascii=False), flush=True)
+            print(json.dumps(record), flush=True)
         elif timeline is not None:
             print_timeline(path, timeline)
         else:
@@ -98,7 +98,7 @@ def infer(args) -> int:
 def print_table(path: str, best: list[Prediction]) -> None:
     """LABEL / PREDICTION, best first."""
     width = max([30, *(len(found.label) for found in best)])
-    print(f"\n{path}\n{'LABEL':<{width}}  PREDICTION")
+    print(f"\n{common.one_line(path)}\n{'LABEL':<{width}}  PREDICTION")
     for found in best:
         print(f"{found.label:<{width}}  {found.score:.4f}")
     sys.stdout.flush()
@@ -107,7 +107,7 @@ def print_table(path: str, best: list[Prediction]) -> None:
 def print_timeline(path: str, timeline: list[Event]) -> None:
     """START / END / LABEL / PREDICTION, in order of time."""
     width = max([30, *(len(event.label) for event in timeline)])
-    print(f"\n{path}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
+    print(f"\n{common.one_line(path)}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
     for event in timeline:
         print(f"{event.start_s:>8.2f}s  {event.end_s:>8.2f}s  {event.label:<{width}}  {event.score:.4f}")
     sys.stdout.flush()

@@ -48,9 +48,7 @@ def test_extract__folder_mirrored_and_equal_to_single_files(tmp_path, corpus, mo
     out = tmp_path / "out"
     assert run(main, corpus, "--output", out, "--checkpoint", models.finetuned, "--batch_size", 4).code == 0
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*.npy"))
-    assert written == sorted(
-        f"sub/clip {number}.npy" if number % 2 else f"clip_{number}.npy" for number in range(9)
-    )
+    assert written == sorted(f"sub/clip {number}.npy" if number % 2 else f"clip_{number}.npy" for number in range(9))
     for number in (0, 3, 8):
         name = f"sub/clip {number}" if number % 2 else f"clip_{number}"
         audio = corpus / (name + (".flac" if number % 2 else ".wav"))

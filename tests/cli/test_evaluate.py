@@ -1,0 +1,117 @@
+"""asda-eval, against metrics of scores worked out by hand."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from ASDA.cli.evaluate import main
+from tests.cli.conftest import CLASSES
+from tests.cli.test_infer import logits_by_hand
+from tests.published_files import published_finetuned
+
+
+def clips_and_targets(corpus):
+    paths = [corpus / line.split("\t")[0] for line in (corpus / "eval.tsv").read_text().splitlines()[1:]]
+    targets = np.zeros((9, 3))
+    for number in range(9):
+        targets[number, number % 3] = 1
+    targets[3, 1] = 1
+    return paths, targets
+
+
+def scores_by_hand(paths, checkpoint):
+    return torch.stack([logits_by_hand(path, checkpoint).sigmoid() for path in paths]).numpy()
+
+
+def test_evaluate__flags_and_numbers_of_eats_program(tmp_path, corpus, models, run):
+    flags = ["--label_file", corpus / "label_descriptors.csv", "--eval_dir", corpus, "--model_dir", "EAT"]
+    flags += ["--checkpoint_dir", models.finetuned, "--target_length", 96, "--device", "cpu", "--batch_size", 4]
+    flags += ["--norm_mean", -4.268, "--norm_std", 4.569, "--ap_log_path", tmp_path / "log" / "ap.csv"]
+    result = run(main, *flags)
+    assert result.code == 0
+    paths, targets = clips_and_targets(corpus)
+    scores = scores_by_hand(paths, models.finetuned)
+    precision = [average_precision_score(targets[:, c], scores[:, c]) for c in range(3)]
+    auc = [roc_auc_score(targets[:, c], scores[:, c]) for c in range(3)]
+    assert f"mAP: {np.mean(precision):.5f}  (95 % interval " in result.out
+    assert f"AUC: {np.mean(auc):.5f}" in result.out and "d_prime: " in result.out and "clips: 9" in result.out
+    assert "accuracy" not in result.out  # several labels per clip
+    rows = list(csv.DictReader((tmp_path / "log" / "ap.csv").open()))
+    assert [row["display_name"] for row in rows] == CLASSES
+    assert [int(row["positives"]) for row in rows] == [3, 4, 3]
+    np.testing.assert_allclose([float(row["average_precision"]) for row in rows], precision, atol=1e-6)
+    np.testing.assert_allclose([float(row["auc"]) for row in rows], auc, atol=1e-6)
+
+
+def test_evaluate__single_label_data_has_accuracy(tmp_path, corpus, run):
+    (corpus / "eval.lbl").write_text((corpus / "eval.lbl").read_text().replace(",/m/1", ""))
+    torch.save(published_finetuned(num_classes=3, task={"spcv2_eval": True, "target_length": 96}), tmp_path / "spc.pt")
+    flags = ["--eval_dir", corpus, "--checkpoint", tmp_path / "spc.pt", "--norm_mean", -4.268, "--norm_std", 4.569]
+    result = run(main, *flags, "--json", "--ap_log_path", tmp_path / "ap.csv")
+    report = json.loads(result.out)
+    paths, targets = clips_and_targets(corpus)
+    targets[3, 1] = 0
+    guesses = scores_by_hand(paths, tmp_path / "spc.pt").argmax(axis=1)
+    truth = targets.argmax(axis=1)
+    assert report["accuracy"]["value"] == pytest.approx((guesses == truth).mean())
+    assert report["accuracy"]["low"] <= report["accuracy"]["value"] <= report["accuracy"]["high"]
+    rows = list(csv.DictReader((tmp_path / "ap.csv").open()))
+    found = [float(row["accuracy"]) for row in rows]
+    np.testing.assert_allclose(found, [(guesses[truth == c] == c).mean() for c in range(3)], atol=1e-6)
+
+
+def test_evaluate__unreadable_clips_are_listed_counted_and_left_out(corpus, models, run):
+    (corpus / "clip_0.wav").write_text("not audio")
+    (corpus / "clip_6.wav").unlink()
+    result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 0)
+    assert result.code == 2
+    report = json.loads(result.out)
+    assert (report["clips"], report["unreadable"]) == (7, 2)
+    assert "clip_0.wav" in result.err and "clip_6.wav: no such file" in result.err
+    paths, targets = clips_and_targets(corpus)
+    kept = [1, 2, 3, 4, 5, 7, 8]
+    scores = scores_by_hand([paths[index] for index in kept], models.finetuned)
+    expected = np.mean([average_precision_score(targets[kept, c], scores[:, c]) for c in range(3)])
+    assert report["mAP"] == {"value": pytest.approx(expected)}
+
+
+def test_evaluate__classes_without_a_positive_are_left_out_and_counted(corpus, models, run):
+    labels = (corpus / "eval.lbl").read_text().replace("/m/2", "/m/0")
+    (corpus / "eval.lbl").write_text(labels)
+    report = json.loads(
+        run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 0).out
+    )
+    assert report["classes_left_out"] == 1 and 0 < report["mAP"]["value"] <= 1
+
+
+def test_evaluate__labels_follow_the_clips_not_the_lines(corpus, models, run):
+    flags = ["--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 0]
+    before = json.loads(run(main, *flags).out)
+    lines = (corpus / "eval.lbl").read_text().splitlines()
+    (corpus / "eval.lbl").write_text("\n".join(reversed(lines)) + "\n")
+    assert json.loads(run(main, *flags).out) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda corpus: (corpus / "eval.lbl").unlink(), "eval.lbl: no such file"),
+        (lambda corpus: (corpus / "eval.tsv").unlink(), "eval.tsv: no such manifest"),
+        (lambda corpus: (corpus / "label_descriptors.csv").unlink(), "no such label table"),
+        (
+            lambda corpus: (corpus / "eval.lbl").write_text(
+                (corpus / "eval.lbl").read_text().replace("/m/2", "/m/9", 1)
+            ),
+            'label "/m/9" (eval.lbl:3) is not in',
+        ),
+        (lambda corpus: [path.write_text("x") for path in corpus.rglob("*.[wf][al]*")], "none of its 9 clips"),
+    ],
+)
+def test_evaluate__broken_data_end_in_one_line(corpus, models, run, change, message):
+    change(corpus)
+    result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned)
+    assert result.code == 1 and message in result.err and result.out == ""
