@@ -146,10 +146,10 @@ class H5File(FeatureStore):
             self._done |= self._names(file)
 
     def done(self, clip: Clip) -> bool:
-        return clip.name in self._done
+        return _h5_key(clip.name) in self._done
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
-        self._pending.append((clip.name, features))
+        self._pending.append((_h5_key(clip.name), features))
         if len(self._pending) >= CLIPS_PER_PART:
             self.flush()
 
@@ -192,6 +192,11 @@ class H5File(FeatureStore):
             _compare_settings(path, json.loads(file.attrs.get("settings", "{}")), self.settings)
             file["features"].visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
         return names
+
+
+def _h5_key(name: str) -> str:
+    """The name under which a clip stands in an .h5, where names are UTF-8 and file names need not be."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _copy_datasets(source, target) -> None:

@@ -4,6 +4,7 @@ import os
 import struct
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -141,6 +142,17 @@ def test_extract__every_file_works_or_is_reported(tmp_path, folder, models, run,
     assert len(found) == len(WORKS)
     for name, features in found.items():
         assert features.ndim == 2 and features.shape[1] == 32 and np.isfinite(features).all(), name
+
+
+def test_extract__every_file_has_a_place_in_an_h5(tmp_path, folder, models, run):
+    flags = ["--checkpoint", models.pretrained, "--target_length", 64, "--granularity", "utterance"]
+    assert run(extract, folder, "--output", tmp_path / "out.h5", *flags).code == 2
+    assert reported_files(tmp_path / "out.errors.tsv") == {str(folder / name) for name in REPORTED}
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert len(file["features"]) == len(file["times_s"]) == len(WORKS)
+        assert all(np.isfinite(features[:]).all() for features in file["features"].values())
+    again = run(extract, folder, "--output", tmp_path / "out.h5", *flags, "--resume")
+    assert f"{len(WORKS)} of {len(WORKS) + len(REPORTED)} clips are done already" in again.err
 
 
 def test_infer__every_file_works_or_is_reported(tmp_path, folder, models, run):
