@@ -154,7 +154,7 @@ class SpectrogramTask(LongRunTask):
             return
         super().reduce_metrics(logging_outputs, criterion)
         metrics.log_speed("clips_per_s", sum(log.get("nsentences", 0) for log in logging_outputs), priority=95, round=2)
-        unreadable = sum(log.get("_num_unreadable", 0) for log in logging_outputs)
+        unreadable = int(sum(log.get("_num_unreadable", 0) for log in logging_outputs))
         metrics.log_scalar_sum("unreadable", unreadable, priority=400)
 
 
