@@ -156,6 +156,11 @@ class SpectrogramEncoder(nn.Module):
         nn.init.zeros_(projection.bias)
         nn.init.normal_(self.cls_token)
 
+    def compile_blocks(self) -> None:
+        """torch.compile for the blocks, in place: tensor names stay, clips of any length share the compiled code."""
+        for block in self.blocks:
+            block.compile(dynamic=True)
+
     def grid(self, spectrogram: Tensor) -> tuple[int, int]:
         """Patch rows and columns of a spectrogram (B, 1, T, F).
 

@@ -112,6 +112,8 @@ def gather_patches(patches: Tensor, kept: Tensor) -> Tensor:
 def restore_grid(tokens: Tensor, kept: Tensor, num_patches: int, noise_std: float) -> Tensor:
     """Kept patches (rows, K, D) -> the full grid (rows, N, D), hidden places filled with normal(0, noise_std)."""
     rows, _, D = tokens.shape
-    grid = tokens.new_empty(rows, num_patches, D)
-    grid = grid.normal_(0.0, noise_std) if noise_std > 0 else grid.zero_()
-    return grid.scatter(1, kept[..., None].expand(-1, -1, D), tokens)
+    # Drawn in float32: then a seed gives the same noise in every precision (and bfloat16 draws are slow on a CPU).
+    noise = torch.empty(rows * num_patches, D, device=tokens.device)
+    grid = (noise.normal_(0.0, noise_std) if noise_std > 0 else noise.zero_()).to(tokens.dtype)
+    places = kept + num_patches * torch.arange(rows, device=kept.device)[:, None]
+    return grid.index_copy_(0, places.flatten(), tokens.reshape(-1, D)).view(rows, num_patches, D)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +53,11 @@ class EmaTeacher:
     @torch.no_grad()
     def layer_outputs(self, spectrogram: Tensor, top_k: int) -> list[Tensor]:
         """MLP outputs of the last ``top_k`` layers for all patches, each (B, N, D), CLS dropped."""
-        # The student may run in half precision, and then the spectrogram comes in it.
-        tokens, padding = self.encoder.embed(spectrogram.to(self.encoder.cls_token.dtype))
-        outputs = [m for _, m in self.encoder.layers(tokens, padding)]
+        # A student in half precision gets its spectrograms in it: then the teacher computes in it too, from its float32
+        # weights. (Not under inference_mode: the loss saves the target for the backward pass.)
+        dtype = spectrogram.dtype
+        half = dtype in (torch.float16, torch.bfloat16)
+        with torch.autocast(spectrogram.device.type, dtype) if half else nullcontext():
+            tokens, padding = self.encoder.embed(spectrogram if half else spectrogram.to(self.encoder.cls_token.dtype))
+            outputs = [m for _, m in self.encoder.layers(tokens, padding)]
         return [self.encoder.split_cls(m)[1] for m in outputs[-top_k:]]

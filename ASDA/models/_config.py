@@ -181,8 +181,8 @@ class PretrainingModelConfig(FairseqDataclass):
     )
 
     autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks and the decoder"})
-    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute blocks instead of keeping them"})
+    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks and the decoder's norms"})
+    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute layers instead of keeping them"})
     no_decay_group: str = field(
         default="no_decay", metadata={"help": "optimiser group of biases and 1-D weights; empty: all in default"}
     )

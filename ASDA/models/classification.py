@@ -86,8 +86,7 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
         if cfg.linear_classifier:
             self.model.requires_grad_(False)
         if cfg.compile:
-            for block in self.model.student.blocks:
-                block.compile(dynamic=True)
+            self.model.student.compile_blocks()
 
     def _set_optimiser_groups(self) -> None:
         """Layer-wise learning rates: decay^k for the k-th layer below the head, the embedding counted as one."""

@@ -69,6 +69,7 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
                 kernel_size=decoder.decoder_kernel,
                 groups=decoder.decoder_groups,
                 residual=decoder.decoder_residual,
+                checkpoint_activations=cfg.checkpoint_activations,
             ),
             decay=LinearDecay(cfg.ema_decay, cfg.ema_end_decay, cfg.ema_anneal_end_step),
             average_top_k_layers=cfg.average_top_k_layers,
@@ -79,10 +80,7 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
         )
         exclude_from_decay(self, cfg.no_decay_group)
         if cfg.compile:
-            # In place, so that the names in checkpoints stay.
-            for block in [*self.objective.student.blocks, *self.objective.teacher.encoder.blocks]:
-                block.compile(dynamic=True)
-            self.objective.decoder.compile(dynamic=True)
+            self.objective.compile_layers()
 
     @property
     def student(self) -> SpectrogramEncoder:

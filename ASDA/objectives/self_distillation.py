@@ -68,6 +68,12 @@ class SelfDistillation(nn.Module):
         self.teacher.to(self.student.cls_token.device)
         return self
 
+    def compile_layers(self) -> None:
+        """torch.compile for the blocks of student and teacher and the norms of the decoder, in place."""
+        self.student.compile_blocks()
+        self.teacher.encoder.compile_blocks()
+        self.decoder.activate.compile(dynamic=True)
+
     @torch.no_grad()
     def target(self, spectrogram: Tensor) -> Tensor:
         """What the teacher makes of the whole clips (B, 1, T, F): (B, N, D), float32."""
@@ -91,21 +97,24 @@ class SelfDistillation(nn.Module):
         if mask.ndim != 2 or mask.shape[1] != N or mask.shape[0] % B:
             raise ValueError(f"expected masks of shape ({B} x students, {N}), got {tuple(mask.shape)}")
 
-        target = self.target(spectrogram)  # (B, N, D)
+        # Indices first: on a GPU they wait for what was started before them.
         kept = kept_indices(mask)  # (B*M, K)
+        hidden = mask.flatten().nonzero()[:, 0]  # (R,), places in the B*M*N patches of all students
+        M = mask.shape[0] // B
+        hidden_of_clip = hidden // (M * N) * N + hidden % N  # (R,), the same places in the B*N patches of the clips
+
+        target = self.target(spectrogram)  # (B, N, D)
         tokens = self.student(spectrogram, kept=kept)  # (B*M, 1+K, D)
         cls_token, patches = tokens[:, 0], tokens[:, 1:]
-        predicted = self.decoder(restore_grid(patches, kept, N, self.mask_noise_std), grid)  # (B*M, N, D)
+        filled = restore_grid(patches, kept, N, self.mask_noise_std)  # (B*M, N, D)
+        predicted = self.decoder(filled, grid, hidden).float()  # (R, D)
 
-        student, patch = mask.nonzero(as_tuple=True)  # (R,), (R,)
-        clip = torch.arange(mask.shape[0], device=mask.device) // (mask.shape[0] // B)  # (B*M,)
-        predicted = predicted[student, patch].float()  # (R, D)
-        hidden_target = target[clip[student], patch]  # (R, D)
+        hidden_target = target.flatten(0, 1).index_select(0, hidden_of_clip)  # (R, D)
         frame = summed_regression(predicted, hidden_target)
-        utterance = summed_regression(cls_token, target.mean(dim=1)[clip])
+        utterance = summed_regression(cls_token, target.mean(dim=1).repeat_interleave(M, dim=0))
         if self.utterance_clips is not None:
             utterance = utterance * (self.utterance_clips / B)
-        R = len(student)
+        R = len(hidden)
         return {
             "frame": self.frame_weight * frame,
             "utterance": self.utterance_weight * utterance * R,

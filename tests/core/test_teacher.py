@@ -143,12 +143,14 @@ def test_ema_teacher__has_no_dropout_while_the_student_trains():
         assert torch.equal(a, c)
 
 
-def test_ema_teacher__takes_half_precision_spectrograms():
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 0.005), (torch.bfloat16, 0.04)])
+def test_ema_teacher__computes_in_the_precision_of_the_spectrograms(dtype, tolerance):
     teacher = EmaTeacher(encoder(), LinearDecay())
-    x = spectrogram().bfloat16()
+    x = spectrogram().to(dtype)
     for output, expected in zip(teacher.layer_outputs(x, 3), teacher.layer_outputs(x.float(), 3), strict=True):
-        assert output.dtype == torch.float32
-        assert torch.equal(output, expected)
+        assert output.dtype == dtype
+        assert expected.dtype == torch.float32
+        assert (output - expected).norm() < tolerance * expected.norm()
 
 
 def test_ema_teacher__moves_to_another_device():
