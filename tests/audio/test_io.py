@@ -312,3 +312,12 @@ def test_list_audio_files__sorted_by_suffix_and_pattern(tmp_path):
     assert list_audio_files(tmp_path, "b/*.flac") == [tmp_path / "b/2.flac"]
     with pytest.raises(NotADirectoryError, match="missing"):
         list_audio_files(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("num_channels", range(1, 10))
+def test_load_waveform__integers_and_channels_are_those_of_the_plain_mean(tmp_path, num_channels):
+    """Bit for bit what libsndfile's float samples and NumPy's mean give, by whatever faster way it is reached."""
+    samples = np.random.default_rng(0).integers(-32768, 32768, (500, num_channels)).astype(np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    expected = soundfile.read(tmp_path / "a.wav", dtype="float32", always_2d=True)[0].mean(axis=1)
+    assert np.array_equal(load_waveform(tmp_path / "a.wav").numpy(), expected)
