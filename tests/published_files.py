@@ -231,21 +231,16 @@ def encoder_tensors(attention: str, *, embed_dim: int, depth: int, generator: to
         f"{image}.context_encoder.norm.weight": random(D, around=1.0),
         f"{image}.context_encoder.norm.bias": random(D),
     }
+    if attention == "differential":
+        inside = {"attn.qk": (4 * D, D), "attn.v": (D, D), "attn.proj": (D, D), "attn.norm": (D,)}
+    else:
+        inside = {"attn.qkv": (3 * D, D), "attn.proj": (D, D)}
+    # The order of the published files, and of the optimiser's state in them.
+    block = {"norm1": (D,), **inside, "norm2": (D,), "mlp.fc1": (mlp, D), "mlp.fc2": (D, mlp)}
     for N in range(depth):
-        if attention == "differential":
-            widths = {"qk": 4 * D, "v": D, "proj": D}
-        else:
-            widths = {"qkv": 3 * D, "proj": D}
-        for name, width in widths.items():
-            tensors[f"blocks.{N}.attn.{name}.weight"] = random(width, D)
-            tensors[f"blocks.{N}.attn.{name}.bias"] = random(width)
-        norms = ["norm1", "norm2"] + (["attn.norm"] if attention == "differential" else [])
-        for name in norms:
-            tensors[f"blocks.{N}.{name}.weight"] = random(D, around=1.0)
-            tensors[f"blocks.{N}.{name}.bias"] = random(D)
-        for name, shape in {"fc1": (mlp, D), "fc2": (D, mlp)}.items():
-            tensors[f"blocks.{N}.mlp.{name}.weight"] = random(*shape)
-            tensors[f"blocks.{N}.mlp.{name}.bias"] = random(shape[0])
+        for name, shape in block.items():
+            tensors[f"blocks.{N}.{name}.weight"] = random(*shape, around=1.0 if len(shape) == 1 else 0.0)
+            tensors[f"blocks.{N}.{name}.bias"] = random(shape[0])
     return tensors
 
 
@@ -267,7 +262,9 @@ def published_pretraining(
     """Contents of a published pre-training checkpoint of ASDA (differential) or EAT (plain)."""
     generator = torch.Generator().manual_seed(seed)
     sizes = {"embed_dim": embed_dim, "depth": depth, "generator": generator}
-    model = {**encoder_tensors(attention, **sizes), **decoder_tensors(embed_dim, generator)}
+    encoder, decoder = encoder_tensors(attention, **sizes), decoder_tensors(embed_dim, generator)
+    before_blocks = [name for name in encoder if not name.startswith("blocks.")]
+    model = {**{name: encoder[name] for name in before_blocks}, **decoder, **encoder}
     model["_ema"] = encoder_tensors(attention, **sizes)
     return _file(
         pretraining_cfg(embed_dim=embed_dim, depth=depth, num_heads=num_heads), model, {"val_loss": None}, updates=4

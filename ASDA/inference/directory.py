@@ -55,8 +55,22 @@ def write_directory(
     training_tensors |= {f"teacher.{n}": t for n, t in parts["teacher"].items()}
     if training_tensors:
         save_safetensors(training_tensors, folder / PRETRAINING)
+    else:  # a pre-training checkpoint may have been here before
+        (folder / PRETRAINING).unlink(missing_ok=True)
     _write_json(folder / TRAINING, _training_record(state))
-    save_safetensors({f"encoder.{n}": t for n, t in parts["student"].items()} | parts["head"], folder / MODEL)
+    write_model(folder, checkpoint, extra_config)
+
+
+def write_model(folder: Path, checkpoint: Checkpoint, extra_config: dict[str, Any] | None = None) -> None:
+    """Writes `config.json` and `model.safetensors`, which is all that using a model takes.
+
+    Args:
+        folder: made if it does not exist.
+        checkpoint: the model.
+        extra_config: more entries for `config.json`.
+    """
+    tensors = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
+    save_safetensors(tensors | checkpoint.head, folder / MODEL)
     # Last, as it is what makes the folder a checkpoint.
     _write_json(folder / CONFIG, describe(checkpoint) | (extra_config or {}))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.encoder import SpectrogramEncoder
 from ._architecture import infer_architecture
 from ._config import AttentionKind, LegacyPretrainingModelConfig, PretrainingModelConfig, encoder_arguments
-from ._published_names import LEGACY_PRETRAINING_MODEL, split_published, to_native, to_published
+from ._published_names import LEGACY_PRETRAINING_MODEL, published_place, split_published, to_native, to_published
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,15 @@ class PublishedNames:
             native = to_native(name[len(prefix) :])
             if native != name[len(prefix) :]:
                 state_dict[prefix + module.native_root + native] = state_dict.pop(name)
+
+    def named_modules(self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True):
+        """In the published order, and so are the parameters, of wrapped models too.
+
+        fairseq hands them to the optimiser in this order, and an optimiser's state is a list: this is what lets the
+        state of a published checkpoint be resumed from.
+        """
+        found = list(super().named_modules(memo, prefix, remove_duplicate))
+        yield from sorted(found, key=lambda entry: published_place(entry[0].removeprefix(prefix).removeprefix(".")))
 
     def named_parameters(self, *args: Any, **kwargs: Any):
         for name, parameter in super().named_parameters(*args, **kwargs):

@@ -52,6 +52,30 @@ def to_native(name: str) -> str:
     return name
 
 
+# The order of the parameters in the published programs, by module: within the model, and within a block. Optimiser
+# states are lists in this order.
+_MODULES = (
+    f"{_IMAGE}.local_encoder.",
+    f"{_IMAGE}.context_encoder.",
+    f"{_IMAGE}.decoder.",
+    "blocks.",
+    "fc_norm.",
+    "head.",
+)
+_MODULES_OF_BLOCK = ("norm1.", "attn.qkv.", "attn.qk.", "attn.v.", "attn.proj.", "attn.norm.", "norm2.", "mlp.")
+
+
+def published_place(module: str) -> tuple[int, int, int]:
+    """Sorts the names of modules (`objective.student.norm`) into the published order; ties keep theirs."""
+    name = to_published(f"{module}.").removeprefix("model.")
+    place = next((place for place, prefix in enumerate(_MODULES) if name.startswith(prefix)), -1)
+    if place < 0 or _MODULES[place] != "blocks.":
+        return place, 0, 0
+    _, number, inside = [*name.split(".", 2), ""][:3]
+    within = next((n for n, prefix in enumerate(_MODULES_OF_BLOCK) if inside.startswith(prefix)), -1)
+    return place, int(number or 0), within
+
+
 def split_published(tensors: dict) -> dict[str, dict]:
     """Sorts the tensors of a checkpoint of either kind by what they belong to, under native names without prefix.
 

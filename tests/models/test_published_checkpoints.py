@@ -70,6 +70,26 @@ def test_load_model_ensemble_and_task__keeps_the_teacher_bit_for_bit(tmp_path, a
     }
 
 
+def test_parameters__stand_in_the_published_order_also_inside_wrappers(tmp_path, attention):
+    """An optimiser's state is a list in the order of the parameters: in another order it could not be resumed from."""
+    for name, state in {"p": published_pretraining(attention), "f": published_finetuned(attention)}.items():
+        torch.save(state, tmp_path / f"{name}.pt")
+        model, _, _ = load(tmp_path / f"{name}.pt")
+        expected = [name for name in state["model"] if name != "_ema" and "positions" not in name]
+        assert [name for name, parameter in model.named_parameters() if parameter.requires_grad] == expected
+        wrapped = torch.nn.ModuleList([model])
+        assert [id(p) for p in wrapped.parameters()] == [id(p) for p in model.parameters()]
+
+
+def test_parameters__stand_in_the_order_of_the_golden_optimiser_state(shared_dir):
+    """Provenance: a file written by the published program, with the state of its optimiser."""
+    path = shared_dir / "golden" / "asda_pretrain.pt"
+    state = torch.load(path, weights_only=True)["last_optimizer_state"]["default"]["state"]
+    model, _, _ = load(path)
+    shapes = [parameter.shape for parameter in model.parameters() if parameter.requires_grad]
+    assert shapes == [state[index]["exp_avg"].shape for index in sorted(state)]
+
+
 @pytest.mark.parametrize("save", [torch.save, save_as_numpy_1], ids=["numpy 2", "numpy 1"])
 def test_load_model_ensemble_and_task__fine_tuned_logits_and_features(tmp_path, attention, save, source):
     state = published_finetuned(attention)
