@@ -8,19 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ASDA.data.bad_clips import TooManyBadClipsError
-from ASDA.data.labels import LabelTable
-from ASDA.data.manifest import Manifest, ManifestError
-from ASDA.data.preparation.audioset import plan_audioset
-from ASDA.data.preparation.checking import check_manifest
-from ASDA.data.preparation.folded import ESC50, URBANSOUND8K, FoldedDataset, plan_folded
-from ASDA.data.preparation.folder import plan_folder
-from ASDA.data.preparation.fsd50k import plan_fsd50k
-from ASDA.data.preparation.plan import Plan, Problem
-from ASDA.data.preparation.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
-from ASDA.data.preparation.statistics import FeatureStatistics, feature_statistics
-from ASDA.data.preparation.tables import official_table
-from ASDA.data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
+from ..data.bad_clips import TooManyBadClipsError
+from ..data.labels import LabelTable
+from ..data.manifest import Manifest, ManifestError
+from ..data.preparation.audioset import plan_audioset
+from ..data.preparation.checking import check_manifest
+from ..data.preparation.folded import ESC50, URBANSOUND8K, FoldedDataset, plan_folded
+from ..data.preparation.folder import plan_folder
+from ..data.preparation.fsd50k import plan_fsd50k
+from ..data.preparation.plan import Plan, Problem
+from ..data.preparation.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
+from ..data.preparation.statistics import FeatureStatistics, feature_statistics
+from ..data.preparation.tables import official_table
+from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
 
 MAX_LISTED = 20
 EXIT_OK, EXIT_PROBLEMS = 0, 1

@@ -6,8 +6,8 @@ import logging
 
 import torch
 
-from ASDA.audio.io import AudioError
-from ASDA.data.manifest import Manifest
+from ..audio.io import AudioError
+from .manifest import Manifest
 
 logger = logging.getLogger(__name__)
 

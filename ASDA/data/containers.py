@@ -4,7 +4,7 @@
 |---|---|
 | `folder/clip.flac` | an audio file |
 | `shard.h5/key` | data set `key` of an HDF5 file: samples, integer or float, one or several channels |
-| `shard.tar/clip.flac` | a member of an uncompressed tar, found through an index that is made once per process |
+| `shard.tar/clip.flac` | a member of an uncompressed tar, found through an index (see `tar_index`) |
 | `shard.zip:offset:length` | an encoded clip stored without compression in a zip, the form fairseq's own tools write |
 
 Open containers are kept per process: after a fork each data-loader worker opens its own.
@@ -21,8 +21,9 @@ from typing import Protocol
 
 import torch
 
-from ASDA.audio import io as audio_io
-from ASDA.audio.io import AudioError, AudioInfo
+from ..audio import io as audio_io
+from ..audio.io import AudioError, AudioInfo
+from .tar_index import BLOCK_BYTES, TarIndex, header_names
 
 MAX_OPEN_CONTAINERS = 64
 RATE_ATTRIBUTES = ("sample_rate_hz", "sample_rate", "sampling_rate", "sr")
@@ -56,6 +57,7 @@ class ClipReader:
         self.sample_rate_hz = sample_rate_hz
         self.h5_sample_rate_hz = h5_sample_rate_hz
         self._open: OrderedDict[str, Container] = OrderedDict()
+        self._tar_indices: dict[str, TarIndex] = {}  # kept when a tar is closed to make room for others
         self._process = os.getpid()
 
     def probe(self, path: str) -> AudioInfo:
@@ -89,7 +91,7 @@ class ClipReader:
             self._open.popitem()[1].close()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": OrderedDict()}
+        return {**self.__dict__, "_open": OrderedDict(), "_tar_indices": {}}
 
     def _container(self, path: str, file: str, kind: str) -> Container:
         if self._process != os.getpid():  # a forked worker must not share file positions with its parent
@@ -110,7 +112,11 @@ class ClipReader:
     def _make(self, file: str, kind: str) -> Container:
         if kind == "h5":
             return Hdf5Container(file, self.h5_sample_rate_hz)
-        return TarContainer(file) if kind == "tar" else ZipContainer(file)
+        if kind == "zip":
+            return ZipContainer(file)
+        if file not in self._tar_indices:
+            self._tar_indices[file] = TarIndex.open(file)
+        return TarContainer(file, self._tar_indices[file])
 
 
 def split_container(path: str) -> tuple[str, str | None, str]:
@@ -207,18 +213,17 @@ class ZipContainer(EncodedContainer):
 
 
 class TarContainer(EncodedContainer):
-    """Members of an uncompressed tar.
+    """Members of an uncompressed tar: through the index any of them is one positioned read away."""
 
-    The headers are read once; then any member is one positioned read away, so a random order costs no more than a
-    sequential one.
-    """
-
-    def __init__(self, file: str):
-        with tarfile.open(file, "r:") as archive:
-            self._index = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+    def __init__(self, file: str, index: TarIndex):
         super().__init__(file)
+        self._index = index
 
     def locate(self, key: str, path: str) -> tuple[int, int]:
-        if key not in self._index:
-            raise AudioError(path, f"the tar holds no member {key!r}")
-        return self._index[key]
+        try:
+            offset, size = self._index.locate(key)
+        except KeyError:
+            raise AudioError(path, f"the tar holds no member {key!r}") from None
+        if not header_names(os.pread(self._descriptor, BLOCK_BYTES, offset - BLOCK_BYTES), key):
+            raise AudioError(path, "the tar's index belongs to another tar; delete it or make the manifest again")
+        return offset, size

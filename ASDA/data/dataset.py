@@ -11,15 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ASDA.audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
-from ASDA.audio.fbank import FrontEnd
-from ASDA.audio.io import AudioError
-from ASDA.data.bad_clips import BadClips
-from ASDA.data.containers import ClipReader
-from ASDA.data.excerpt import excerpt_s, window_s
-from ASDA.data.labels import ClipLabels
-from ASDA.data.manifest import Manifest
-from ASDA.data.sampling import shuffled_order, weighted_order
+from ..audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
+from ..audio.fbank import FrontEnd
+from ..audio.io import AudioError
+from .bad_clips import BadClips
+from .containers import ClipReader
+from .excerpt import excerpt_s, window_s
+from .labels import ClipLabels
+from .manifest import Manifest
+from .sampling import shuffled_order, weighted_order
 
 # Independent random streams of one clip in one epoch. The numbers are part of what makes a run repeatable: never
 # renumber them.

@@ -1,6 +1,6 @@
 """How much of a clip a number of frames needs."""
 
-from ASDA.audio.fbank import FRAME_LENGTH_MS, FRAME_SHIFT_MS
+from ..audio.fbank import FRAME_LENGTH_MS, FRAME_SHIFT_MS
 
 MARGIN_S = 0.010
 """Decoded beyond the window, so that the resampler's edge falls behind the last frame that is kept."""

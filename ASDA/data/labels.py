@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ASDA.audio.io import AUDIO_SUFFIXES
-from ASDA.data.manifest import Manifest, ManifestError, clip_id
+from ..audio.io import AUDIO_SUFFIXES
+from .manifest import Manifest, ManifestError, clip_id
 
 
 class LabelError(ManifestError):

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ASDA.audio.io import AUDIO_SUFFIXES
-from ASDA.data.atomic import atomic_writer
+from ..audio.io import AUDIO_SUFFIXES
+from .atomic import atomic_writer
 
 BYTES_PER_ROW = 16
 """Private memory for each row: its place in the file and its number of samples, both int64."""

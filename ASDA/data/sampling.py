@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ASDA.data.labels import ClipLabels, LabelError, match_by_id
-from ASDA.data.manifest import Manifest
+from .labels import ClipLabels, LabelError, match_by_id
+from .manifest import Manifest
 
 CLASS_WEIGHT_NUMERATOR = 1000.0
 CLASS_WEIGHT_OFFSET = 0.01

@@ -146,9 +146,9 @@ def test_reader__opens_a_container_once_and_keeps_few_open(tmp_path, write_audio
     opened, closed = [], []
 
     class Counting(containers.TarContainer):
-        def __init__(self, file):
+        def __init__(self, file, index):
             opened.append(file)
-            super().__init__(file)
+            super().__init__(file, index)
 
         def close(self):
             closed.append(self._descriptor)

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ASDA.data.labels import LabelTable
-from ASDA.data.manifest import ManifestError
-from ASDA.data.preparation.finding import FoundClip, find_clips
-from ASDA.data.preparation.plan import Plan, PlannedClip, Problem
+from ..labels import LabelTable
+from ..manifest import ManifestError
+from .finding import FoundClip, find_clips
+from .plan import Plan, PlannedClip, Problem
 
 START_TOLERANCE_S = 1.0
 SHORT_BELOW_S = 1.0

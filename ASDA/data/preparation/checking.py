@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from ASDA.audio.fbank import FRAME_LENGTH_MS
-from ASDA.audio.io import AudioError, AudioInfo
-from ASDA.data.containers import ClipReader
-from ASDA.data.labels import LabelTable, read_clip_labels
-from ASDA.data.manifest import Manifest, ManifestError
-from ASDA.data.preparation.parallel import parallel_map
-from ASDA.data.preparation.plan import Problem
-from ASDA.data.preparation.writing import TABLE_NAME
+from ...audio.fbank import FRAME_LENGTH_MS
+from ...audio.io import AudioError, AudioInfo
+from ..containers import ClipReader
+from ..labels import LabelTable, read_clip_labels
+from ..manifest import Manifest, ManifestError
+from .parallel import parallel_map
+from .plan import Problem
+from .writing import TABLE_NAME
 
 
 @dataclass

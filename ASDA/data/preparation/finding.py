@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tarfile
 import zipfile
@@ -9,8 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ASDA.audio.io import AUDIO_SUFFIXES
-from ASDA.data.manifest import ManifestError
+from ...audio.io import AUDIO_SUFFIXES
+from ..manifest import ManifestError
+from ..tar_index import TarIndex, scan_members
+
+logger = logging.getLogger(__name__)
 
 _ZIP_LOCAL_HEADER_BYTES = 30
 """Fixed part of the header before a member's data; its last four bytes are the lengths of the two parts that follow."""
@@ -33,7 +37,8 @@ class FoundClip:
 def find_clips(root: str | os.PathLike) -> list[FoundClip]:
     """Every audio file below a folder and every member of its h5, tar and zip files, sorted by name.
 
-    Hidden files are skipped: they are left-overs of other programs. Links to folders are followed.
+    Hidden files are skipped: they are left-overs of other programs. Links to folders are followed. Beside each tar an
+    index is written where that is allowed.
 
     Raises:
         ManifestError: no such folder, or a container that cannot be opened.
@@ -78,10 +83,15 @@ def _h5_members(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _tar_members(path: Path) -> Iterator[tuple[str, str]]:
-    with tarfile.open(path, "r:") as archive:
-        for member in archive:
-            if member.isfile() and _is_audio(member.name):
-                yield f"/{member.name}", member.name
+    """Also writes the tar's index, so that training need not scan the tar again."""
+    members = scan_members(str(path))
+    try:
+        TarIndex.of_members(str(path), members).write(str(path))
+    except OSError as error:
+        logger.warning("%s: no index is written beside it (%s); each worker will scan it", path, error)
+    for name, _, _ in members:
+        if _is_audio(name):
+            yield f"/{name}", name
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, str]]:

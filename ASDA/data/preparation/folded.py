@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ASDA.data.manifest import ManifestError
-from ASDA.data.preparation.plan import Plan, PlannedClip
-from ASDA.data.preparation.splitting import cross_validation
-from ASDA.data.preparation.tables import official_table, read_csv, require_layout
+from ..manifest import ManifestError
+from .plan import Plan, PlannedClip
+from .splitting import cross_validation
+from .tables import official_table, read_csv, require_layout
 
 
 @dataclass(frozen=True)

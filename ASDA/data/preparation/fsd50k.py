@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ASDA.data.labels import LabelTable
-from ASDA.data.manifest import ManifestError
-from ASDA.data.preparation.plan import Plan, PlannedClip
-from ASDA.data.preparation.tables import read_csv, require_layout
+from ..labels import LabelTable
+from ..manifest import ManifestError
+from .plan import Plan, PlannedClip
+from .tables import read_csv, require_layout
 
 _SPLIT_NAMES = {"train": "train", "val": "valid"}
 

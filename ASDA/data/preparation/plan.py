@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ASDA.data.labels import LabelTable
+from ..labels import LabelTable
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import soundfile
 
-from ASDA.data.manifest import ManifestError
-from ASDA.data.preparation.plan import Plan, PlannedClip
-from ASDA.data.preparation.tables import official_table, require_layout
+from ..manifest import ManifestError
+from .plan import Plan, PlannedClip
+from .tables import official_table, require_layout
 
 SILENCE_PER_COMMAND_CLIP = 0.1
 """As many clips of silence as an average command word has, as in the task's original definition."""

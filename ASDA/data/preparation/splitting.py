@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ASDA.data.manifest import ManifestError
-from ASDA.data.preparation.plan import PlannedClip
+from ..manifest import ManifestError
+from .plan import PlannedClip
 
 
 def split_by_ratio(clips: Sequence[PlannedClip], ratios: dict[str, float], seed: int) -> dict[str, list[PlannedClip]]:

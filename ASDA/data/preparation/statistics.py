@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from ASDA.audio.fbank import log_mel
-from ASDA.audio.io import AudioError
-from ASDA.data.atomic import atomic_writer
-from ASDA.data.bad_clips import BadClips
-from ASDA.data.containers import ClipReader
-from ASDA.data.excerpt import excerpt_s
-from ASDA.data.manifest import Manifest, ManifestError
-from ASDA.data.preparation.parallel import parallel_map
+from ...audio.fbank import log_mel
+from ...audio.io import AudioError
+from ..atomic import atomic_writer
+from ..bad_clips import BadClips
+from ..containers import ClipReader
+from ..excerpt import excerpt_s
+from ..manifest import Manifest, ManifestError
+from .parallel import parallel_map
 
 
 @dataclass(frozen=True)

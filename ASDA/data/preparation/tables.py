@@ -6,8 +6,8 @@ import csv
 import os
 from pathlib import Path
 
-from ASDA.data.labels import LabelTable
-from ASDA.data.manifest import ManifestError
+from ..labels import LabelTable
+from ..manifest import ManifestError
 
 _DATA_MANIFEST = Path(__file__).resolve().parents[3] / "data_manifest"
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ASDA.audio.io import AudioError, AudioInfo
-from ASDA.data.containers import ClipReader, split_container
-from ASDA.data.labels import ClipLabels, LabelTable
-from ASDA.data.manifest import ManifestError, check_writable, clip_id, write_manifest
-from ASDA.data.preparation.parallel import parallel_map
-from ASDA.data.preparation.plan import Plan, PlannedClip, Problem
-from ASDA.data.sampling import class_balanced_weights
+from ...audio.io import AudioError, AudioInfo
+from ..containers import ClipReader, split_container
+from ..labels import ClipLabels, LabelTable
+from ..manifest import ManifestError, check_writable, clip_id, write_manifest
+from ..sampling import class_balanced_weights
+from .parallel import parallel_map
+from .plan import Plan, PlannedClip, Problem
 
 REPORT_NAME = "report.txt"
 TABLE_NAME = "label_descriptors.csv"
