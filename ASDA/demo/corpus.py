@@ -53,7 +53,9 @@ def plan_clips(num_clips: int, seed: int) -> dict[str, list[ClipPlan]]:
     num_classes = len(SOUND_EVENTS)
     if min(counts.values()) < num_classes:
         needed = int(np.ceil(num_classes / min(SPLIT_SHARES.values())))
-        raise ValueError(f"{num_clips} clips are too few to show {num_classes} classes in every split; ask for {needed}")
+        raise ValueError(
+            f"{num_clips} clips are too few to show {num_classes} classes in every split; ask for {needed}"
+        )
     numbers = itertools.count()
     plans: dict[str, list[ClipPlan]] = {}
     for split_number, (split, count) in enumerate(counts.items()):
@@ -112,7 +114,7 @@ def write_corpus(out_dir: Path, num_clips: int, seed: int) -> None:
             soundfile.write(out_dir / clip.path, waveform, clip.sample_rate_hz, subtype="PCM_16")
             rows.append((clip.path, len(waveform)))
             progress.update()
-        write_manifest(out_dir / f"{split}.tsv", ".", rows)
+        write_manifest(out_dir / f"{split}.tsv", out_dir.resolve(), rows)
         with atomic_writer(out_dir / f"{split}.lbl") as handle:
             for clip in clips:
                 labels = ",".join(SOUND_EVENTS[index].mid for index in clip.classes)

@@ -73,6 +73,7 @@ class LongRunTask(FairseqTask):
         self._num_batches = 0  # of the current update
         self._num_updates = 0  # of this process
         self._bar: Optional[UpdateBar] = None
+        self._iterators: dict = {}  # data set -> its current batch iterator
         self._shown_loss = float("nan")
 
     # -- before the first update
@@ -122,9 +123,17 @@ class LongRunTask(FairseqTask):
                 f"{self.cfg.clips_per_update} (task.clips_per_update)"
             )
 
-    def get_batch_iterator(self, *args: Any, **kwargs: Any) -> Any:
-        iterator = super().get_batch_iterator(*args, **kwargs)
+    def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         iterator.collate_fn = _SteadyCollater(iterator.collate_fn)
+        previous = self._iterators.get(dataset)
+        if False:
+            # An iterator and its loader refer to each other. Left to the garbage collector, the queues go before the
+            # workers do, which then wait for ever: each epoch would leave its workers behind.
+            previous.dataloader = previous.epoch_batch_sampler = previous._cur_epoch_itr = previous._next_epoch_itr = (
+                None
+            )
+        self._iterators[dataset] = iterator
         return iterator
 
     # -- an update: one or more batches, then a step

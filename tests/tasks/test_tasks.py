@@ -1,6 +1,7 @@
 """The registered tasks: what a data set's name implies, masks, checkpoint records, metrics over all clips."""
 
 import math
+import multiprocessing
 
 import pytest
 
@@ -101,6 +102,18 @@ def test_pretraining_task__batches_hold_masks_for_every_student(corpus):
     assert torch.equal(masks, again)
     dataset.set_epoch(2)
     assert not torch.equal(masks, dataset.collater([dataset[i] for i in (3, 1)])["net_input"]["precomputed_mask"])
+
+
+def test_batch_iterator__an_epoch_leaves_no_workers_behind(corpus):
+    task = build("asda_pretraining", data=str(corpus), target_length=96, precompute_mask_config=MASKS)
+    task.load_dataset("train")
+    dataset, before = task.dataset("train"), set(multiprocessing.active_children())
+    for epoch in (1, 2, 3):
+        options = {"max_sentences": 2, "epoch": epoch, "num_workers": 2, "data_buffer_size": 2}
+        batches = task.get_batch_iterator(dataset, **options).next_epoch_itr()
+        assert sum(len(batch["id"]) for batch in batches) == len(dataset)
+        assert len(set(multiprocessing.active_children()) - before) == 2
+        del batches
 
 
 def test_pretraining_task__missing_mask_config_is_explained(corpus):

@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# The main job, small, on this machine: make a corpus, pre-train, fine-tune (from the pre-trained encoder and, to compare,
+# from random weights), evaluate, extract features, infer, and write a report. Every step is the real program.
+#
+# Settings (environment variables):
+#   DATA           folder of wav, flac, ... files to use instead of the generated corpus; labels are the names of the
+#                  sub-folders
+#   DEMO_DIR       where everything goes (default: demo/ in the repository); results of an earlier demo are replaced
+#   TARGET_LENGTH  length of a clip in frames of 10 ms, a multiple of 16 (default 256); longer clips are cut at random
+#   NUM_CLIPS      clips of the generated corpus (default 800)
+#   PRETRAINING_UPDATES, FINETUNING_UPDATES   for a shorter or longer run (default: as in config/recipe/demo_*.yaml)
+#
+# make demo, or DATA=/folder/of/audio make demo
+source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+
+DEMO_DIR=$(absolute "${DEMO_DIR:-$ROOT/demo}")
+AUDIO=${DATA:+$(absolute "$DATA")}
+DATA=$DEMO_DIR/data
+TARGET_LENGTH=${TARGET_LENGTH:-256}
+RESULTS=$DEMO_DIR/results
+STEPS=9
+step=0
+set -o errtrace # the trap below also sees what fails inside functions
+
+# prepare_folder: an empty DEMO_DIR, but never at the cost of files that no demo has made.
+prepare_folder() {
+  local mark=$DEMO_DIR/.made_by_demo
+  if [[ -d $DEMO_DIR && ! -f $mark && -n $(ls -A "$DEMO_DIR") ]]; then
+    die "DEMO_DIR: $DEMO_DIR holds files that are not a demo's; name another folder"
+  fi
+  rm -rf "${DEMO_DIR:?}"/{data,pretrained,finetuned,finetuned_from_random,results,report}
+  mkdir -p "$RESULTS"
+  touch "$mark"
+}
+
+# run_step NAME COMMAND...: announces a step, runs it and notes its time.
+run_step() {
+  local name=$1 began=$SECONDS
+  shift
+  step=$((step + 1))
+  printf '\n[%d/%d] %s\n' $step $STEPS "$name" >&2
+  "$@"
+  printf '%s\t%d\n' "$name" $((SECONDS - began)) >>"$RESULTS/seconds.tsv"
+}
+
+make_corpus() {
+  if [[ -n $AUDIO ]]; then
+    "$PYTHON" -m ASDA.cli.manifest folder "$AUDIO" --labels folders --split train=0.7 valid=0.1 eval=0.2 --out "$DATA"
+  else
+    "$PYTHON" -m ASDA.demo.corpus "$DATA" --num-clips "${NUM_CLIPS:-800}"
+  fi
+}
+
+# The two numbers of the front end that depend on the corpus, as overrides for training.
+measure_front_end() {
+  "$PYTHON" -m ASDA.cli.manifest stats "$DATA/train.tsv" --target-length "$TARGET_LENGTH" >"$RESULTS/statistics.txt"
+  read -ra front_end <<<"$(tail -n 1 "$RESULTS/statistics.txt") task.target_length=$TARGET_LENGTH"
+  say "${front_end[*]}"
+}
+
+# show_progress COMMAND...: a training run. On a terminal it draws its own bar; elsewhere its log is cut down to a few words.
+# The whole log is in the run's folder.
+show_progress() {
+  if [[ -t 2 ]]; then
+    "$@" >/dev/null
+  else
+    "$@" | sed -u -nE -e 's/.*\[train_inner\].*"loss": "([^"]*)".*"num_updates": "([^"]*)".*/  update \2: loss \1/p' \
+      -e 's/.*\[valid\].*"valid_mAP": "([^"]*)".*/  validation: mAP \1/p' >&2
+  fi
+}
+
+# shorter UPDATES: overrides for a run of so many updates; none when UPDATES is empty.
+shorter() {
+  if [[ -n $1 ]]; then
+    echo "optimization.max_update=$1" "optimizer.groups.default.lr_scheduler.warmup_updates=$(($1 / 10))"
+  fi
+}
+
+pretrain_small() {
+  # shellcheck disable=SC2046
+  SAVE_DIR=$DEMO_DIR/pretrained show_progress pretrain pretraining_AS2M 8 8 +recipe=demo_pretraining "${front_end[@]}" \
+    $(shorter "${PRETRAINING_UPDATES:-}")
+}
+
+# finetune_small RUN OVERRIDE...: fine-tunes into DEMO_DIR/RUN.
+finetune_small() {
+  local run=$1 num_classes
+  shift
+  num_classes=$(grep -cE '^[0-9]' "$DATA/label_descriptors.csv")
+  # shellcheck disable=SC2046
+  CHECKPOINT=$DEMO_DIR/pretrained/checkpoint_last.pt SAVE_DIR=$DEMO_DIR/$run show_progress \
+    finetune demo_finetuning 16 "${front_end[@]}" "model.num_classes=$num_classes" \
+    $(shorter "${FINETUNING_UPDATES:-}") "$@"
+}
+
+evaluate_both() {
+  local run
+  for run in finetuned finetuned_from_random; do
+    echo "$run:" >&2
+    "$ROOT/eval.sh" --checkpoint_dir "$DEMO_DIR/$run/checkpoint_best.pt" --eval_dir "$DATA" \
+      --ap_log_path "$RESULTS/${run}_average_precision.csv"
+  done
+}
+
+# The first clip of the evaluation split, through the programs for single files.
+use_on_one_clip() {
+  local root clip
+  { read -r root && IFS=$'\t' read -r clip _; } <"$DATA/eval.tsv"
+  "$ROOT/feature_extract.sh" --checkpoint_dir "$DEMO_DIR/pretrained/checkpoint_last.pt" --granularity frame \
+    --source_file "$root/$clip" --target_file "$RESULTS/features.npy"
+  "$ROOT/inference.sh" --checkpoint_dir "$DEMO_DIR/finetuned/checkpoint_best.pt" --source_file "$root/$clip" \
+    --top_k_prediction 5 | tee "$RESULTS/prediction.txt"
+}
+
+trap 'say "step $step failed; what it said is above, logs are in $DEMO_DIR"' ERR
+prepare_folder
+run_step "corpus" make_corpus
+run_step "statistics of its features" measure_front_end
+run_step "pre-training without labels" pretrain_small
+run_step "linear probe of the frozen encoder" "$PYTHON" -m ASDA.demo.probe --data "$DATA" \
+  --checkpoint "$DEMO_DIR/pretrained/checkpoint_last.pt" --json "$RESULTS/probe.json"
+run_step "fine-tuning the pre-trained encoder" finetune_small finetuned
+run_step "fine-tuning from random weights" finetune_small finetuned_from_random model.no_pretrained_weights=true
+run_step "evaluation on held-out clips" evaluate_both
+run_step "features and labels of one clip" use_on_one_clip
+run_step "report" "$PYTHON" -m ASDA.demo.report "$DEMO_DIR"
+printf '\nDone in %d minutes %d seconds: open %s\n' $((SECONDS / 60)) $((SECONDS % 60)) "$DEMO_DIR/report/index.html" >&2
