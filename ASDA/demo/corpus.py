@@ -2,7 +2,7 @@
 
     python -m ASDA.demo.corpus OUT_DIR [--num-clips 800] [--seed 1]
 
-A clip holds one to three classes of `ASDA.demo.sounds`. The clips take turns through wav and flac, 16 and 44.1 kHz, mono
+A clip holds one to three classes of `ASDA.demo.sounds`. Clips take turns through wav and flac, 16 and 44.1 kHz, mono
 and stereo, independently of what they hold. The same arguments always give the same corpus.
 """
 

@@ -9,9 +9,9 @@ import numpy as np
 
 matplotlib.use("Agg")  # no display needed
 
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
-from ASDA.demo.training_log import Curve  # noqa: E402
+from ASDA.demo.training_log import Curve
 
 PRETRAINED_COLOUR = "#1f6f8b"
 OTHER_COLOUR = "#c9a227"

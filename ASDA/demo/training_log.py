@@ -22,7 +22,7 @@ class TrainingLog:
     """The json lines of one run, in file order.
 
     Args:
-        lines: (stage, values) pairs; a stage is ``train_inner`` (one line per log interval), ``train`` (one per epoch) or
+        lines: (stage, values) pairs; a stage is ``train_inner`` (a line per log interval), ``train`` (one per epoch) or
             the name of a validation split.
     """
 
