@@ -152,51 +152,22 @@ run_fairseq() {
     printf ' %q' "${command[@]}"
     echo
   else
-    mkdir -p "$save_dir"
+    mkdir -p "$save_dir" && [[ -w $save_dir ]] || die "SAVE_DIR: $save_dir cannot be written to"
     $EXEC "${command[@]}"
   fi
 }
 
-# pretrain CONFIG CLIPS_PER_UPDATE CLIPS_PER_GPU OVERRIDE...: pre-trains on DATA.
+# pretrain CONFIG CLIPS_PER_UPDATE CLIPS_PER_GPU OVERRIDE...: pre-trains on DATA. The utterance loss is a sum over the
+# clips of a step: cls_loss_clips gives it the weight that it has with CLIPS_PER_GPU of them, whatever their number here.
 pretrain() {
-  local recipe_clips=$3 weight
+  local clips_per_gpu=$3
   require_path DATA "a folder with train.tsv" train.tsv
   require SAVE_DIR "$SAVE_DIR_MEANING"
   choose_config "$1"
   choose_device
   plan_batch "${@:2}"
   shift 3
-  weight=$(utterance_weight "$recipe_clips" "$@")
-  run_fairseq "task.data=$(hydra_value "$DATA")" ${weight:+"model.cls_loss=$weight"} "$@"
-}
-
-# utterance_weight RECIPE_CLIPS OVERRIDE...: the utterance loss is a sum over the clips of a step, the frame loss a mean;
-# with fewer clips per step than in the recipe its weight has to grow. Prints that weight; nothing where none is needed.
-utterance_weight() {
-  local recipe_clips=$1 given recipe scaled
-  shift
-  ((CLIPS != recipe_clips)) || return 0
-  given=$(override_of model.cls_loss "$@")
-  recipe=${given:-$(yaml_value cls_loss "$@")}
-  if [[ -n $given ]]; then
-    say "warning: the utterance loss is a sum over a step's clips: model.cls_loss=$given with $CLIPS clips weighs" \
-      "what $(awk "BEGIN {print $given * $CLIPS / $recipe_clips}") does with the recipe's $recipe_clips"
-  elif [[ -n $recipe ]]; then
-    scaled=$(awk "BEGIN {print $recipe * $recipe_clips / $CLIPS}")
-    say "model.cls_loss=$scaled keeps the weight of the utterance loss, which is a sum over a step's clips ($recipe" \
-      "for the recipe's $recipe_clips clips)"
-    echo "$scaled"
-  fi
-}
-
-# yaml_value KEY OVERRIDE...: the number that the yaml gives a key of the model, or the last +recipe that gives one.
-yaml_value() {
-  local key=$1 override files=("$CONFIG_FILE")
-  shift
-  for override in "$@"; do
-    if [[ $override == +recipe=* ]]; then files+=("${CONFIG_FILE%/*}/recipe/${override#*=}.yaml"); fi
-  done
-  sed -n "s/^  $key: \([0-9.]*\).*/\1/p" "${files[@]}" | tail -n 1
+  run_fairseq "task.data=$(hydra_value "$DATA")" "++model.cls_loss_clips=$clips_per_gpu" "$@"
 }
 
 # finetune RECIPE CLIPS_PER_UPDATE OVERRIDE...: fine-tunes CHECKPOINT on DATA with config/recipe/RECIPE.yaml ("" for

@@ -3,8 +3,10 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -122,25 +124,16 @@ def test_launch_script__names_the_file_that_does_not_exist(tmp_path):
     assert result.stderr.count("\n") == 1 and f"{tmp_path}/data/train.tsv does not exist" in result.stderr
 
 
-@pytest.mark.parametrize(
-    ("gpus", "clips", "update_freq", "cls_loss"), [(1, 12, 4, 0.5), (2, 12, 2, 0.5), (4, 12, 1, 0.5), (8, 6, 1, 1.0)]
-)
-def test_pretraining__keeps_the_recipes_update_on_any_number_of_gpus(gpus, clips, update_freq, cls_loss, tmp_path):
+@pytest.mark.parametrize(("gpus", "clips", "update_freq"), [(1, 12, 4), (2, 12, 2), (4, 12, 1), (8, 6, 1)])
+def test_pretraining__keeps_the_recipes_update_on_any_number_of_gpus(gpus, clips, update_freq, tmp_path):
     (words,) = dry_run("pretraining_AS2M.sh", cwd=tmp_path, NGPU=str(gpus))
     cfg = compose(words)
     assert (cfg.dataset.batch_size, cfg.optimization.update_freq) == (clips, [update_freq])
-    assert cfg.model.cls_loss == cls_loss  # the utterance loss is a sum over a step's clips
+    assert gpus * clips * update_freq == cfg.task.clips_per_update
+    # The utterance loss is a sum over a step's clips.
+    assert (cfg.model.cls_loss, cfg.model.cls_loss_clips) == (0.5, 12)
     assert cfg.distributed_training.distributed_world_size == gpus
     assert ("ASDA.cli.torchrun" in words) == (gpus > 1) == (f"--nproc_per_node={gpus}" in words)
-
-
-def test_pretraining__keeps_the_weight_that_a_recipe_gives_the_utterance_loss(tmp_path):
-    recipe = tmp_path / "recipe" / "mine.yaml"
-    recipe.parent.mkdir()
-    recipe.write_text("# @package _global_\nmodel:\n  cls_loss: 0.04 # a comment\n")
-    (tmp_path / "all.yaml").write_text((ROOT / "config" / "pretraining_AS2M.yaml").read_text())
-    (words,) = dry_run("pretraining_AS2M.sh", "+recipe=mine", cwd=tmp_path, CONFIG="all.yaml", NGPU="8")
-    assert compose(words).model.cls_loss == pytest.approx(0.08)
 
 
 def test_pretraining__warns_with_numbers_when_the_update_is_not_the_recipes(tmp_path):
@@ -184,21 +177,32 @@ def test_launch_script__takes_another_yaml(tmp_path):
     assert result.returncode != 0 and "config/none.yaml does not exist" in result.stderr
 
 
-def test_slurm_script__starts_the_same_command_on_every_node(tmp_path):
-    for name, body in {"scontrol": "echo node7; echo node8", "srun": 'shift; exec "$@"'}.items():
-        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
-        (tmp_path / name).chmod(0o755)
-    settings = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "SLURM_SUBMIT_DIR": str(ROOT),
-        "SLURM_JOB_NODELIST": "node[7-8]",
-        "SLURM_NNODES": "2",
-        "SLURM_GPUS_ON_NODE": "8",
-        "SLURM_JOB_ID": "41",
-        "DATA": str(tmp_path),
-        "SAVE_DIR": str(tmp_path),
-        "DRY_RUN": "1",
-    }
+@pytest.fixture
+def slurm(tmp_path):
+    """Environment of a Slurm job of two nodes, with stand-ins for its programs: ``slurm(srun)`` does ``srun``."""
+
+    def environment(srun: str) -> dict[str, str]:
+        scontrol = f'[[ $1 == requeue ]] && echo "$2" >>{tmp_path}/requeued; echo node7; echo node8'
+        for name, body in {"scontrol": scontrol, "srun": srun}.items():
+            (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+            (tmp_path / name).chmod(0o755)
+        return {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SLURM_SUBMIT_DIR": str(ROOT),
+            "SLURM_JOB_NODELIST": "node[7-8]",
+            "SLURM_NNODES": "2",
+            "SLURM_GPUS_ON_NODE": "8",
+            "SLURM_JOB_ID": "41",
+            "DATA": str(tmp_path),
+            "SAVE_DIR": str(tmp_path),
+            "DRY_RUN": "1",
+        }
+
+    return environment
+
+
+def test_slurm_script__starts_the_same_command_on_every_node(slurm, tmp_path):
+    settings = slurm('shift; exec "$@"')
     result = run("scripts/slurm_pretraining.sbatch", "model.depth=2", cwd=tmp_path, **settings)
     assert result.returncode == 0, result.stderr
     words = shlex.split(result.stdout)
@@ -206,6 +210,25 @@ def test_slurm_script__starts_the_same_command_on_every_node(tmp_path):
     cfg = compose(words)
     assert cfg.distributed_training.distributed_world_size == 16 and cfg.model.depth == 2
     assert cfg.dataset.batch_size * cfg.optimization.update_freq[0] * 16 == 48
+    assert not (tmp_path / "requeued").exists()
+
+
+@pytest.mark.parametrize("code", [75, 143])
+def test_slurm_script__passes_the_time_limits_signal_on_and_queues_again(code, slurm, tmp_path):
+    srun = f"trap 'exit {code}' USR1; touch {tmp_path}/running; for ((i = 0; i < 300; i++)); do sleep 0.1; done"
+    command = ["bash", str(ROOT / "scripts" / "slurm_pretraining.sbatch")]
+    with subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **slurm(srun)}) as job:
+        until = time.monotonic() + 20
+        while not (tmp_path / "running").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        job.send_signal(signal.SIGUSR1)
+        assert job.wait(20) == code
+    assert (tmp_path / "requeued").read_text() == "41\n"
+
+
+def test_slurm_script__does_not_repeat_a_run_that_fails(slurm, tmp_path):
+    result = run("scripts/slurm_pretraining.sbatch", cwd=tmp_path, **slurm("exit 1"))
+    assert result.returncode == 1 and not (tmp_path / "requeued").exists()
 
 
 def test_dry_run__prints_a_command_that_the_shell_runs(tmp_path):
