@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.bad_clips import TooManyBadClipsError
 from ..data.labels import LabelTable
 from ..data.manifest import Manifest, ManifestError
 from ..data.preparation.audioset import plan_audioset
@@ -21,23 +20,20 @@ from ..data.preparation.speechcommands import plan_speechcommands_v1, plan_speec
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.tables import official_table
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
+from ._common import EXIT_OK, MAX_LISTED, note, run
 
-MAX_LISTED = 20
-EXIT_OK, EXIT_PROBLEMS = 0, 1
+EXIT_PROBLEMS = 1
+"""`check` has found problems."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the program.
 
     Returns:
-        The exit code: 0, or 1 after an error or when `check` found problems.
+        The exit code: 0, or 1 after an error or when `check` has found problems.
     """
     args = _parser().parse_args(argv)
-    try:
-        return args.run(args)
-    except (ManifestError, TooManyBadClipsError, OSError) as error:
-        print(f"asda-manifest {args.command}: {error}", file=sys.stderr)
-        return EXIT_PROBLEMS
+    return run(f"asda-manifest {args.command}", lambda: args.run(args))
 
 
 def _run_folder(args: argparse.Namespace) -> int:
@@ -104,7 +100,7 @@ def _run_stats(args: argparse.Namespace) -> int:
             )
             statistics = statistics.merge(part)
             if len(bad_clips):
-                print(f"{file}: {len(bad_clips)} clips could not be read and are left out", file=sys.stderr)
+                note(f"{file}: {len(bad_clips)} clips could not be read and are left out")
     if statistics.num_values == 0:
         raise ManifestError("no clip is as long as one window: there are no features to take statistics of")
     print(f"{statistics.num_clips} clips, {statistics.num_values} values")

@@ -7,14 +7,14 @@ import logging
 import torch
 
 from ..audio.io import AudioError
-from .manifest import Manifest
+from .manifest import Manifest, ManifestError
 
 logger = logging.getLogger(__name__)
 
 MAX_LISTED = 100
 
 
-class TooManyBadClipsError(RuntimeError):
+class TooManyBadClipsError(ManifestError):
     """More of a manifest's clips are unreadable than the run allows; the message lists them."""
 
 

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -7,6 +9,8 @@ import pytest
 import soundfile
 
 from tests.cli.manifest.reading import RATE_HZ, files_below
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -110,3 +114,14 @@ def test_check__notes_do_not_fail(run, tmp_path):
     assert code == 0
     assert "silent\tdog/a.wav (train.tsv:3)" in text and "short\tdog/a.wav" in text
     assert "samples\tdog/a.wav (train.tsv:3)\tthe manifest says 3200 samples, the clip has 200" in text
+
+
+def test_check__names_that_are_no_text_do_not_stop_it(audio, run, tmp_path):
+    os.rename(audio("x/whole.wav"), os.fsencode(tmp_path / "data" / "x") + b"/caf\xe9.wav")
+    assert run("folder", "{data}", "--out", "{out}")[0] == 0
+    assert run("check", "{out}")[0] == 0
+    os.remove(os.fsencode(tmp_path / "data" / "x") + b"/caf\xe9.wav")
+    program = [sys.executable, "-m", "ASDA.cli.manifest", "check", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    process = subprocess.run(program, env=environment, cwd=ROOT, capture_output=True)
+    assert process.returncode == 1 and b"x/caf\\udce9.wav (train.tsv:2)\tno such file" in process.stdout
