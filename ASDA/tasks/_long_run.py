@@ -127,7 +127,7 @@ class LongRunTask(FairseqTask):
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         iterator.collate_fn = _SteadyCollater(iterator.collate_fn)
         previous = self._iterators.get(dataset)
-        if False:
+        if previous not in (None, iterator):
             # An iterator and its loader refer to each other. Left to the garbage collector, the queues go before the
             # workers do, which then wait for ever: each epoch would leave its workers behind.
             previous.dataloader = previous.epoch_batch_sampler = previous._cur_epoch_itr = previous._next_epoch_itr = (
