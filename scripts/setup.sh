@@ -85,12 +85,10 @@ find_python() {
         echo "$python"
         return
       fi
-      reasons+=$'\n'"  $python $reason"
+      [[ $reasons == *"$reason"* ]] || reasons+=$'\n'"  $python $reason"
     done < <(candidates "$version")
   done
-  fail "no usable Python found. Install Python 3.12 (no compiler needed), or name one: ASDA_PYTHON=/path/to/python.$(
-    sort -u <<<"$reasons"
-  )"
+  fail "no usable Python found. Install Python 3.12 (no compiler needed), or name one: ASDA_PYTHON=/path/to/python.$reasons"
 }
 
 # Sets PYTHON, the interpreter of the environment to install into; makes the environment when there is none.
