@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
 from tqdm import tqdm
 
 Item = TypeVar("Item")
@@ -27,11 +28,16 @@ def parallel_map(
         workers: number of threads; 0 for one per core.
         description: stands beside the progress bar, which is shown on a terminal only.
     """
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-        tqdm(total=len(items), desc=description, unit=" clips", disable=None) as bar,
-    ):
-        for start in range(0, len(items), _ITEMS_IN_FLIGHT):
-            for result in pool.map(function, items[start : start + _ITEMS_IN_FLIGHT]):
-                bar.update()
-                yield result
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the clips are what is done in parallel
+    try:
+        with (
+            ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
+            tqdm(total=len(items), desc=description, unit=" clips", disable=None) as bar,
+        ):
+            for start in range(0, len(items), _ITEMS_IN_FLIGHT):
+                for result in pool.map(function, items[start : start + _ITEMS_IN_FLIGHT]):
+                    bar.update()
+                    yield result
+    finally:
+        torch.set_num_threads(num_threads)
