@@ -25,7 +25,7 @@ sys.meta_path.insert(0, Absent)
 for module in sys.argv[2:]:
     importlib.import_module(module)
 """
-WITHOUT_FAIRSEQ = ("core", "objectives", "audio", "data", "metrics", "inference")
+WITHOUT_FAIRSEQ = ("core", "objectives", "audio", "data", "metrics", "training", "inference")
 RUN_ELSEWHERE = ("ASDA.inference.huggingface.exported",)  # copied into a directory for transformers
 
 

@@ -29,15 +29,17 @@ def require_room(folder: str | os.PathLike, num_bytes: int) -> None:
     trial = Path(folder) / f"room{PARTIAL_SUFFIX}"
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with open(trial, "wb") as handle:
-            _reserve(handle.fileno(), folder, num_bytes)
+        trial.touch()
+        try:
+            with open(trial, "wb") as handle:
+                _reserve(handle.fileno(), folder, num_bytes)
+        finally:
+            trial.unlink()
     except OSError as error:
         raise SaveFolderError(
             f"checkpoints cannot be written to {folder}: {error.strerror} (a checkpoint and its successor take "
             f"{num_bytes / 1e9:.2f} GB). Free some space or set checkpoint.save_dir to another folder"
         ) from error
-    finally:
-        trial.unlink(missing_ok=True)
 
 
 def _reserve(descriptor: int, folder: str | os.PathLike, num_bytes: int) -> None:

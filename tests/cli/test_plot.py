@@ -1,0 +1,51 @@
+"""asda-plot: what is drawn, and the file."""
+
+import pytest
+
+from ASDA.cli.plot import main, panels
+
+
+def line(kind: str, **values) -> str:
+    body = ", ".join(f'"{name}": "{value}"' for name, value in values.items())
+    return f"[2026-11-21 03:00:00,000][{kind}][INFO] - {{{body}}}\n"
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    lines = [
+        line(
+            "train_inner",
+            num_updates=update,
+            loss=5 / update,
+            loss_cls=2 / update,
+            pred_var=0.5,
+            target_var=0.9,
+            lr_default=1e-4 * update,
+            clips_per_s=20,
+        )
+        for update in range(1, 40)
+    ]
+    lines += [line("eval", eval_num_updates=update, eval_mAP=update / 40) for update in (10, 20)]
+    (tmp_path / "train.log").write_text("".join(lines))
+    return tmp_path
+
+
+def test_plot__draws_what_the_log_has(run_dir, capsys):
+    assert main([str(run_dir)]) == 0
+    png = run_dir / "curves.png"
+    assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 10_000
+    assert "loss, variance, learning rate, clips per second, mAP" in capsys.readouterr().out
+
+
+def test_panels__leave_out_what_a_run_does_not_have():
+    run = {"train_inner": {"loss": {1: 2.0}}, "valid": {"accuracy": {1: 0.5}}, "test": {"accuracy": {1: 0.25}}}
+    assert panels(run) == {
+        "loss": {"loss": {1: 2.0}},
+        "accuracy": {"test": {1: 0.25}, "valid": {1: 0.5}},
+    }
+
+
+def test_plot__of_a_folder_without_a_run_is_one_line_of_error(tmp_path, capsys):
+    assert main([str(tmp_path), "--output", str(tmp_path / "a.png")]) == 1
+    assert "holds no log of a run" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
