@@ -29,8 +29,8 @@ MAX_OPEN_CONTAINERS = 64
 RATE_ATTRIBUTES = ("sample_rate_hz", "sample_rate", "sampling_rate", "sr")
 """Names under which an HDF5 data set, its group or its file may state the sample rate."""
 
-_MEMBER = re.compile(r"^(?P<file>.+?\.(?P<kind>h5|hdf5|tar))/(?P<key>.+)$")
-_SLICE = re.compile(r"^(?P<file>.+\.(?P<kind>zip)):(?P<key>\d+:\d+)$")
+_MEMBER_BORDER = re.compile(r"\.(?P<kind>h5|hdf5|tar)/")
+_SLICE = re.compile(r"^(?P<file>.+\.zip):(?P<key>\d+:\d+)$")
 
 
 class Container(Protocol):
@@ -121,11 +121,14 @@ class ClipReader:
 
 def split_container(path: str) -> tuple[str, str | None, str]:
     """(container file, its kind, key in it), or (path, None, "") for an audio file."""
-    match = _MEMBER.match(path) or _SLICE.match(path)
-    if match is None or os.path.isdir(match["file"]):
-        return path, None, ""
-    kind = "h5" if match["kind"] == "hdf5" else match["kind"]
-    return match["file"], kind, match["key"]
+    match = _SLICE.match(path)
+    if match is not None:
+        return match["file"], "zip", match["key"]
+    for match in _MEMBER_BORDER.finditer(path):
+        file = path[: match.end() - 1]
+        if not os.path.isdir(file):  # folders may be called like containers
+            return file, "tar" if match["kind"] == "tar" else "h5", path[match.end() :]
+    return path, None, ""
 
 
 class Hdf5Container:
@@ -140,18 +143,18 @@ class Hdf5Container:
 
     def probe(self, key: str, path: str) -> AudioInfo:
         data = self._data(key, path)
-        return AudioInfo(self._rate_hz(data), 1 if data.ndim == 1 else min(data.shape), max(data.shape))
+        return AudioInfo(self._rate_hz(data, path), 1 if data.ndim == 1 else min(data.shape), max(data.shape))
 
     def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
         data = self._data(key, path)
-        rate_hz = self._rate_hz(data)
+        rate_hz = self._rate_hz(data, path)
         start = round(start_s * rate_hz)
         stop = None if duration_s is None else start + round(duration_s * rate_hz)
         try:
             # Channels come first in some files and last in others; there are always fewer of them than samples.
             channels_first = data.ndim == 2 and data.shape[0] < data.shape[1]
             samples = data[:, start:stop].T if channels_first else data[start:stop]
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # h5py raises either, by the filter that fails
             raise AudioError(path, f"the data set cannot be read ({error})") from error
         return audio_io.mono_waveform(samples, rate_hz, sample_rate_hz, path)
 
@@ -169,11 +172,15 @@ class Hdf5Container:
             raise AudioError(path, f"expected samples of shape (W,) or (W, channels), got {data.shape}")
         return data
 
-    def _rate_hz(self, data) -> int:
+    def _rate_hz(self, data, path: str) -> int:
         for place in (data, data.parent, self._file):
             for name in RATE_ATTRIBUTES:
                 if name in place.attrs:
-                    return int(place.attrs[name])
+                    value = place.attrs[name]
+                    try:
+                        return int(value)
+                    except (TypeError, ValueError) as error:
+                        raise AudioError(path, f"its attribute {name!r} is {value!r}, expected a rate in Hz") from error
         return self._default_rate_hz
 
 

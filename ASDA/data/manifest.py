@@ -3,7 +3,8 @@
 A manifest is a text file, `{split}.tsv`: the first line is the root folder, every other line is
 `relative/path<TAB>number of samples`. It may list tens of millions of clips, so the file is mapped into memory and
 indexed with two numpy arrays (`BYTES_PER_ROW` bytes for each row); no Python object exists per row, and forked
-data-loader workers share all of it.
+data-loader workers share all of it. A manifest that a run uses must not be cut short in place: write a new file and
+rename it, as `write_manifest` and most editors do.
 """
 
 from __future__ import annotations

@@ -84,6 +84,15 @@ def test_reader__h5_rate_comes_from_the_attribute_or_the_default(tmp_path):
     assert reader.probe(f"{silent}/a").sample_rate_hz == 32_000
 
 
+def test_reader__h5_rate_that_is_no_number_is_named(tmp_path):
+    h5 = write_h5(tmp_path / "s.h5", {"a": PCM}, RATE_HZ)
+    with h5py.File(h5, "a") as file:
+        file["a"].attrs["sample_rate"] = "fast"
+    for read in (ClipReader().load, ClipReader().probe):
+        with pytest.raises(AudioError, match="its attribute 'sample_rate' is 'fast', expected a rate in Hz"):
+            read(f"{h5}/a")
+
+
 def test_reader__failures_name_the_clip_and_the_reason(tmp_path, write_audio):
     wav = write_audio("a.wav")
     flac = write_audio("cut.flac", sound(3.0))
@@ -125,6 +134,8 @@ def test_reader__folder_named_like_a_container_is_a_folder(write_audio):
     path = write_audio("takes.tar/a.wav", PCM)
     assert split_container(str(path)) == (str(path), None, "")
     assert ClipReader().load(str(path)).numel() == len(PCM)
+    inner = write_tar(path.parent / "inner.tar", [path])
+    assert ClipReader().load(f"{inner}/a.wav").numel() == len(PCM)
 
 
 @pytest.mark.parametrize(
