@@ -87,7 +87,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--half", action="store_true", help="compute in half precision (float16 on a GPU, bfloat16 else)"
     )
-    group.add_argument("--num_workers", type=positive, default=2, help="threads that decode audio [%(default)s]")
+    threads = min(4, os.cpu_count() or 1)
+    group.add_argument("--num_workers", type=positive, default=threads, help="threads that decode audio [%(default)s]")
     group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
     )

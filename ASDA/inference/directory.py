@@ -131,6 +131,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: it is missing, not json, or not of this layout; with what was expected and found.
     """
     config = _read_json(folder / CONFIG)
+    if isinstance(config, dict) and config.get("model_type") not in (None, MODEL_TYPE):
+        raise CheckpointError(
+            f"{folder}: a model of another kind (model_type={config['model_type']}), expected {MODEL_TYPE}; EAT's own "
+            "export brings code of its own along: use the .pt file it was made from"
+        )
     expected = ("model_type", "format_version", "encoder", "front_end", "head")
     if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE or any(k not in config for k in expected):
         found = f"the keys {', '.join(config)}" if isinstance(config, dict) else f"a {type(config).__name__}"

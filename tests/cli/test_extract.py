@@ -11,6 +11,7 @@ import torch
 
 from ASDA.audio.fbank import fit_length, normalise, reference_log_mel
 from ASDA.audio.io import load_waveform
+from ASDA.cli.convert import main as convert
 from ASDA.cli.extract import main
 from ASDA.inference import load_encoder
 
@@ -188,6 +189,19 @@ def test_extract__shards_split_the_work_without_overlap(tmp_path, corpus, models
                 lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
             )
     assert len(names) == len(set(names)) == 8
+
+
+@pytest.mark.parametrize("layout", ["directory", "huggingface"])
+def test_extract__framework_huggingface_takes_a_directory(tmp_path, corpus, models, run, layout):
+    assert convert([str(models.finetuned), str(tmp_path / "model"), "--to", layout]) == 0
+    target = ["--source_file", corpus / "clip_0.wav", "--target_file", tmp_path / "x.npy"]
+    flags = ["--checkpoint_dir", tmp_path / "model", "--framework"]
+    assert run(main, *target, *flags, "huggingface").code == 0
+    np.testing.assert_allclose(
+        np.load(tmp_path / "x.npy"), features_by_hand(corpus / "clip_0.wav", models.finetuned, 96), atol=1e-4
+    )
+    result = run(main, *target, *flags, "fairseq")
+    assert result.code == 1 and "--framework fairseq expects a checkpoint file" in result.err
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,16 @@ def test_read_checkpoint__cross_entropy_means_softmax(tmp_path):
     torch.testing.assert_close(scores, torch.tensor([[1.0, 2.0, 3.0]]).softmax(1))
 
 
+def test_load_encoder__agrees_with_golden_features(shared_dir):
+    """Provenance: features that the published program computed with this checkpoint."""
+    expected = torch.load(shared_dir / "golden" / "asda_pretrain.expected.pt", weights_only=True)
+    encoder = load_encoder(shared_dir / "golden" / "asda_pretrain.pt")
+    source = expected["source"].float()
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(source), expected["features_all"], atol=1e-5, rtol=0)
+        torch.testing.assert_close(encoder(source[:, :, :512]), expected["features_512"], atol=1e-5, rtol=0)
+
+
 def test_load_encoder__reads_fine_tuned_files_and_numpy_1_scalars(tmp_path, spectrogram):
     state = published_finetuned()
     torch.save(state, tmp_path / "numpy2.pt")

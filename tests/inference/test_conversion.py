@@ -167,7 +167,8 @@ def test_convert__incomplete_directory_is_refused(published_file, tmp_path, file
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "bert"}, "unknown layout: expected model_type"),
+        ({"model_type": "eat"}, "of another kind .model_type=eat., expected asda"),
+        ({"encoder": None, "model_type": None}, "unknown layout: expected model_type, format_version"),
         ({"format_version": 99}, "format_version is 99"),
         ({"head": {"num_classes": 2}}, "describes a head"),
     ],
