@@ -19,7 +19,7 @@ from .containers import ClipReader
 from .excerpt import excerpt_s, window_s
 from .labels import ClipLabels
 from .manifest import Manifest
-from .sampling import shuffled_order, weighted_order
+from .sampling import repetitions, shuffled_order, weighted_order
 
 # Independent random streams of one clip in one epoch. The numbers are part of what makes a run repeatable: never
 # renumber them.
@@ -109,14 +109,19 @@ class SpectrogramDataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict:
         """One clip.
 
+        Args:
+            index: row of the manifest. With n rows, row + n, row + 2n, ... are the same clip drawn again in the same
+                epoch: with other random changes.
+
         Returns:
             `id` int, `source` (1, T, F) float32, `seed` int64 scalar tensor, `num_unreadable` int; `mask` (M, N) bool
             with a mask sampler, `target` (C,) float32 multi-hot with labels. Without `source` if the clip cannot be
             read and is not replaced.
         """
         index = int(index)
+        clip = index % len(self.manifest)
         found, spectrogram = self._readable_clip(index)
-        sample = {"id": index if found is None else found, "num_unreadable": int(found != index)}
+        sample = {"id": clip if found is None else found, "num_unreadable": int(found != clip)}
         if spectrogram is None:
             return sample
         sample["source"] = spectrogram.unsqueeze(0)
@@ -130,7 +135,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
     def _readable_clip(self, index: int) -> tuple[int | None, torch.Tensor | None]:
         """The clip and its spectrogram, or those of its replacement, or (None, None)."""
-        candidate = index
+        candidate = index % len(self.manifest)
         replacements = None
         for _ in range(_MAX_REPLACEMENT_DRAWS):
             try:
@@ -142,7 +147,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             replacements = replacements or self._generator(index, _STREAM_REPLACEMENT)
             candidate = int(torch.randint(len(self.manifest), (1,), generator=replacements))
         raise AudioError(
-            self.manifest.path(index), f"unreadable, and so were {_MAX_REPLACEMENT_DRAWS - 1} clips drawn to replace it"
+            self.manifest.path(index % len(self.manifest)),
+            f"unreadable, and so were {_MAX_REPLACEMENT_DRAWS - 1} clips drawn to replace it",
         )
 
     def _spectrogram(self, clip: int, index: int) -> torch.Tensor:
@@ -202,7 +208,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
     def ordered_indices(self) -> np.ndarray:
         """The order of this epoch; depends on the seed and the epoch only."""
         if self.sample_weights is not None:
-            return weighted_order(self.sample_weights, self.num_draws, self.seed, self.epoch)
+            draws = weighted_order(self.sample_weights, self.num_draws, self.seed, self.epoch)
+            return draws + len(self.manifest) * repetitions(draws)
         if self.shuffle:
             return shuffled_order(len(self.manifest), self.seed, self.epoch)
         return np.arange(len(self.manifest), dtype=np.int64)

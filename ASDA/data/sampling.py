@@ -82,6 +82,17 @@ def weighted_order(weights: np.ndarray, num_draws: int, seed: int, epoch: int) -
     return np.minimum(np.searchsorted(cumulative, draws, side="right"), len(weights) - 1)
 
 
+def repetitions(draws: np.ndarray) -> np.ndarray:
+    """(n,) int64, how often each drawn clip has been drawn before: [4, 7, 4, 4] -> [0, 0, 1, 2]."""
+    by_clip = np.argsort(draws, kind="stable")
+    is_first = np.append(True, draws[by_clip][1:] != draws[by_clip][:-1])
+    first_places = np.flatnonzero(is_first)
+    counts = np.arange(len(draws)) - np.repeat(first_places, np.diff(np.append(first_places, len(draws))))
+    result = np.empty(len(draws), dtype=np.int64)
+    result[by_clip] = counts
+    return result
+
+
 def _random_state(seed: int, epoch: int) -> np.random.RandomState:
     # RandomState and SeedSequence keep their streams across numpy versions; numpy's newer Generator does not
     # promise to.

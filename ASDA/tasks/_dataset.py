@@ -28,5 +28,6 @@ class FairseqSpectrogramDataset(SpectrogramDataset, FairseqDataset):
 
     @property
     def sizes(self) -> np.ndarray:
-        """(n,) int64 without memory of its own."""
-        return np.broadcast_to(np.int64(self.front_end.target_length_frames), (len(self),))
+        """Size of every index that `ordered_indices` may give; an int64 array without memory of its own."""
+        num_repetitions = 1 if self.sample_weights is None else self.num_draws
+        return np.broadcast_to(np.int64(self.front_end.target_length_frames), (len(self) * num_repetitions,))

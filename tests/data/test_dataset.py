@@ -244,3 +244,23 @@ def test_dataset__refuses_parts_that_do_not_fit(corpus, change, message):
         options["labels"] = labels_of(range(options["labels"]))
     with pytest.raises(ValueError, match=message):
         SpectrogramDataset(manifest, options.pop("front_end"), **options)
+
+
+def test_item__drawn_again_in_an_epoch_is_the_clip_with_other_random_changes(corpus):
+    manifest = corpus(3)
+    options = {"mask_sampler": half_masks, "augmentation": Augmentation(roll=True), "labels": labels_of(manifest)}
+    dataset = SpectrogramDataset(manifest, FRONT_END, **options)
+    plain = SpectrogramDataset(manifest, FRONT_END, labels=labels_of(manifest))
+    first, again = dataset[1], dataset[1 + 3 * 2]
+    assert first["id"] == again["id"] == 1 and again["num_unreadable"] == 0
+    assert torch.equal(first["target"], again["target"])
+    assert torch.equal(plain[1]["source"], plain[1 + 3 * 2]["source"])
+    for name in ("source", "mask", "seed"):
+        assert not torch.equal(first[name], again[name])
+
+
+def test_ordered_indices__weighted_draws_of_a_clip_differ_within_an_epoch(corpus):
+    dataset = SpectrogramDataset(corpus(3), FRONT_END, sample_weights=np.array([1.0, 1.0, 98.0]), num_draws=50)
+    order = dataset.ordered_indices()
+    assert len(set(order.tolist())) == len(order) == 50
+    assert np.mean(order % 3 == 2) > 0.8

@@ -3,7 +3,7 @@ import pytest
 
 from ASDA.data.labels import ClipLabels, LabelError
 from ASDA.data.manifest import Manifest
-from ASDA.data.sampling import class_balanced_weights, read_clip_weights, shuffled_order, weighted_order
+from ASDA.data.sampling import class_balanced_weights, read_clip_weights, repetitions, shuffled_order, weighted_order
 
 
 def clip_labels(*targets: list[int], num_classes: int = 4) -> ClipLabels:
@@ -65,6 +65,17 @@ def test_weighted_order__depends_on_seed_and_epoch_only():
     order = weighted_order(weights, 30, seed=1, epoch=3)
     assert np.array_equal(order, weighted_order(weights, 30, seed=1, epoch=3))
     assert not np.array_equal(order, weighted_order(weights, 30, seed=1, epoch=4))
+
+
+def test_repetitions__count_earlier_draws_of_the_same_clip():
+    assert repetitions(np.array([4, 7, 4, 4, 0, 7])).tolist() == [0, 0, 1, 2, 0, 1]
+    draws = np.random.default_rng(0).integers(0, 9, 200)
+    seen: dict[int, int] = {}
+    expected = []
+    for draw in draws.tolist():  # the definition
+        expected.append(seen.get(draw, 0))
+        seen[draw] = expected[-1] + 1
+    assert repetitions(draws).tolist() == expected
 
 
 def test_clip_weights__follow_a_filtered_manifest(manifest, tmp_path):
