@@ -181,7 +181,10 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"--device {name}: {error}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
@@ -298,6 +301,9 @@ def run(program: str, action: Callable[[], int]) -> int:
         return action()
     except BrokenPipeError:  # the reader of the output has had enough, as in `asda-infer ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+    except torch.OutOfMemoryError as error:
+        note(f"{program}: error: the GPU's memory is full; use a smaller --batch_size ({error})")
         return EXIT_ERROR
     except (ValueError, OSError) as error:
         note(f"{program}: error: {error}")

@@ -106,15 +106,7 @@ def extract(args) -> int:
     windowing = Windowing(model.front_end, args.padding, hop_frames, model.encoder.patch_size)
     clips = find_clips(args.inputs or [args.source_file], args.glob, sys.stdin)
     store = _open_store(args, clips, model, spec, windowing)
-
-    number, count = args.shard
-    mine = range(number - 1, len(clips), count)
-    wanted = [index for index in mine if not (args.resume and store.done(clips[index]))]
-    if len(wanted) < len(mine):
-        common.note(f"{len(mine) - len(wanted)} of {len(mine)} clips are done already")
-    bad: list[BadClip] = []
-    cut = common.CutClips(windowing)
-    start = time.monotonic()
+    wanted = _wanted(args, clips, store)
     results = run_clips(
         lambda source, padding_mask: hidden_states(model.encoder, source, padding_mask, spec.layers),
         ((index, clips[index]) for index in wanted),
@@ -125,21 +117,33 @@ def extract(args) -> int:
         num_threads=args.num_workers,
         h5_sample_rate_hz=args.h5_sample_rate,
     )
+    bad: list[BadClip] = []
+    cut = common.CutClips(windowing)
+    start = time.monotonic()
     with store:
         for result in common.progress(results, len(wanted)):
             if isinstance(result, BadClip):
                 bad.append(result)
                 continue
             cut.count(result.clip)
-            features = assemble(result.clip, result.outputs, spec, windowing)
+            features = assemble(result.clip, result.outputs, spec)
             store.write(result.clip.clip, features.half() if args.half else features)
-    took = time.monotonic() - start
+    took_s = time.monotonic() - start
     if len(clips) > 1:
-        common.note(
-            f"{len(wanted) - len(bad)} clips written in {took:.1f} s ({len(wanted) / max(took, 1e-9):.1f} clips/s)"
-        )
+        written = len(wanted) - len(bad)
+        common.note(f"{written} clips written in {took_s:.1f} s ({len(wanted) / max(took_s, 1e-9):.1f} clips/s)")
     cut.report()
     return common.report_bad_clips(bad, len(wanted), _errors_path(args))
+
+
+def _wanted(args, clips: Clips, store: FeatureStore) -> list[int]:
+    """The clips of this shard that are still to be done."""
+    number, count = args.shard
+    mine = range(number - 1, len(clips), count)
+    wanted = [index for index in mine if not (args.resume and store.done(clips[index]))]
+    if len(wanted) < len(mine):
+        common.note(f"{len(mine) - len(wanted)} of {len(mine)} clips are done already")
+    return wanted
 
 
 def _open_store(args, clips: Clips, model: TrainedEncoder, spec: FeatureSpec, windowing: Windowing) -> FeatureStore:

@@ -81,7 +81,7 @@ def infer(args) -> int:
         scores = window_scores(result, model)
         path, duration_s = result.clip.clip.path, seconds(result.clip.num_frames)
         best = predictions(scores, names, args.top_k_prediction, threshold)
-        timeline = events(scores, result, windowing, names, args.top_k_prediction, threshold) if args.segments else None
+        timeline = events(scores, result, names, args.top_k_prediction, threshold) if args.segments else None
         if args.json:
             record = {"path": path, "duration_s": duration_s, "predictions": [asdict(found) for found in best]}
             if timeline is not None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..core.encoder import SpectrogramEncoder
-from .windows import LoadedClip, Windowing, seconds
+from .windows import LoadedClip, seconds
 
 GRANULARITIES = ("all", "frame", "utterance", "patch-grid")
 POOLS = ("mean", "frequency", "time")
@@ -79,7 +79,7 @@ def hidden_states(
     return stacked.mean(dim=1, keepdim=True) if layers == MEAN_OF_LAYERS else stacked
 
 
-def assemble(clip: LoadedClip, windows: list[Tensor], spec: FeatureSpec, windowing: Windowing) -> ClipFeatures:
+def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> ClipFeatures:
     """Joins the windows of a clip.
 
     Patches stand one after the other in time; CLS is the mean over the windows, weighted by their length. Patches that
@@ -87,21 +87,24 @@ def assemble(clip: LoadedClip, windows: list[Tensor], spec: FeatureSpec, windowi
 
     Args:
         clip: the clip.
-        windows: hidden states of each of its windows, (layers, 1 + N, D), perhaps with padding at the end.
+        outputs: hidden states of each of its windows, (layers, 1 + N, D), perhaps with padding at the end.
+        spec: what is wanted.
     """
+    windowing = clip.windowing
     columns = windowing.front_end.num_mel_bins // windowing.patch_size
     patch = windowing.patch_size
-    keep_padding = windowing.padding == "constant" and len(windows) == 1
+    keep_padding = windowing.padding == "constant" and len(outputs) == 1
     grids, row_starts, weights = [], [], []
-    for start, states, window in zip(clip.starts, windows, clip.windows, strict=True):
-        real_frames = min(clip.num_frames - start, len(window))
-        rows = len(window) // patch if keep_padding else min(-(-real_frames // patch), len(window) // patch)
+    for window, states in zip(clip.windows, outputs, strict=True):
+        rows = window.padded_length // patch
+        if not keep_padding:
+            rows = min(rows, -(-window.num_frames // patch))
         grids.append(states[:, 1 : 1 + rows * columns].unflatten(1, (rows, columns)))
-        row_starts.extend(start + patch * row for row in range(rows))
-        weights.append(float(real_frames))
+        row_starts.extend(window.start + patch * row for row in range(rows))
+        weights.append(float(window.num_frames))
     grid = torch.cat(grids, dim=1)  # (layers, P, Q, D)
     weight = torch.tensor(weights, device=grid.device) / sum(weights)
-    cls_token = sum(w * states[:, 0] for w, states in zip(weight, windows, strict=True))  # (layers, D)
+    cls_token = sum(w * states[:, 0] for w, states in zip(weight, outputs, strict=True))  # (layers, D)
 
     first = torch.tensor(row_starts, dtype=torch.float64)
     row_times = torch.stack([first, first + patch], dim=1) * seconds(1)  # (P, 2)

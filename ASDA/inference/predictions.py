@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .model import TrainedClassifier
 from .run import ClipResult
-from .windows import Windowing, seconds
+from .windows import seconds
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,12 @@ def predictions(scores: Tensor, names: list[str], top_k: int, threshold: float =
     ]
 
 
-def events(
-    scores: Tensor, result: ClipResult, windowing: Windowing, names: list[str], top_k: int, threshold: float
-) -> list[Event]:
+def events(scores: Tensor, result: ClipResult, names: list[str], top_k: int, threshold: float) -> list[Event]:
     """The time line of a clip, in order of time.
 
     Args:
         scores: (windows, C).
         result: the clip.
-        windowing: how it was cut.
         names: of the classes.
         top_k: most classes in any one window.
         threshold: a class is present in the windows where its score reaches this.
@@ -78,13 +75,13 @@ def events(
     best = torch.zeros_like(scores, dtype=torch.bool)
     best.scatter_(1, scores.topk(min(top_k, scores.shape[1]), dim=1).indices, True)
     present = best & (scores >= threshold)
-    length = windowing.front_end.target_length_frames
+    windows = result.clip.windows
     found = []
     for index in present.any(dim=0).nonzero().flatten().tolist():
         for first, last in _runs(present[:, index].tolist()):
-            end = min(result.clip.starts[last] + length, result.clip.num_frames)
+            start, end = windows[first].start, windows[last].start + windows[last].num_frames
             score = float(scores[first : last + 1, index].max())
-            found.append(Event(seconds(result.clip.starts[first]), seconds(end), index, names[index], score))
+            found.append(Event(seconds(start), seconds(end), index, names[index], score))
     return sorted(found, key=lambda event: (event.start_s, -event.score))
 
 

@@ -18,7 +18,7 @@ class ClipResult:
     """What a model made of a clip.
 
     Attributes:
-        clip: the clip; its windows' spectrograms are still there.
+        clip: the clip.
         outputs: of each window, on the CPU.
     """
 
@@ -58,8 +58,9 @@ def run_clips(
             if isinstance(clip, BadClip):
                 bad.append(clip)
                 continue
-            waiting[clip.index] = ClipResult(clip, [None] * len(clip.windows))
-            yield from (Window(clip, number) for number in range(len(clip.windows)))
+            found = clip.windows
+            waiting[clip.index] = ClipResult(clip, [None] * len(found))
+            yield from found
 
     precision = torch.float16 if device.type == "cuda" else torch.bfloat16
     for batch in batches(windows(), batch_size, windowing.padding):

@@ -55,14 +55,12 @@ class Windowing:
             return [0]
         return list(range(0, num_frames - length + self.hop_frames, self.hop_frames))
 
-    def window(self, frames: Tensor, start: int) -> Tensor:
-        """One window of a clip's frames (T, F), normalised; whole patch rows unless padding is constant."""
+    def padded_length(self, num_frames: int) -> int:
+        """Frames of a window with its padding, if ``num_frames`` of them hold sound."""
         length = self.front_end.target_length_frames
-        window = frames[start : start + length]
-        if self.padding != "constant":
-            rows = -(-len(window) // self.patch_size)
-            length = min(length, rows * self.patch_size)
-        return normalise(fit_length(window, length), self.front_end.norm_mean, self.front_end.norm_std)
+        if self.padding == "constant":
+            return length
+        return min(length, -(-num_frames // self.patch_size) * self.patch_size)
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,46 @@ class LoadedClip:
         index: its place in the run's list.
         clip: its name and path.
         num_frames: its own length in frames of 10 ms.
-        starts: first frames of its windows.
-        windows: each (T, F), normalised.
+        frames: log-mel values (T, F), not normalised; all of them, or those of the one window that is used.
+        windowing: how it is cut.
     """
 
     index: int
     clip: Clip
     num_frames: int
-    starts: list[int]
-    windows: list[Tensor]
+    frames: Tensor
+    windowing: Windowing
+
+    @property
+    def windows(self) -> list[Window]:
+        """Its windows, in order of time."""
+        return [Window(self, number, start) for number, start in enumerate(self.windowing.starts(self.num_frames))]
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of a clip; `number` counts them, `start` is its first frame."""
+
+    clip: LoadedClip
+    number: int
+    start: int
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that hold sound, rather than padding."""
+        return min(self.clip.num_frames - self.start, self.clip.windowing.front_end.target_length_frames)
+
+    @property
+    def padded_length(self) -> int:
+        """Frames with the padding."""
+        return self.clip.windowing.padded_length(self.num_frames)
+
+    @property
+    def spectrogram(self) -> Tensor:
+        """(T, F), padded and normalised; made when asked for, as long clips have many windows."""
+        front_end = self.clip.windowing.front_end
+        frames = self.clip.frames[self.start : self.start + self.num_frames]
+        return normalise(fit_length(frames, self.padded_length), front_end.norm_mean, front_end.norm_std)
 
 
 @dataclass(frozen=True)
@@ -93,25 +122,8 @@ class BadClip:
     reason: str
 
 
-@dataclass(frozen=True)
-class Window:
-    """One window of a clip, in a batch."""
-
-    clip: LoadedClip
-    number: int
-
-    @property
-    def spectrogram(self) -> Tensor:
-        return self.clip.windows[self.number]
-
-    @property
-    def num_frames(self) -> int:
-        """Frames of the window that hold sound, rather than padding."""
-        return min(self.clip.num_frames - self.clip.starts[self.number], len(self.spectrogram))
-
-
 def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) -> LoadedClip:
-    """Decodes a clip and cuts it into windows.
+    """Decodes a clip.
 
     Raises:
         AudioError: the clip cannot be used.
@@ -123,8 +135,7 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
         raise AudioError(clip.path, "shorter than one analysis window of 25 ms")
     limit = front_end.target_length_frames if windowing.hop_frames is None else None
     frames = log_mel(waveform, front_end.sample_rate_hz, front_end.num_mel_bins, limit)
-    starts = windowing.starts(own_length)
-    return LoadedClip(index, clip, own_length, starts, [windowing.window(frames, start) for start in starts])
+    return LoadedClip(index, clip, own_length, frames, windowing)
 
 
 def load_clips(
@@ -165,17 +176,17 @@ def batches(windows: Iterable[Window], batch_size: int, padding: str, lookahead:
     """
     pending = iter(windows)
     while group := list(islice(pending, batch_size * (1 if padding == "constant" else lookahead))):
-        group.sort(key=lambda window: len(window.spectrogram), reverse=True)
+        group.sort(key=lambda window: window.padded_length, reverse=True)
         runs = [group]
         if padding == "own":
-            runs = [list(run) for _, run in groupby(group, key=lambda window: len(window.spectrogram))]
+            runs = [list(run) for _, run in groupby(group, key=lambda window: window.padded_length)]
         for run in runs:
             yield from (run[first : first + batch_size] for first in range(0, len(run), batch_size))
 
 
 def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor | None]:
     """Spectrograms (B, 1, T, F) of a batch and, if some are padded under a mask, the padding mask (B, N)."""
-    lengths = [len(window.spectrogram) for window in batch]
+    lengths = [window.padded_length for window in batch]
     longest = max(lengths)
     source = torch.stack([fit_length(window.spectrogram, longest) for window in batch])[:, None]
     if min(lengths) == longest:

@@ -20,15 +20,14 @@ def encoder():
 
 def clip_of(num_frames, windowing):
     frames = torch.randn(num_frames, 128, generator=torch.Generator().manual_seed(num_frames))
-    starts = windowing.starts(num_frames)
-    return LoadedClip(0, Clip("x", "x"), num_frames, starts, [windowing.window(frames, start) for start in starts])
+    return LoadedClip(0, Clip("x", "x"), num_frames, frames, windowing)
 
 
-def extract(encoder, clip, windowing, **spec):
+def extract(encoder, clip, **spec):
     spec = FeatureSpec(**spec)
     with torch.no_grad():
-        outputs = [hidden_states(encoder, window[None, None], None, spec.layers)[0] for window in clip.windows]
-        return assemble(clip, outputs, spec, windowing)
+        outputs = [hidden_states(encoder, w.spectrogram[None, None], None, spec.layers)[0] for w in clip.windows]
+        return assemble(clip, outputs, spec)
 
 
 def test_hidden_states__last_layer_is_the_encoders_output(encoder):
@@ -72,7 +71,7 @@ def test_hidden_states__names_layers_that_do_not_exist(encoder, layers):
 )
 def test_assemble__shapes_of_values_and_time_stamps(encoder, spec, shape, times):
     windowing = Windowing(FrontEnd(64))
-    features = extract(encoder, clip_of(50, windowing), windowing, **spec)
+    features = extract(encoder, clip_of(50, windowing), **spec)
     assert (tuple(features.values.shape), tuple(features.times_s.shape)) == (shape, times)
 
 
@@ -81,7 +80,7 @@ def test_assemble__granularities_are_parts_of_one_another(encoder):
     clip = clip_of(64, windowing)
 
     def values(**spec):
-        return extract(encoder, clip, windowing, **spec).values
+        return extract(encoder, clip, **spec).values
 
     every, frames, grid = values(), values(granularity="frame"), values(granularity="patch-grid")
     assert torch.equal(every[0], values(granularity="utterance")) and torch.equal(every[1:], frames)
@@ -93,7 +92,7 @@ def test_assemble__granularities_are_parts_of_one_another(encoder):
 
 def test_assemble__time_stamps_are_those_of_the_patches(encoder):
     windowing = Windowing(FrontEnd(64))
-    times = extract(encoder, clip_of(50, windowing), windowing).times_s
+    times = extract(encoder, clip_of(50, windowing)).times_s
     assert times[0].tolist() == [0.0, 0.5]  # CLS: the whole clip
     assert times[1].tolist() == times[8].tolist() == [0.0, 0.16]
     torch.testing.assert_close(times[-1], torch.tensor([0.48, 0.64], dtype=torch.float64))
@@ -102,19 +101,19 @@ def test_assemble__time_stamps_are_those_of_the_patches(encoder):
 def test_assemble__constant_padding_stays_in_a_single_window_only(encoder):
     constant = Windowing(FrontEnd(64))
     own = Windowing(FrontEnd(64), padding="own")
-    assert extract(encoder, clip_of(20, constant), constant, granularity="patch-grid").values.shape[0] == 4
-    assert extract(encoder, clip_of(20, own), own, granularity="patch-grid").values.shape[0] == 2
+    assert extract(encoder, clip_of(20, constant), granularity="patch-grid").values.shape[0] == 4
+    assert extract(encoder, clip_of(20, own), granularity="patch-grid").values.shape[0] == 2
 
 
 def test_assemble__windows_follow_one_another_without_padding(encoder):
     windowing = Windowing(FrontEnd(64), hop_frames=64)
     clip = clip_of(64 + 64 + 20, windowing)
-    found = extract(encoder, clip, windowing)
+    found = extract(encoder, clip)
     assert found.values.shape == (1 + (4 + 4 + 2) * 8, D)
     rows = found.times_s[1::8]
     torch.testing.assert_close(rows[:, 0], torch.arange(10, dtype=torch.float64) * 0.16)
     with torch.no_grad():
-        outputs = [encoder(window[None, None])[0] for window in clip.windows]
+        outputs = [encoder(window.spectrogram[None, None])[0] for window in clip.windows]
     assert torch.equal(found.values[1:33], outputs[0][1:]) and torch.equal(found.values[33:65], outputs[1][1:])
     assert torch.equal(found.values[65:], outputs[2][1 : 1 + 2 * 8])
     expected_cls = (64 * outputs[0][0] + 64 * outputs[1][0] + 20 * outputs[2][0]) / 148

@@ -10,7 +10,7 @@ from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.core.patches import patch_padding_mask
 from ASDA.data.containers import ClipReader
 from ASDA.inference.clips import Clip
-from ASDA.inference.windows import BadClip, LoadedClip, Window, Windowing, batches, collate, load_clip, load_clips
+from ASDA.inference.windows import BadClip, LoadedClip, Windowing, batches, collate, load_clip, load_clips
 
 RATE_HZ = 16_000
 
@@ -23,9 +23,11 @@ def write(path, num_samples, seed=0):
 
 def loaded(num_frames_, windowing, index=0):
     frames = torch.randn(num_frames_, 128, generator=torch.Generator().manual_seed(num_frames_))
-    starts = windowing.starts(num_frames_)
-    windows = [windowing.window(frames, start) for start in starts]
-    return LoadedClip(index, Clip("x", "x"), num_frames_, starts, windows)
+    return LoadedClip(index, Clip("x", "x"), num_frames_, frames, windowing)
+
+
+def first_window(*args):
+    return loaded(*args).windows[0]
 
 
 @pytest.mark.parametrize("num_samples", [500, 8_000, 16_000, 40_000])
@@ -33,21 +35,23 @@ def test_load_clip__constant_padding_is_the_published_front_end(tmp_path, num_sa
     clip = write(tmp_path / "clip.wav", num_samples)
     front_end = FrontEnd(target_length_frames=96)
     found = load_clip(0, clip, ClipReader(), Windowing(front_end))
-    assert torch.equal(found.windows[0], front_end.from_file(clip.path))
-    assert found.num_frames == num_frames(num_samples) and found.starts == [0]
+    (window,) = found.windows
+    assert torch.equal(window.spectrogram, front_end.from_file(clip.path))
+    assert found.num_frames == num_frames(num_samples) and window.start == 0
+    assert window.num_frames == min(96, num_frames(num_samples))
 
 
 def test_load_clip__windows_cover_the_clip_and_equal_its_frames(tmp_path):
     clip = write(tmp_path / "clip.wav", 3 * RATE_HZ)
     front_end = FrontEnd(target_length_frames=64)
     found = load_clip(0, clip, ClipReader(), Windowing(front_end, hop_frames=48))
-    assert found.starts == [0, 48, 96, 144, 192, 240]
+    assert [window.start for window in found.windows] == [0, 48, 96, 144, 192, 240]
     frames = log_mel(ClipReader().load(clip.path))
-    for start, window in zip(found.starts, found.windows, strict=True):
-        real = min(64, len(frames) - start)
-        expected = (frames[start : start + 64] + 4.268) / (2 * 4.569)
-        torch.testing.assert_close(window[:real], expected, atol=1e-6, rtol=0)
-        torch.testing.assert_close(window[real:], torch.full((64 - real, 128), 4.268 / (2 * 4.569)))
+    for window in found.windows:
+        real = min(64, len(frames) - window.start)
+        expected = (frames[window.start : window.start + 64] + 4.268) / (2 * 4.569)
+        torch.testing.assert_close(window.spectrogram[:real], expected, atol=1e-6, rtol=0)
+        torch.testing.assert_close(window.spectrogram[real:], torch.full((64 - real, 128), 4.268 / (2 * 4.569)))
 
 
 @pytest.mark.parametrize("num_frames_", [1, 63, 64, 65, 100, 127, 128, 129, 1000])
@@ -92,11 +96,11 @@ def test_collate__masked_padding_gives_what_each_clip_gives_alone(attention):
     masked = Windowing(FrontEnd(160), padding="mask")
     own = Windowing(FrontEnd(160), padding="own")
     lengths = [9, 40, 80, 160, 300]
-    batch = [Window(loaded(length, masked), 0) for length in lengths]
+    batch = [first_window(length, masked) for length in lengths]
     with torch.no_grad():
         together = encoder(*collate(batch, masked))
         for row, length in zip(together, lengths, strict=True):
-            source, mask = collate([Window(loaded(length, own), 0)], own)
+            source, mask = collate([first_window(length, own)], own)
             alone = encoder(source, mask)[0]
             assert mask is None and len(alone) == 1 + 8 * -(-min(length, 160) // 16)
             torch.testing.assert_close(row[: len(alone)], alone, atol=1e-5, rtol=1e-5)
@@ -105,10 +109,10 @@ def test_collate__masked_padding_gives_what_each_clip_gives_alone(attention):
 def test_batches__similar_lengths_together_and_nothing_lost():
     windowing = Windowing(FrontEnd(160), padding="own")
     clips = [loaded(10 + 7 * (n % 20), windowing, n) for n in range(60)]
-    grouped = list(batches((Window(clip, 0) for clip in clips), 8, "own"))
+    grouped = list(batches((clip.windows[0] for clip in clips), 8, "own"))
     assert sorted(window.clip.index for group in grouped for window in group) == list(range(60))
     assert all(len({len(window.spectrogram) for window in group}) == 1 and len(group) <= 8 for group in grouped)
-    masked = list(batches((Window(clip, 0) for clip in clips), 8, "mask"))
+    masked = list(batches((clip.windows[0] for clip in clips), 8, "mask"))
     assert [len(group) for group in masked] == [8] * 7 + [4]
     lengths = [len(window.spectrogram) for group in masked for window in group]
     assert lengths == sorted(lengths, reverse=True)
@@ -121,7 +125,7 @@ def test_batches__constant_padding_does_not_wait_for_more():
     def windows():
         for n in range(100):
             taken.append(n)
-            yield Window(loaded(64, windowing, n), 0)
+            yield first_window(64, windowing, n)
 
     next(batches(windows(), 4, "constant"))
     assert len(taken) == 4
