@@ -23,35 +23,13 @@ from ..training.progress import UpdateBar
 from ..training.save_folder import checkpoint_bytes, remove_partial_checkpoints, require_room, require_whole
 from ..training.stopping import EXIT_STOPPED, StopRequest, outlive_first_termination
 from ._atomic_copies import make_copies_atomic
+from ._run_config import check_precision, check_schedule, run_config
 
 logger = logging.getLogger(__name__)
 
 _GIB = 2**30
 _NETWORK_STREAM = 16  # apart from the data set's streams: what the network draws while training (noise, drop path)
 _INTERVAL_CHECKPOINT = re.compile(r"checkpoint_\d+_\d+")
-
-
-def run_config(cfg: Any) -> Optional[Any]:
-    """The configuration of the whole run that a task's is part of; None if that stands alone."""
-    root = cfg._get_root() if hasattr(cfg, "_get_root") else None
-    parts = ("common", "checkpoint", "dataset", "optimization", "distributed_training")
-    return root if root is not None and all(part in root for part in parts) else None
-
-
-def check_precision(common: Any) -> None:
-    """Refuses the modes of fairseq that do nothing, or fail with the optimiser groups of the recipes.
-
-    Raises:
-        ValueError: such a mode is on; the message names one that does the same job.
-    """
-    if common.amp:
-        raise ValueError("common.amp fails with optimiser groups; use model.autocast=bf16 common.fp16=false")
-    for mode in ("memory_efficient_fp16", "memory_efficient_bf16"):
-        if common[mode]:
-            raise ValueError(
-                f"common.{mode} cannot resume with optimiser groups, and does nothing alone; use "
-                f"common.{mode[-4:]}=true without it, or model.autocast=bf16 common.fp16=false"
-            )
 
 
 def _rank_and_size() -> Tuple[int, int]:
@@ -83,6 +61,7 @@ class LongRunTask(FairseqTask):
         run = run_config(cfg)
         if run is not None and not from_checkpoint:
             check_precision(run.common)
+            check_schedule(run)
             file = run.checkpoint.restore_file
             if file == "checkpoint_last.pt":  # the default, and the one name that is relative to the save folder
                 file = os.path.join(run.checkpoint.save_dir, file)

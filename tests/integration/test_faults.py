@@ -247,3 +247,12 @@ def test_damaged_checkpoint__is_refused_and_the_newest_whole_one_is_named(whole,
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
     subprocess.run(advice, shell=True, check=True)
     assert difference(Run(tmp_path, clips, *SAVING).finish().checkpoint(), whole.checkpoint()) == []
+
+
+# -- a schedule that fairseq would divide by zero with, after the last update and before saving
+
+
+def test_schedule__that_is_all_warm_up_is_refused_before_training(clips, tmp_path):
+    warmup = "optimizer.groups.default.lr_scheduler.warmup_updates=4"
+    run = Run(tmp_path, clips, "optimization.max_update=4", warmup).start()
+    assert_refused_before_training(run, "warmup_updates=4 leaves nothing of optimization.max_update=4")

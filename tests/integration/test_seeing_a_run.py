@@ -1,8 +1,11 @@
 """What a run shows: log lines, TensorBoard scalars, a bar on a terminal; and what is made of it afterwards."""
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
+import termios
 
 import pytest
 import torch
@@ -64,7 +67,7 @@ def test_average__is_a_checkpoint_that_fine_tuning_starts_from(run, clips, tmp_p
     for find in (lambda model: model[name], lambda model: model["_ema"][name]):
         expected = torch.stack([find(part).double() for part in parts]).mean(dim=0).float()
         torch.testing.assert_close(find(averaged), expected, rtol=1e-6, atol=0)
-    options = (f"model.model_path={mean}", "optimization.max_update=1", "dataset.disable_validation=true")
+    options = (f"model.model_path={mean}", "optimization.max_update=2", "dataset.disable_validation=true")
     started = Run(tmp_path / "finetuned", clips, *options, "optimization.lr=[0.0]", pretraining=False).finish()
     tensors = started.checkpoint()["model"]
     assert torch.equal(tensors[f"model.{name}"], averaged[name])
@@ -73,8 +76,9 @@ def test_average__is_a_checkpoint_that_fine_tuning_starts_from(run, clips, tmp_p
 def test_bar__is_on_a_terminal_only(run, clips, tmp_path):
     assert "update/s" not in run.text
     terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     bar_run = Run(tmp_path, clips, "optimization.max_update=4", "common.log_format=json")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ASDA_PROBE": str(tmp_path), "COLUMNS": "100"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ASDA_PROBE": str(tmp_path)}
     command = [str(part) for part in bar_run.command]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=end, text=True) as process:
         os.close(end)
