@@ -32,12 +32,16 @@ def check_schedule(run: Any) -> None:
     Raises:
         ValueError: there is one.
     """
-    groups = (run.get("optimizer") or {}).get("groups") or {}
-    schedules = {f"optimizer.groups.{name}.lr_scheduler": group.get("lr_scheduler") for name, group in groups.items()}
-    for name, schedule in {"lr_scheduler": run.get("lr_scheduler"), **schedules}.items():
-        warmup = (schedule or {}).get("warmup_updates")
-        if warmup == run.optimization.max_update and schedule["_name"] == "cosine":
+    schedules = {"lr_scheduler": run.lr_scheduler}
+    if run.optimizer is not None and "groups" in run.optimizer:
+        for name, group in run.optimizer.groups.items():
+            schedules[f"optimizer.groups.{name}.lr_scheduler"] = group.lr_scheduler
+    for name, schedule in schedules.items():
+        if schedule is None or "warmup_updates" not in schedule or schedule._name != "cosine":
+            continue
+        if schedule.warmup_updates == run.optimization.max_update:
             raise ValueError(
-                f"{name}.warmup_updates={warmup} leaves nothing of optimization.max_update={warmup} for the cosine; "
-                "set fewer warm-up updates or more updates"
+                f"{name}.warmup_updates={schedule.warmup_updates} leaves nothing of "
+                f"optimization.max_update={run.optimization.max_update} for the cosine; set fewer warm-up updates or "
+                "more updates"
             )
