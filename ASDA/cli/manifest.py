@@ -17,6 +17,7 @@ from ..data.preparation.folder import plan_folder
 from ..data.preparation.fsd50k import plan_fsd50k
 from ..data.preparation.plan import Plan, Problem
 from ..data.preparation.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
+from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.tables import official_table
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
@@ -73,6 +74,8 @@ def _run_speechcommands(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace, make_plan) -> int:
     refuse_existing(args.out, args.overwrite)  # before any long work
     plan: Plan = make_plan()
+    if args.hold_out:
+        plan.splits = hold_out(plan.splits, *args.hold_out, args.hold_out_seed)
     for summary in write_plan(plan, args.out, args.workers, args.overwrite):
         print(f"{summary.name}: {summary.num_clips} clips, {summary.hours:.2f} h")
     if plan.table is not None:
@@ -212,6 +215,10 @@ def _writer(commands, name: str, help: str, run) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the manifests")
     parser.add_argument("--overwrite", action="store_true", help="replace manifests that are there")
     parser.add_argument("--workers", type=int, default=0, help="threads that read headers (default: one per core)")
+    parser.add_argument(
+        "--hold-out", type=_pair(float), metavar="NAME=SHARE", help="carve a split out of train, e.g. valid=0.1"
+    )
+    parser.add_argument("--hold-out-seed", type=int, default=1, help="of that division (default 1)")
     return parser
 
 

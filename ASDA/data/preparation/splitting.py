@@ -49,6 +49,34 @@ def cross_validation(parts: dict[str, list[PlannedClip]]) -> dict[str, list[Plan
     return splits
 
 
+def hold_out(splits: dict[str, list[PlannedClip]], name: str, share: float, seed: int) -> dict[str, list[PlannedClip]]:
+    """Takes a split out of every training split, to choose a checkpoint by that was not chosen by the test set.
+
+    Args:
+        splits: `train` and others, or `fold1/train` and so on.
+        name: of the new split, beside the training split that it comes from.
+        share: of the training clips.
+
+    Raises:
+        ManifestError: there is no training split, the name is taken, or the share is not between 0 and 1.
+    """
+    if not 0 < share < 1:
+        raise ManifestError(f"the share to hold out must be between 0 and 1, got {share:g}")
+    result = {}
+    for split, clips in splits.items():
+        *folder, kind = split.split("/")
+        if kind == name:
+            raise ManifestError(f"there is a split {split!r} already; hold out clips under another name")
+        if kind == "train":
+            parts = split_by_ratio(clips, {"train": 1 - share, name: share}, seed)
+            result |= {"/".join([*folder, part]): members for part, members in parts.items()}
+        else:
+            result[split] = clips
+    if len(result) == len(splits):
+        raise ManifestError(f"there is no split 'train' to hold clips out of, only {', '.join(splits)}")
+    return result
+
+
 def _class_by_class(clips: Sequence[PlannedClip], seed: int) -> list[PlannedClip]:
     """Clips grouped by first label, in random order within each group."""
     shuffled = sorted(clips, key=lambda clip: clip.row)

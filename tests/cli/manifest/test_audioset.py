@@ -122,3 +122,13 @@ def test_audioset__no_clip_of_a_split_is_an_error(audioset, run, tmp_path):
     (tmp_path / "none.csv").write_text('zzzzzzzzzzz, 0, 10, "/m/09x0r"\n')
     code, text = run(*audioset[:4], "--segments", f"train={tmp_path}/none.csv")
     assert code == 1 and "none of the clips of split 'train' is there" in text
+
+
+def test_audioset__holds_out_clips_to_choose_a_checkpoint_by(audioset, run, tmp_path):
+    code, text = run(*audioset)
+    assert code == 0, text
+    whole = read_split(tmp_path / "out")
+    code, text = run(*audioset, "--overwrite", "--hold-out", "valid=0.4")
+    assert code == 0, text
+    train, valid = read_split(tmp_path / "out"), read_split(tmp_path / "out", "valid")
+    assert valid and train and {**train, **valid} == whole
