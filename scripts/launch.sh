@@ -167,7 +167,7 @@ pretrain() {
   choose_device
   plan_batch "${@:2}"
   shift 3
-  run_fairseq "task.data=$(hydra_value "$DATA")" "++model.cls_loss_clips=$clips_per_gpu" "$@"
+  run_fairseq "task.data=$(hydra_value "$DATA")" "model.cls_loss_clips=$clips_per_gpu" "$@"
 }
 
 # finetune RECIPE CLIPS_PER_UPDATE OVERRIDE...: fine-tunes CHECKPOINT on DATA with config/recipe/RECIPE.yaml ("" for
