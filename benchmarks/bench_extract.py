@@ -1,18 +1,20 @@
 """Features of a folder: one run of asda-extract over it against one process for each file, as EAT's program works.
 
-    python -m benchmarks.bench_extract [--clips 32] [--single 4] [--seconds 10] [--depth 12] [--output TABLE.md]
+    python -m benchmarks.bench_extract [--clips 32] [--single 3] [--seconds 10] [--depths 12 2] [--output TABLE.md]
 
-Both run the same program on the same generated clips with a randomly initialised model of this project (base width), on
-the CPU unless --device says otherwise. A process per file pays for Python, torch and the model every time.
+Both run the same program on the same generated clips with randomly initialised models of base width. A process for
+each file pays for Python, torch and the model every time. On the CPU, seconds are processor time, as in the other
+benchmarks, with one thread unless --threads says otherwise.
 """
 
 import argparse
+import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Optional
 
 import numpy as np
 import soundfile
@@ -22,66 +24,74 @@ from ASDA.audio.fbank import FrontEnd
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.inference.checkpoint import Checkpoint
 from ASDA.inference.directory import write_model
-from benchmarks.bench_frontend import environment
+from benchmarks import measuring
 
 RATE_HZ = 16_000
 
 
-def write_inputs(folder: Path, clips: int, seconds: float, depth: int) -> tuple[Path, Path]:
-    """A folder of clips and a model directory."""
-    audio = folder / "audio"
-    audio.mkdir()
+def write_clips(folder: Path, clips: int, seconds: float) -> None:
+    folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(clips):
         samples = 0.1 * rng.standard_normal(round(seconds * RATE_HZ))
-        soundfile.write(audio / f"{number:04d}.flac", samples, RATE_HZ)
+        soundfile.write(folder / f"{number:04d}.flac", samples, RATE_HZ)
+
+
+def extract(model: Path, device: torch.device, threads: int, *arguments: object) -> float:
+    """Seconds that asda-extract takes from start to end: wall time with a GPU, else processor time."""
+    command = [sys.executable, "-m", "ASDA.cli.extract", "--checkpoint_dir", model, "--device", device, *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    start, used = time.perf_counter(), os.times()
+    subprocess.run([str(argument) for argument in command], env=environment, check=True, stderr=subprocess.DEVNULL)
+    wall, now = time.perf_counter() - start, os.times()
+    if device.type == "cuda":
+        return wall
+    return now.children_user + now.children_system - used.children_user - used.children_system
+
+
+def measure(folder: Path, audio: Path, depth: int, args: argparse.Namespace) -> list[tuple[str, ...]]:
+    """Table rows for a model of ``depth`` layers."""
     torch.manual_seed(0)
     encoder = SpectrogramEncoder(depth=depth)
-    write_model(folder / "model", Checkpoint(folder, encoder.config, encoder.state_dict(), FrontEnd()))
-    return audio, folder / "model"
+    model = folder / f"model-{depth}"
+    write_model(model, Checkpoint(folder, encoder.config, encoder.state_dict(), FrontEnd()))
+    paths = sorted(audio.iterdir())
+    features = folder / f"features-{depth}"
+    whole = extract(model, args.device, args.threads, audio, "--output", features) / len(paths)
+    times = []
+    for path in paths[: args.single]:
+        target = folder / f"{path.stem}.npy"
+        times.append(extract(model, args.device, args.threads, "--source_file", path, "--target_file", target))
+        if np.abs(np.load(target) - np.load(features / target.name)).max() > 1e-4:
+            raise RuntimeError(f"{path.name}: the two ways differ, nothing to compare")
+    one = statistics.median(times)
+    return [
+        (f"{depth} layers, a process per file", f"{one:.2f}", f"{1 / one:.2f}", ""),
+        (f"{depth} layers, one run over the folder", f"{whole:.2f}", f"{1 / whole:.2f}", f"{one / whole:.1f}"),
+    ]
 
 
-def extract(model: Path, device: str, *arguments: object) -> float:
-    """Seconds that asda-extract takes, start to end."""
-    command = [sys.executable, "-m", "ASDA.cli.extract", "--checkpoint_dir", model, "--device", device, *arguments]
-    start = time.perf_counter()
-    subprocess.run([str(argument) for argument in command], check=True, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - start
-
-
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=32, help="clips in the folder")
-    parser.add_argument("--single", type=int, default=4, help="how many of them get a process each")
+    parser.add_argument("--single", type=int, default=3, help="how many of them get a process each")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
-    parser.add_argument("--depth", type=int, default=12, help="layers of the model")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--output", type=Path, help="markdown file to write the table to as well")
+    parser.add_argument("--depths", type=int, nargs="+", default=[12, 2], help="layers of the models")
+    parser.add_argument("--device", type=torch.device, default=measuring.best_device())
+    parser.add_argument("--threads", type=int, default=1, help="threads of the model [%(default)s]")
+    parser.add_argument("--output", type=Path, help="markdown file to write the report to as well")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        audio, model = write_inputs(folder, args.clips, args.seconds, args.depth)
-        whole = extract(model, args.device, audio, "--output", folder / "features") / args.clips
-        singles = [
-            extract(model, args.device, "--source_file", path, "--target_file", folder / f"{path.stem}.npy")
-            for path in sorted(audio.iterdir())[: args.single]
-        ]
-        for path in sorted(folder.glob("*.npy")):
-            if np.abs(np.load(path) - np.load(folder / "features" / path.name)).max() > 1e-4:
-                raise RuntimeError(f"{path.name} differs between the two ways: nothing to compare")
-    single = sum(singles) / len(singles)
-    report = (
-        f"{args.clips} clips of {args.seconds:g} s (16 kHz flac), base width, {args.depth} layers, {args.device}, "
-        f"{torch.get_num_threads()} threads.\n{environment()}\n\n"
-        "| way                      | s per clip | clips/s |\n|---|---:|---:|\n"
-        f"| one process per file     | {single:10.2f} | {1 / single:7.2f} |\n"
-        f"| asda-extract of a folder | {whole:10.2f} | {1 / whole:7.2f} |\n\n"
-        f"Ratio: {single / whole:.1f}\n"
+        write_clips(folder / "audio", args.clips, args.seconds)
+        rows = [row for depth in args.depths for row in measure(folder, folder / "audio", depth, args)]
+    headings = ["way", "s per clip", "clips/s", "ratio"]
+    text = (
+        f"{args.clips} clips of {args.seconds:g} s (16 kHz flac) to features, models of base width "
+        f"({measuring.clock_name(args.device)}, {args.threads} threads).\n{measuring.environment(args.device)}\n\n"
+        f"{measuring.table(headings, rows)}"
     )
-    print(report, end="")
-    if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(report, encoding="utf-8")
+    measuring.publish("bench_extract", argv, text, args.output)
     return 0
 
 

@@ -21,6 +21,7 @@ RESULTS=$DEMO_DIR/results
 STEPS=9
 step=0
 set -o errtrace # the trap below also sees what fails inside functions
+export PYTHONWARNINGS=ignore # of fairseq and hydra, about their own old calls
 
 # prepare_folder: an empty DEMO_DIR, but never at the cost of files that no demo has made.
 prepare_folder() {
@@ -72,7 +73,8 @@ show_progress() {
 # shorter UPDATES: overrides for a run of so many updates; none when UPDATES is empty.
 shorter() {
   if [[ -n $1 ]]; then
-    echo "optimization.max_update=$1" "optimizer.groups.default.lr_scheduler.warmup_updates=$(($1 / 10))"
+    echo "optimization.max_update=$1" "optimizer.groups.default.lr_scheduler.warmup_updates=$(($1 / 10))" \
+      "common.log_interval=$(($1 / 100 + 1))"
   fi
 }
 

@@ -147,6 +147,36 @@ def _mel_energies(frames: Tensor, bank: _Filterbank) -> Tensor:
     return torch.cat([power[..., first:last] @ block for first, last, block in bank.mel_blocks], dim=-1)
 
 
+def padded_log_mel(
+    waveforms: Tensor,
+    num_samples: Tensor,
+    sample_rate_hz: int = 16_000,
+    num_mel_bins: int = 128,
+    max_frames: Optional[int] = None,
+) -> Tensor:
+    """`log_mel` of clips of different lengths at once, for a GPU.
+
+    Args:
+        waveforms: (B, W), each clip followed by anything.
+        num_samples: (B,), length of each clip.
+        sample_rate_hz: rate of the waveforms.
+        num_mel_bins: F.
+        max_frames: stop after so many frames.
+
+    Returns:
+        (B, T, F) with T as `log_mel` makes it of W samples: the frames of each clip as if it were alone, then zeros.
+    """
+    W = waveforms.shape[1]
+    inside = torch.arange(W, device=waveforms.device) < num_samples[:, None]
+    waveforms = waveforms.masked_fill(~inside, 0.0)
+    mean = waveforms.sum(dim=1, keepdim=True) / num_samples[:, None].clamp(min=1)
+    waveforms = (waveforms - mean).masked_fill(~inside, 0.0)
+    frames = log_mel(waveforms, sample_rate_hz, num_mel_bins, max_frames)
+    window, shift = _frame_sizes(sample_rate_hz)
+    ends = window + shift * torch.arange(frames.shape[1], device=waveforms.device)  # (T,), samples up to a frame's end
+    return frames.masked_fill((ends > num_samples[:, None])[..., None], 0.0)
+
+
 def fit_length(frames: Tensor, target_length_frames: int) -> Tensor:
     """Keep the first frames, or add frames of zeros: (..., T, F) -> (..., target_length_frames, F).
 
@@ -191,7 +221,16 @@ class FrontEnd:
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """(W,) or (B, W) at `sample_rate_hz` -> (T, F) or (B, T, F), normalised."""
-        frames = log_mel(waveform, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames)
+        return self._finish(log_mel(waveform, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames))
+
+    def of_batch(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
+        """Clips of different lengths, (B, W) and (B,), on any device -> (B, T, F), each as if it were alone."""
+        frames = padded_log_mel(
+            waveforms, num_samples, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames
+        )
+        return self._finish(frames)
+
+    def _finish(self, frames: Tensor) -> Tensor:
         if self.target_length_frames is not None:
             frames = fit_length(frames, self.target_length_frames)
         return normalise(frames, self.norm_mean, self.norm_std)

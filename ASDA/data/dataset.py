@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from ..audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
 from ..audio.fbank import FrontEnd
@@ -65,6 +66,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         h5_sample_rate_hz: rate of HDF5 data that does not state its own.
         sample_weights: (n,) weights; clips are then drawn with replacement in proportion to them.
         num_draws: clips drawn per epoch with `sample_weights`; the manifest's number of clips by default.
+        waveforms: hand out waveforms, for a front end that runs on the training device.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         h5_sample_rate_hz: int = 32_000,
         sample_weights: np.ndarray | None = None,
         num_draws: int | None = None,
+        waveforms: bool = False,
     ):
         super().__init__()
         _check_sizes(manifest, front_end, labels, num_classes, sample_weights)
@@ -93,6 +96,12 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         self.num_classes = num_classes or (labels.num_classes if labels is not None else 0)
         self.mask_sampler = mask_sampler
         self.augmentation = augmentation or Augmentation()
+        if waveforms and self.augmentation.noise:
+            raise ValueError(
+                "noise=true changes spectrograms, but with fbank_on_device=true the data set hands out waveforms; "
+                "turn one of them off"
+            )
+        self.waveforms = waveforms
         self.seed = seed
         self.shuffle = shuffle
         self.random_crop = random_crop
@@ -114,17 +123,17 @@ class SpectrogramDataset(torch.utils.data.Dataset):
                 epoch: with other random changes.
 
         Returns:
-            `id` int, `source` (1, T, F) float32, `seed` int64 scalar tensor, `num_unreadable` int; `mask` (M, N) bool
-            with a mask sampler, `target` (C,) float32 multi-hot with labels. Without `source` if the clip cannot be
-            read and is not replaced.
+            `id` int, `source` (1, T, F) float32 (with `waveforms` (W,)), `seed` int64 scalar tensor, `num_unreadable`
+            int; `mask` (M, N) bool with a mask sampler, `target` (C,) float32 multi-hot with labels. Without `source`
+            if the clip cannot be read and is not replaced.
         """
         index = int(index)
         clip = index % len(self.manifest)
-        found, spectrogram = self._readable_clip(index)
+        found, source = self._readable_clip(index)
         sample = {"id": clip if found is None else found, "num_unreadable": int(found != clip)}
-        if spectrogram is None:
+        if source is None:
             return sample
-        sample["source"] = spectrogram.unsqueeze(0)
+        sample["source"] = source
         sample["seed"] = torch.tensor(self._generator(index, _STREAM_SEED).initial_seed() & (2**63 - 1))
         if self.mask_sampler is not None:
             sample["mask"] = self.mask_sampler(self._generator(index, _STREAM_MASK))
@@ -134,12 +143,12 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         return sample
 
     def _readable_clip(self, index: int) -> tuple[int | None, torch.Tensor | None]:
-        """The clip and its spectrogram, or those of its replacement, or (None, None)."""
+        """The clip and its source, or those of its replacement, or (None, None)."""
         candidate = index % len(self.manifest)
         replacements = None
         for _ in range(_MAX_REPLACEMENT_DRAWS):
             try:
-                return candidate, self._spectrogram(candidate, index)
+                return candidate, self._source(candidate, index)
             except AudioError as error:
                 self.bad_clips.add(candidate, error)
             if not self.replace_bad:
@@ -151,17 +160,19 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             f"unreadable, and so were {_MAX_REPLACEMENT_DRAWS - 1} clips drawn to replace it",
         )
 
-    def _spectrogram(self, clip: int, index: int) -> torch.Tensor:
-        """(T, F) of a clip, drawn with the random streams of the place `index` that it fills."""
+    def _source(self, clip: int, index: int) -> torch.Tensor:
+        """Source of a clip, drawn with the random streams of the place `index` that it fills."""
         path = self.manifest.path(clip)
         start_s = self._crop_start_s(path, index) if self.random_crop else 0.0
         waveform = self.reader.load(path, start_s, excerpt_s(self.front_end.target_length_frames))
         if self.augmentation.roll:
             waveform = roll_and_scale(waveform, self._generator(index, _STREAM_WAVEFORM))
+        if self.waveforms:
+            return waveform
         spectrogram = self.front_end(waveform)
         if self.augmentation.noise:
             spectrogram = add_noise_and_roll(spectrogram, self._generator(index, _STREAM_SPECTROGRAM))
-        return spectrogram
+        return spectrogram.unsqueeze(0)
 
     def _crop_start_s(self, path: str, index: int) -> float:
         spare_s = self.reader.probe(path).duration_s - window_s(self.front_end.target_length_frames)
@@ -180,20 +191,29 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         Returns:
             `id` (B,), `num_unreadable` int, how many of the clips asked for could not be read, and `net_input` with
             `source` (B, 1, T, F); with masks `precomputed_mask` (B*M, N); with labels `seeds` (B,) and `target`
-            (B, C). Empty if no clip of the batch could be read.
+            (B, C). Empty if no clip of the batch could be read. With `waveforms` there are `waveforms` (B, W) float64,
+            padded with zeros, and `num_samples` (B,) in the place of `source`.
         """
         num_unreadable = sum(sample["num_unreadable"] for sample in samples)
         samples = [sample for sample in samples if "source" in sample]
         if not samples:
             return {}
-        net_input = {"source": torch.stack([sample["source"] for sample in samples])}
+        batch, net_input = {}, {}
+        sources = [sample["source"] for sample in samples]
+        if self.waveforms:
+            # In float64 because fairseq casts float32 tensors of a batch to the training precision, and half precision
+            # is too coarse for a waveform.
+            batch["waveforms"] = pad_sequence(sources, batch_first=True).double()
+            batch["num_samples"] = torch.tensor([len(waveform) for waveform in sources])
+        else:
+            net_input["source"] = torch.stack(sources)
         if self.mask_sampler is not None:
             net_input["precomputed_mask"] = torch.cat([sample["mask"] for sample in samples])
         if self.labels is not None:
             net_input["seeds"] = torch.stack([sample["seed"] for sample in samples])
             net_input["target"] = torch.stack([sample["target"] for sample in samples])
         ids = torch.tensor([sample["id"] for sample in samples], dtype=torch.int64)
-        return {"id": ids, "num_unreadable": num_unreadable, "net_input": net_input}
+        return {"id": ids, "num_unreadable": num_unreadable, "net_input": net_input, **batch}
 
     # ---- epochs ------------------------------------------------------------------------------------------------
 

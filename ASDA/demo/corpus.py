@@ -79,6 +79,11 @@ def decibels(level_db: float) -> float:
     return 10 ** (level_db / 20)
 
 
+def clip_generator(seed: int, plan: ClipPlan) -> np.random.Generator:
+    """What a clip's sound is drawn from."""
+    return np.random.default_rng([seed, 1, plan.number])
+
+
 def render_clip(rng: np.random.Generator, plan: ClipPlan) -> np.ndarray:
     """Mixes a clip's events over background noise; returns (W, channels) within [-1, 1]."""
     num_samples = int(round(CLIP_DURATION_S * plan.sample_rate_hz))
@@ -110,7 +115,7 @@ def write_corpus(out_dir: Path, num_clips: int, seed: int) -> None:
         (out_dir / split).mkdir(parents=True, exist_ok=True)
         rows = []
         for clip in clips:
-            waveform = render_clip(np.random.default_rng([seed, 1, clip.number]), clip)
+            waveform = render_clip(clip_generator(seed, clip), clip)
             soundfile.write(out_dir / clip.path, waveform, clip.sample_rate_hz, subtype="PCM_16")
             rows.append((clip.path, len(waveform)))
             progress.update()

@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 import torch
 
+from ASDA.audio.fbank import num_frames
 from ASDA.audio.io import AudioError, load_waveform
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
@@ -144,7 +145,8 @@ def example_clip(path: str, classes: set[int], model: TrainedClassifier, stem: P
     duration_s = model.front_end.target_length_frames * figures.FRAME_SHIFT_S
     waveform = load_waveform(path, rate_hz, duration_s=duration_s)
     soundfile.write(stem.with_suffix(".wav"), waveform.numpy(), rate_hz, subtype="PCM_16")
-    figures.draw_spectrogram(model.spectrogram(path)[0].cpu().numpy(), stem.with_suffix(".png"))
+    frames = model.spectrogram(path)[0, : num_frames(len(waveform), rate_hz)]  # without the padding
+    figures.draw_spectrogram(frames.cpu().numpy(), stem.with_suffix(".png"))
     scores = model.scores(path)
     lines = []
     for index in scores.argsort(descending=True)[:TOP_K].tolist():

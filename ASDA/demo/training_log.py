@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_LINE = re.compile(r"\[(?P<stage>[\w.]+)\]\[INFO\] - (?P<values>\{.*\})\s*$")
+_LINE = re.compile(r'\[(?P<stage>[\w.]+)\]\[INFO\] - (?P<values>\{".*\})\s*$')
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Optional
 
+import torch
 from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from fairseq.tasks import TASK_REGISTRY, register_task
@@ -48,6 +49,9 @@ class SpectrogramTaskConfig(FairseqDataclass):
     )
     clips_per_update: Optional[int] = field(
         default=None, metadata={"help": "what the recipe's schedule is for; other sizes get a warning. null: anything"}
+    )
+    fbank_on_device: bool = field(
+        default=False, metadata={"help": "log-mel transform on the training device: the loaders only decode"}
     )
     h5_sample_rate: int = field(default=32_000, metadata={"help": "Hz, for h5 data that does not state its own"})
     seed: int = field(default=II("common.seed"), metadata={"help": "of masks, augmentation and sample order"})
@@ -140,11 +144,22 @@ class SpectrogramTask(LongRunTask):
     def load_state_dict(self, state_dict: dict) -> None:
         """The state is a record for programs that use the checkpoint; a run's own config stays in force."""
 
+    def with_spectrograms(self, sample: dict, model: torch.nn.Module) -> dict:
+        """The batch itself or, if it holds waveforms, the same with spectrograms in the model's precision."""
+        if "waveforms" not in sample:
+            return sample
+        sample = dict(sample)
+        waveforms, num_samples = sample.pop("waveforms").float(), sample.pop("num_samples")
+        source = self.front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
+        return {**sample, "net_input": {"source": source, **sample["net_input"]}}
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
 
     def valid_step(self, sample, model, criterion):
+        sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().valid_step(sample, model, criterion)
         return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
 

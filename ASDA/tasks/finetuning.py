@@ -77,6 +77,7 @@ class FinetuningTask(SpectrogramTask):
             max_bad_fraction=cfg.max_bad_fraction,
             replace_bad=training,
             h5_sample_rate_hz=cfg.h5_sample_rate,
+            waveforms=cfg.fbank_on_device,
             sample_weights=weights,
             num_draws=cfg.num_samples if weights is not None else None,
         )

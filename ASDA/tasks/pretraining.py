@@ -46,6 +46,7 @@ class PretrainingTask(SpectrogramTask):
             max_bad_fraction=cfg.max_bad_fraction,
             replace_bad=training,
             h5_sample_rate_hz=cfg.h5_sample_rate,
+            waveforms=cfg.fbank_on_device,
         )
 
     def mask_sampler(self) -> InverseBlockMask:

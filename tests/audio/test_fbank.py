@@ -84,6 +84,33 @@ def test_front_end__device_equals_cpu(signal):
     torch.testing.assert_close(front_end(batch.cuda()).cpu(), front_end(batch), atol=1e-4, rtol=0)
 
 
+PADDED_LENGTHS = [RATE, 5, 3 * RATE, 400, 399, 17_777]
+
+
+def padded_batch():
+    clips = [noise(length, seed) + 0.3 * seed for seed, length in enumerate(PADDED_LENGTHS)]
+    batch = torch.full((len(clips), max(PADDED_LENGTHS)), 9.0)  # what follows a clip must not matter
+    for row, clip in zip(batch, clips, strict=True):
+        row[: len(clip)] = clip
+    return clips, batch, torch.tensor(PADDED_LENGTHS)
+
+
+@pytest.mark.parametrize("frames", [50, 298, 1024])
+def test_front_end__padded_batch_equals_single_clips(frames):
+    clips, batch, lengths = padded_batch()
+    front_end = FrontEnd(target_length_frames=frames)
+    expected = torch.stack([front_end(clip) for clip in clips])
+    torch.testing.assert_close(front_end.of_batch(batch, lengths), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_front_end__padded_batch_on_a_device_equals_single_clips():
+    clips, batch, lengths = padded_batch()
+    expected = torch.stack([FrontEnd()(clip) for clip in clips])
+    torch.testing.assert_close(FrontEnd().of_batch(batch.cuda(), lengths.cuda()).cpu(), expected, atol=1e-4, rtol=0)
+
+
 def test_log_mel__double_and_half_precision_input():
     waveform = noise(RATE)
     assert log_mel(waveform.double()).dtype == torch.float64

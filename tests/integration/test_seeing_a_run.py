@@ -73,6 +73,28 @@ def test_average__is_a_checkpoint_that_fine_tuning_starts_from(run, clips, tmp_p
     assert torch.equal(tensors[f"model.{name}"], averaged[name])
 
 
+def test_best_checkpoint__is_chosen_by_the_first_validation_split(run, tmp_path):
+    clips = write_clips(tmp_path / "clips", valid=True)
+    options = (
+        f"model.model_path={run.folder / 'checkpoint_last.pt'}",
+        "dataset.valid_subset='valid,eval'",
+        "dataset.validate_interval_updates=1",
+        "checkpoint.save_interval_updates=1",
+        "optimization.max_update=6",
+        "optimization.lr=[0.01]",
+    )
+    finetuned = Run(tmp_path / "run", clips, *options, pretraining=False).finish()
+    valid = [float(line["valid_mAP"]) for line in finetuned.log("valid")]
+    reported = [float(line["eval_mAP"]) for line in finetuned.log("eval")]
+    assert len(valid) == len(reported) == 6 and valid != reported
+    best = finetuned.checkpoint("checkpoint_best.pt")
+    assert best["extra_state"]["best"] == best["extra_state"]["val_loss"] == max(valid)
+    # Of equals, fairseq keeps the last.
+    assert best["optimizer_history"][-1]["num_updates"] == 6 - valid[::-1].index(max(valid))
+    last = finetuned.checkpoint()["extra_state"]
+    assert (last["best"], last["val_loss"]) == (max(valid), valid[-1])
+
+
 def test_bar__is_on_a_terminal_only(run, clips, tmp_path):
     assert "update/s" not in run.text
     terminal, end = pty.openpty()

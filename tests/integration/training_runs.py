@@ -26,17 +26,19 @@ GLOO = [
 ]
 
 
-def write_clips(folder: Path, train: int = 10, evaluation: int = 5) -> Path:
+def write_clips(folder: Path, train: int = 10, evaluation: int = 5, valid: bool = False) -> Path:
     """A labelled corpus of 1 s clips in three classes, told apart by their pitch."""
     folder.mkdir(parents=True, exist_ok=True)
     generator = np.random.default_rng(0)
-    for split, number in (("train", train), ("eval", evaluation)):
+    for split, number in (("train", train), ("eval", evaluation), *((("valid", evaluation),) if valid else ())):
         rows, labels = [str(folder)], []
         for clip in range(number):
             tone = np.sin(np.arange(16_000) * (0.05 + 0.1 * (clip % 3)))
-            sf.write(folder / f"{split}{clip}.wav", 0.3 * tone + generator.normal(0, 0.05, 16_000), 16_000)
-            rows.append(f"{split}{clip}.wav\t16000")
-            labels.append(f"{split}{clip}\t/m/{clip % 3}" + (",/m/0" if clip % 4 == 1 and clip % 3 else ""))
+            # fairseq takes every file beside the manifests that begins with "valid" for one.
+            name = f"held_out{clip}" if split == "valid" else f"{split}{clip}"
+            sf.write(folder / f"{name}.wav", 0.3 * tone + generator.normal(0, 0.05, 16_000), 16_000)
+            rows.append(f"{name}.wav\t16000")
+            labels.append(f"{name}\t/m/{clip % 3}" + (",/m/0" if clip % 4 == 1 and clip % 3 else ""))
         (folder / f"{split}.tsv").write_text("\n".join(rows) + "\n")
         (folder / f"{split}.lbl").write_text("\n".join(labels) + "\n")
     table = "".join(f'{c},/m/{c},"class {c}"\n' for c in range(3))

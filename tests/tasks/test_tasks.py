@@ -116,6 +116,42 @@ def test_batch_iterator__an_epoch_leaves_no_workers_behind(corpus):
         del batches
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("name", "split"), [("asda_pretraining", "train"), ("asda_finetuning", "train")])
+def test_fbank_on_device__gives_the_batches_that_loaders_give(corpus, name, split, dtype):
+    options = {"data": str(corpus), "target_length": 208, "roll_aug": True}
+    if name == "asda_pretraining":
+        options["precompute_mask_config"] = MASKS
+    soundfile.write(
+        corpus / "train3.wav", np.random.default_rng(1).normal(0.2, 0.1, 9_000), 16_000
+    )  # not of one length
+    batches = []
+    for on_device in (False, True):
+        task = build(name, fbank_on_device=on_device, **options)
+        task.load_dataset(split)
+        dataset = task.dataset(split)
+        sample = dataset.collater([dataset[i] for i in range(5)])
+        assert ("source" in sample["net_input"]) is not on_device
+        batches.append((task.with_spectrograms(sample, torch.nn.Linear(1, 1).to(dtype)), sample))
+    (on_loaders, _), (on_device, waveforms) = batches
+    assert on_device["net_input"]["source"].dtype == dtype
+    # What fairseq does to a batch in half precision must leave the waveforms alone.
+    assert waveforms["waveforms"].dtype == torch.float64
+    expected = on_loaders["net_input"].pop("source")
+    tolerance = 1e-4 if dtype == torch.float32 else 5e-3
+    torch.testing.assert_close(on_device["net_input"].pop("source").float(), expected, atol=tolerance, rtol=0)
+    assert on_device.keys() == on_loaders.keys()
+    assert on_device["net_input"].keys() == on_loaders["net_input"].keys()
+    for key, value in on_loaders["net_input"].items():
+        assert torch.equal(on_device["net_input"][key], value), key
+
+
+def test_fbank_on_device__noise_on_spectrograms_is_refused(corpus):
+    task = build("asda_pretraining", data=str(corpus), precompute_mask_config=MASKS, fbank_on_device=True, noise=True)
+    with pytest.raises(ValueError, match="noise=true changes spectrograms, but with fbank_on_device=true"):
+        task.load_dataset("train")
+
+
 def test_pretraining_task__missing_mask_config_is_explained(corpus):
     with pytest.raises(ValueError, match="task.precompute_mask_config is not set"):
         build("asda_pretraining", data=str(corpus)).load_dataset("train")

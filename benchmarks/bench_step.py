@@ -1,0 +1,260 @@
+"""A pre-training step at base size: time, clips/s, peak memory, the share of each part, FLOPs.
+
+    python -m benchmarks.bench_step [--clips 1] [--students 16] [--precisions fp32 bf16] [--compiled] [--checkpointed]
+
+A step is forward, backward, gradient clipping, AdamW and the teacher's EMA, on given masks. The fast path and the plain
+one (benchmarks/reference.py) take turns on the same weights. On a CPU times are processor time, which other people's
+programs hardly stretch; with one thread it is what an idle machine's wall clock shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from ASDA.core.decoder import ConvDecoder2d
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.masking import InverseBlockMask
+from ASDA.objectives.self_distillation import SelfDistillation
+from benchmarks import measuring, reference
+from benchmarks.flops import step_flops
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+NUM_FRAMES, NUM_MEL_BINS = 1024, 128
+
+
+class Parts:
+    """Stopwatch of a step's parts: each mark names what has been done since the one before."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._last = measuring.now_s(device)
+
+    def mark(self, part: str) -> None:
+        now = measuring.now_s(self.device)
+        self.seconds[part] += now - self._last
+        self._last = now
+
+    def after(self, part: str, function: Callable) -> Callable:
+        def run(*args, **kwargs):
+            result = function(*args, **kwargs)
+            self.mark(part)
+            return result
+
+        return run
+
+    def watch_decoder_input(self, tokens: Tensor) -> None:
+        tokens.register_hook(lambda _: self.mark("decoder backward"))
+
+
+class Step:
+    """One training step of an objective, by the fast path or by the plain one."""
+
+    def __init__(
+        self,
+        objective: SelfDistillation,
+        optimizer: torch.optim.Optimizer,
+        batch: tuple[Tensor, Tensor],
+        precision: str,
+        plain: bool = False,
+    ):
+        self.objective, self.optimizer, self.batch = objective, optimizer, batch
+        self.precision, self.plain = precision, plain
+        self.device = batch[0].device
+
+    def __call__(self, parts: Parts | None = None) -> None:
+        mark = parts.mark if parts else lambda _: None
+        objective = self.objective
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            out = reference.losses(objective, *self.batch) if self.plain else objective(*self.batch)
+        mark("losses, statistics")
+        ((out["frame"] + out["utterance"]) / out["num_masked"]).backward()
+        mark("student backward")
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), 4.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        mark("clipping, AdamW")
+        if self.plain:
+            reference.update_teacher(objective.teacher, objective.student, 1)
+        else:
+            objective.teacher.update(objective.student, 1)
+        mark("EMA")
+
+    def part_seconds(self) -> dict[str, float]:
+        """Time of each part of one step."""
+        parts = Parts(self.device)
+        with self._plain_marks(parts) if self.plain else self._fast_marks(parts):
+            self(parts)
+        return dict(parts.seconds)
+
+    @contextmanager
+    def _fast_marks(self, parts: Parts) -> Iterator[None]:
+        def before_decoder(_module, args):
+            parts.mark("decoder forward")
+            parts.watch_decoder_input(args[0])
+
+        student, decoder = self.objective.student, self.objective.decoder
+        handles = [
+            student.register_forward_hook(lambda *_: parts.mark("student forward")),
+            decoder.register_forward_pre_hook(before_decoder),
+            decoder.register_forward_hook(lambda *_: parts.mark("decoder forward")),
+        ]
+        with mock.patch.object(self.objective, "target", parts.after("teacher", self.objective.target)):
+            yield
+        for handle in handles:
+            handle.remove()
+
+    @contextmanager
+    def _plain_marks(self, parts: Parts) -> Iterator[None]:
+        encode, decode = reference.encode, reference.decode
+
+        def marked_encode(encoder, spectrogram, mask=None):
+            result = encode(encoder, spectrogram, mask)
+            parts.mark("teacher" if mask is None else "student forward")
+            return result
+
+        def marked_decode(decoder, tokens, grid):
+            parts.watch_decoder_input(tokens)
+            result = decode(decoder, tokens, grid)
+            parts.mark("decoder forward")
+            return result
+
+        target = parts.after("teacher", reference.teacher_target)
+        with mock.patch.multiple(reference, encode=marked_encode, decode=marked_decode, teacher_target=target):
+            yield
+
+
+@dataclass(frozen=True)
+class Size:
+    clips: int = 1
+    students: int = 16
+    depth: int = 12
+    embed_dim: int = 768
+
+
+def make_objective(size: Size, device: torch.device) -> SelfDistillation:
+    torch.manual_seed(0)
+    student = SpectrogramEncoder(embed_dim=size.embed_dim, depth=size.depth, num_heads=size.embed_dim // 64)
+    decoder = ConvDecoder2d(size.embed_dim, decoder_dim=size.embed_dim)
+    return SelfDistillation(student, decoder, average_top_k_layers=size.depth).to(device)
+
+
+def make_optimizer(objective: SelfDistillation) -> torch.optim.Optimizer:
+    # A learning rate of zero costs the same, and the variants go on from the same weights.
+    return torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
+
+
+def make_batch(size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    spectrogram = torch.randn(size.clips, 1, NUM_FRAMES, NUM_MEL_BINS, generator=generator)
+    mask = InverseBlockMask((NUM_FRAMES // 16, NUM_MEL_BINS // 16), size.clips * size.students)(generator)
+    return spectrogram.to(device), mask.to(device)
+
+
+def make_steps(
+    size: Size, device: torch.device, precisions: list[str], compiled: bool, checkpointed: bool
+) -> dict[str, Step]:
+    objective, batch = make_objective(size, device), make_batch(size, device)
+    steps = {}
+    optimizer = make_optimizer(objective)
+    for precision in precisions:
+        steps[f"plain {precision}"] = Step(objective, optimizer, batch, precision, plain=True)
+        steps[f"fast {precision}"] = Step(objective, optimizer, batch, precision)
+    if compiled:
+        other = copy.deepcopy(objective)
+        other.compile_layers()
+        optimizer = make_optimizer(other)
+        steps |= {f"fast {p}, compiled": Step(other, optimizer, batch, p) for p in precisions}
+    if checkpointed:
+        other = copy.deepcopy(objective)
+        other.student.checkpoint_activations = other.decoder.checkpoint_activations = True
+        optimizer = make_optimizer(other)
+        steps |= {f"fast {p}, checkpointed": Step(other, optimizer, batch, p) for p in precisions}
+    return steps
+
+
+def steps_table(steps: dict[str, Step], size: Size, device: torch.device, repeats: int) -> str:
+    # Two warm-up turns: the optimisers make their state in the first one.
+    measured = measuring.take_turns(steps, device, repeats, warm_up=2)
+    first = next(iter(steps.values()))
+    kept = int((~first.batch[1][0]).sum())
+    objective = first.objective
+    patches = first.batch[1].shape[1]
+    flops = sum(step_flops(objective.student, objective.decoder, size.clips, size.students, patches, kept).values())
+    rates = {p: measuring.matmul_rate(device, DTYPES[p]) for p in {s.precision for s in steps.values()}}
+    rows = []
+    for name, step in steps.items():
+        m = measured[name]
+        own, base = (measured.get(f"plain {p}") for p in (step.precision, "fp32"))
+        rows.append(
+            (
+                name,
+                f"{1000 * m.seconds:.0f}",
+                f"{1000 * m.wall_seconds:.0f}",
+                f"{size.clips / m.seconds:.3g}",
+                f"{m.peak_bytes / measuring.MIB:.0f}",
+                f"{own.seconds / m.seconds:.2f}" if own else "-",
+                f"{base.seconds / m.seconds:.2f}" if base else "-",
+                f"{m.peak_bytes / own.peak_bytes:.2f}" if own and own.peak_bytes else "-",
+                f"{flops / m.seconds / 1e9:.0f}",
+                f"{flops / m.seconds / rates[step.precision]:.0%}",
+            )
+        )
+    headings = ["step", "ms", "wall ms", "clips/s", "peak MiB", "plain/ms", "plain fp32/ms", "MiB/plain"]
+    headings += ["GFLOP/s", "of matmul"]
+    speeds = ", ".join(f"{p} {rates[p] / 1e9:.0f} GFLOP/s" for p in sorted(rates, reverse=True))
+    return (
+        f"{measuring.table(headings, rows)}\n\n"
+        f"A step needs {flops / 1e12:.3g} TFLOP; measured matmul rate: {speeds}. `ms`: "
+        f"{measuring.clock_name(device)}; `peak MiB`: what a step takes beyond weights, teacher and optimiser state; "
+        "`plain/ms`: time of the plain step of the same precision over this one's."
+    )
+
+
+def parts_table(steps: dict[str, Step]) -> str:
+    seconds = {name: step.part_seconds() for name, step in steps.items()}
+    parts = list(dict.fromkeys(part for each in seconds.values() for part in each))
+    rows = [
+        (
+            name,
+            *(f"{1000 * each.get(part, 0):.0f} ({each.get(part, 0) / sum(each.values()):.0%})" for part in parts),
+        )
+        for name, each in seconds.items()
+    ]
+    return "Milliseconds (and share) of each part, in one further step:\n\n" + measuring.table(("step", *parts), rows)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--clips", type=int, default=Size.clips)
+    parser.add_argument("--students", type=int, default=Size.students, help="per clip")
+    parser.add_argument("--depth", type=int, default=Size.depth)
+    parser.add_argument("--embed-dim", type=int, default=Size.embed_dim, help="a multiple of 64")
+    parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=list(DTYPES))
+    parser.add_argument("--compiled", action="store_true", help="also with torch.compile, which takes minutes first")
+    parser.add_argument("--checkpointed", action="store_true", help="also with recomputed activations")
+    measuring.add_arguments(parser, repeats=3)
+    args = parser.parse_args(argv)
+    measuring.set_threads(args.threads)
+    size = Size(args.clips, args.students, args.depth, args.embed_dim)
+    steps = make_steps(size, args.device, args.precisions, args.compiled, args.checkpointed)
+    text = (
+        f"Pre-training step: {size.clips} clip(s) of {NUM_FRAMES} frames x {size.students} students, "
+        f"{size.depth} layers of width {size.embed_dim}.\n{measuring.environment(args.device)}\n\n"
+        f"{steps_table(steps, size, args.device, args.repeats)}\n\n{parts_table(steps)}"
+    )
+    measuring.publish("bench_step", argv, text, args.output)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
