@@ -106,22 +106,28 @@ def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> Clip
     weight = torch.tensor(weights, device=grid.device) / sum(weights)
     cls_token = sum(w * states[:, 0] for w, states in zip(weight, outputs, strict=True))  # (layers, D)
 
-    first = torch.tensor(row_starts, dtype=torch.float64)
-    row_times = torch.stack([first, first + patch], dim=1) * seconds(1)  # (P, 2)
+    first_frames = torch.tensor(row_starts, dtype=torch.float64)
+    row_times = torch.stack([first_frames, first_frames + patch], dim=1) * seconds(1)  # (P, 2)
     whole = torch.tensor([0.0, seconds(clip.num_frames)], dtype=torch.float64)
-    patch_times = row_times.repeat_interleave(columns, dim=0)  # (N, 2)
-    choices = {
-        ("all", None): (lambda: torch.cat([cls_token[:, None], grid.flatten(1, 2)], dim=1), [whole[None], patch_times]),
-        ("frame", None): (lambda: grid.flatten(1, 2), [patch_times]),
-        ("utterance", None): (lambda: cls_token, whole),
-        ("patch-grid", None): (lambda: grid, [row_times]),
-        "mean": (lambda: grid.mean(dim=(1, 2)), whole),
-        "frequency": (lambda: grid.mean(dim=2), [row_times]),
-        "time": (lambda: grid.mean(dim=1), whole),
-    }
-    make, times = choices[spec.pool or (spec.granularity, None)]
-    values = make()
-    return ClipFeatures(
-        values if isinstance(spec.layers, tuple) else values[0],
-        torch.cat(times) if isinstance(times, list) else times,
-    )
+    values, times_s = _select(spec, cls_token, grid, row_times, whole)
+    return ClipFeatures(values if isinstance(spec.layers, tuple) else values[0], times_s)
+
+
+def _select(
+    spec: FeatureSpec, cls_token: Tensor, grid: Tensor, row_times: Tensor, whole: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What is wanted of CLS (layers, D) and the patches (layers, P, Q, D), and its time stamps."""
+    if spec.pool == "mean":
+        return grid.mean(dim=(1, 2)), whole
+    if spec.pool == "frequency":
+        return grid.mean(dim=2), row_times
+    if spec.pool == "time":
+        return grid.mean(dim=1), whole
+    if spec.granularity == "utterance":
+        return cls_token, whole
+    if spec.granularity == "patch-grid":
+        return grid, row_times
+    patches, patch_times = grid.flatten(1, 2), row_times.repeat_interleave(grid.shape[2], dim=0)
+    if spec.granularity == "frame":
+        return patches, patch_times
+    return torch.cat([cls_token[:, None], patches], dim=1), torch.cat([whole[None], patch_times])

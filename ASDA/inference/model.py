@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Union
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from ..core.encoder import SpectrogramEncoder
 from .checkpoint import Checkpoint, read_checkpoint
 from .files import CheckpointError
 
-Audio = "str | os.PathLike | np.ndarray | Tensor"
+Audio = Union[str, os.PathLike, np.ndarray, Tensor]
 
 
 class TrainedEncoder(nn.Module):
@@ -42,7 +43,8 @@ class TrainedEncoder(nn.Module):
         """Features of one clip: (1 + N, D), CLS first.
 
         Args:
-            audio: a file, or samples (W,) or (W, channels), float in [-1, 1] or integer.
+            audio: a file, or samples, float in [-1, 1] or integer: (W,), (W, channels) or (channels, W), of which the
+                longer axis is time.
             sample_rate_hz: of the samples; by default the rate the encoder hears.
 
         Raises:
@@ -56,7 +58,9 @@ class TrainedEncoder(nn.Module):
         if isinstance(audio, (str, os.PathLike)):
             waveform = load_waveform(audio, own_rate_hz)
         else:
-            samples = audio.cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
+            samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
+            if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+                samples = samples.T
             waveform = mono_waveform(samples, sample_rate_hz or own_rate_hz, own_rate_hz, "the waveform")
         return self.front_end(waveform)[None].to(self.encoder.cls_token)
 

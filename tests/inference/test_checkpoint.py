@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.io import AudioError
 from ASDA.inference import CheckpointError, load_classifier, load_encoder, read_checkpoint
 from tests.published_files import (
     oracle_features,
@@ -123,7 +124,11 @@ def test_load_encoder__three_lines_from_waveform_to_features(pretrained_file):
     torch.testing.assert_close(features, encoder(spectrogram)[0].detach())
     # 8 kHz stereo integers are averaged, resampled and scaled.
     stereo = (waveform.repeat(2, 1).T.numpy() * 32768).astype(np.int16)
-    assert encoder.features(stereo, sample_rate_hz=8000).shape == (1 + 4 * 8, 32)
+    from_stereo = encoder.features(stereo, sample_rate_hz=8000)
+    assert from_stereo.shape == (1 + 4 * 8, 32)
+    assert torch.equal(encoder.features(torch.from_numpy(stereo.T.copy()), sample_rate_hz=8000), from_stereo)
+    with pytest.raises(AudioError, match="expected samples of shape"):
+        encoder.features(np.zeros((2, 3, 4)))
 
 
 def test_load_classifier__refuses_a_pretrained_encoder(pretrained_file):
