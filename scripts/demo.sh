@@ -20,7 +20,6 @@ TARGET_LENGTH=${TARGET_LENGTH:-256}
 RESULTS=$DEMO_DIR/results
 STEPS=9
 step=0
-set -o errtrace # the trap below also sees what fails inside functions
 export PYTHONWARNINGS=ignore # of fairseq and hydra, about their own old calls
 
 # prepare_folder: an empty DEMO_DIR, but never at the cost of files that no demo has made.
@@ -114,8 +113,8 @@ use_on_one_clip() {
     --top_k_prediction 5 | tee "$RESULTS/prediction.txt"
 }
 
-trap 'say "step $step failed; what it said is above, logs are in $DEMO_DIR"' ERR
 prepare_folder
+trap '(($? == 0)) || say "step $step failed; what it said is above, logs are in $DEMO_DIR"' EXIT
 run_step "corpus" make_corpus
 run_step "statistics of its features" measure_front_end
 run_step "pre-training without labels" pretrain_small

@@ -79,7 +79,7 @@ def test_report__every_link_is_a_file_beside_the_page(demo_dir):
     assert report.main([str(demo_dir)]) == 0
     folder = demo_dir / "report"
     links = Links((folder / "index.html").read_text(encoding="utf-8")).found
-    assert len(links) == 5 + 2 * report.NUM_EXAMPLES
+    assert len(links) == 4 + 2 * report.NUM_EXAMPLES  # curves, classes and features; each example is seen and heard
     for link in links:
         assert "/" not in link and (folder / link).stat().st_size > 1000
     assert {path.name for path in folder.iterdir()} == {*links, "index.html"}
