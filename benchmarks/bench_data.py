@@ -29,7 +29,7 @@ from ASDA.core.masking import InverseBlockMask
 from ASDA.data.dataset import SpectrogramDataset
 from ASDA.data.manifest import Manifest, write_manifest
 from ASDA.demo.sounds import coloured_noise
-from benchmarks.bench_frontend import environment
+from benchmarks import measuring
 
 NUM_MASKS = 16
 BATCH_SIZE = 12
@@ -121,10 +121,7 @@ class _TimedFrontEnd:
 
 
 def clips_table(num_clips: int, seconds: float, repeats: int) -> str:
-    lines = [
-        "| clips | clips/s per core | ms per clip | " + " | ".join(STAGES) + " | rest |",
-        "|---|---:|---:|" + "---:|" * (len(STAGES) + 1),
-    ]
+    rows = []
     for rate_hz, channels in RATES_HZ_AND_CHANNELS:
         for kind in FORMATS:
             with tempfile.TemporaryDirectory() as folder:
@@ -133,10 +130,8 @@ def clips_table(num_clips: int, seconds: float, repeats: int) -> str:
             shares = [times[stage] / total for stage in STAGES]
             shares.append(1 - sum(shares))
             name = f"{kind}{' (flac)' if kind == 'tar' else ''}, {rate_hz / 1000:g} kHz, {channels} ch."
-            lines.append(
-                f"| {name} | {1000 / total:.0f} | {total:.1f} | " + " | ".join(f"{s:.0%}" for s in shares) + " |"
-            )
-    return "\n".join(lines)
+            rows.append((name, f"{1000 / total:.0f}", f"{total:.1f}", *(f"{share:.0%}" for share in shares)))
+    return measuring.table(["clips", "clips/s per core", "ms per clip", *STAGES, "rest"], rows)
 
 
 def manifest_line(num_rows: int) -> str:
@@ -166,15 +161,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="markdown file to write the table to as well")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    report = (
+    text = (
         f"From files to batches of {BATCH_SIZE} spectrograms (1024 frames) with {NUM_MASKS} masks per clip: "
-        f"{args.clips} clips of {args.seconds:g} s, 16 bit, random order.\n{environment()}\n\n"
-        f"{clips_table(args.clips, args.seconds, args.repeats)}\n\n{manifest_line(args.rows)}\n"
+        f"{args.clips} clips of {args.seconds:g} s, 16 bit, random order; processor time.\n"
+        f"{measuring.environment()}\n\n"
+        f"{clips_table(args.clips, args.seconds, args.repeats)}\n\n{manifest_line(args.rows)}"
     )
-    print(report, end="")
-    if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(report, encoding="utf-8")
+    measuring.publish("bench_data", argv, text, args.output)
     return 0
 
 

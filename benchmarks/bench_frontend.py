@@ -7,14 +7,11 @@ a median. Reference: `soundfile.read`, `torchaudio.functional.resample`, `torcha
 loops. Resampling is torchaudio's in both (its rounding is part of the published features); only its kernel is cached.
 """
 
+from __future__ import annotations
+
 import argparse
-import datetime
-import platform
-import statistics
 import tempfile
-import time
 from pathlib import Path
-from typing import Callable, Optional
 
 import numpy as np
 import soundfile
@@ -24,9 +21,11 @@ import torchaudio
 from ASDA.audio import FrontEnd, fit_length, load_waveform, log_mel, normalise
 from ASDA.audio.fbank import reference_log_mel
 from ASDA.core.masking import InverseBlockMask
+from benchmarks import measuring
 from benchmarks.reference import sample_masks
 
 NUM_MASKS = 16
+WAYS = ("reference", "fast")
 
 
 def reference_waveform(path: Path, sample_rate_hz: int) -> torch.Tensor:
@@ -37,18 +36,6 @@ def reference_waveform(path: Path, sample_rate_hz: int) -> torch.Tensor:
 def reference_features(waveform: torch.Tensor, front_end: FrontEnd) -> torch.Tensor:
     frames = fit_length(reference_log_mel(waveform, front_end.sample_rate_hz), front_end.target_length_frames)
     return normalise(frames, front_end.norm_mean, front_end.norm_std)
-
-
-def median_ms(reference: Callable[[], object], fast: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Median times of two functions that take turns, after one unmeasured round."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for repeat in range(repeats + 1):
-        for function, kept in zip((reference, fast), times, strict=True):
-            start = time.perf_counter()
-            function()
-            if repeat:
-                kept.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[0]), statistics.median(times[1])
 
 
 def measure(path: Path, front_end: FrontEnd, repeats: int) -> list[tuple[str, float, float]]:
@@ -80,31 +67,17 @@ def measure(path: Path, front_end: FrontEnd, repeats: int) -> list[tuple[str, fl
             lambda: (front_end.from_file(path), sampler(generator)),
         ),
     }
-    return [(name, *median_ms(*functions, repeats)) for name, functions in parts.items()]
+    turns = {(name, way): function for name, pair in parts.items() for way, function in zip(WAYS, pair, strict=True)}
+    measured = measuring.take_turns(turns, torch.device("cpu"), repeats)
+    return [(name, *(1000 * measured[name, way].seconds for way in WAYS)) for name in parts]
 
 
-def markdown_table(rows: list[tuple[str, float, float]]) -> str:
-    lines = ["| part                       | reference ms | fast ms | ratio |", "|---|---:|---:|---:|"]
-    lines += [f"| {name:26} | {old:12.2f} | {new:7.2f} | {old / new:5.2f} |" for name, old, new in rows]
-    return "\n".join(lines)
+def parts_table(rows: list[tuple[str, float, float]]) -> str:
+    cells = [(name, f"{old:.2f}", f"{new:.2f}", f"{old / new:.2f}") for name, old, new in rows]
+    return measuring.table(["part", "reference ms", "fast ms", "ratio"], cells)
 
 
-def environment() -> str:
-    model = platform.processor() or platform.machine()
-    cpu_info = Path("/proc/cpuinfo")
-    if cpu_info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in cpu_info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return (
-        f"{datetime.date.today()}, one core of {model}, {platform.system()}, Python {platform.python_version()}, "
-        f"torch {torch.__version__}, torchaudio {torchaudio.__version__}, "
-        f"soundfile {soundfile.__version__} ({soundfile.__libsndfile_version__})"
-    )
-
-
-def main(argv: Optional[list[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the generated clip")
     parser.add_argument("--sample-rate-hz", type=int, default=16_000, help="its sample rate")
@@ -119,11 +92,8 @@ def main(argv: Optional[list[str]] = None) -> int:
         soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, shape), args.sample_rate_hz, subtype="PCM_16")
         rows = measure(path, FrontEnd(), args.repeats)
     clip = f"{args.seconds:g} s, {args.sample_rate_hz} Hz, {args.channels} channel(s), 16-bit wav"
-    report = f"Front end of one clip ({clip}).\n{environment()}\n\n{markdown_table(rows)}\n"
-    print(report, end="")
-    if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        args.output.write_text(report, encoding="utf-8")
+    text = f"Front end of one clip ({clip}), processor time.\n{measuring.environment()}\n\n{parts_table(rows)}"
+    measuring.publish("bench_frontend", argv, text, args.output)
     return 0
 
 

@@ -6,21 +6,18 @@
 #   DATA           folder of wav, flac, ... files to use instead of the generated corpus; labels are the names of the
 #                  sub-folders
 #   DEMO_DIR       where everything goes (default: demo/ in the repository); results of an earlier demo are replaced
-#   TARGET_LENGTH  length of a clip in frames of 10 ms, a multiple of 16 (default 256); longer clips are cut at random
 #   NUM_CLIPS      clips of the generated corpus (default 800)
-#   PRETRAINING_UPDATES, FINETUNING_UPDATES   for a shorter or longer run (default: as in config/recipe/demo_*.yaml)
+#   TARGET_LENGTH, PRETRAINING_UPDATES, FINETUNING_UPDATES   see scripts/small_runs.sh
 #
 # make demo, or DATA=/folder/of/audio make demo
-source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/small_runs.sh"
 
 DEMO_DIR=$(absolute "${DEMO_DIR:-$ROOT/demo}")
 AUDIO=${DATA:+$(absolute "$DATA")}
 DATA=$DEMO_DIR/data
-TARGET_LENGTH=${TARGET_LENGTH:-256}
 RESULTS=$DEMO_DIR/results
 STEPS=9
 step=0
-export PYTHONWARNINGS=ignore # of fairseq and hydra, about their own old calls
 
 # prepare_folder: an empty DEMO_DIR, but never at the cost of files that no demo has made.
 prepare_folder() {
@@ -51,47 +48,14 @@ make_corpus() {
   fi
 }
 
-# The two numbers of the front end that depend on the corpus, as overrides for training.
-measure_front_end() {
-  "$PYTHON" -m ASDA.cli.manifest stats "$DATA/train.tsv" --target-length "$TARGET_LENGTH" >"$RESULTS/statistics.txt"
-  read -ra front_end <<<"$(tail -n 1 "$RESULTS/statistics.txt") task.target_length=$TARGET_LENGTH"
-  say "${front_end[*]}"
-}
+# pretrain_demo, finetune_demo RUN OVERRIDE...: into their folders of DEMO_DIR.
+pretrain_demo() { SAVE_DIR=$DEMO_DIR/pretrained pretrain_small; }
 
-# show_progress COMMAND...: a training run. On a terminal it draws its own bar; elsewhere its log is cut down to a few words.
-# The whole log is in the run's folder.
-show_progress() {
-  if [[ -t 2 ]]; then
-    "$@" >/dev/null
-  else
-    "$@" | sed -u -nE -e 's/.*\[train_inner\].*"loss": "([^"]*)".*"num_updates": "([^"]*)".*/  update \2: loss \1/p' \
-      -e 's/.*\[valid\].*"valid_mAP": "([^"]*)".*/  validation: mAP \1/p' >&2
-  fi
-}
-
-# shorter UPDATES: overrides for a run of so many updates; none when UPDATES is empty.
-shorter() {
-  if [[ -n $1 ]]; then
-    echo "optimization.max_update=$1" "optimizer.groups.default.lr_scheduler.warmup_updates=$(($1 / 10))" \
-      "common.log_interval=$(($1 / 100 + 1))"
-  fi
-}
-
-pretrain_small() {
-  # shellcheck disable=SC2046
-  SAVE_DIR=$DEMO_DIR/pretrained show_progress pretrain pretraining_AS2M 8 8 +recipe=demo_pretraining "${front_end[@]}" \
-    $(shorter "${PRETRAINING_UPDATES:-}")
-}
-
-# finetune_small RUN OVERRIDE...: fine-tunes into DEMO_DIR/RUN.
-finetune_small() {
-  local run=$1 num_classes
+finetune_demo() {
+  local run=$1
   shift
-  num_classes=$(grep -cE '^[0-9]' "$DATA/label_descriptors.csv")
-  # shellcheck disable=SC2046
-  CHECKPOINT=$DEMO_DIR/pretrained/checkpoint_last.pt SAVE_DIR=$DEMO_DIR/$run show_progress \
-    finetune demo_finetuning 16 "${front_end[@]}" "model.num_classes=$num_classes" \
-    $(shorter "${FINETUNING_UPDATES:-}") "$@"
+  CHECKPOINT=$DEMO_DIR/pretrained/checkpoint_last.pt SAVE_DIR=$DEMO_DIR/$run \
+    finetune_small "model.num_classes=$(num_classes "$DATA/label_descriptors.csv")" "$@"
 }
 
 evaluate_both() {
@@ -116,12 +80,12 @@ use_on_one_clip() {
 prepare_folder
 trap '(($? == 0)) || say "step $step failed; what it said is above, logs are in $DEMO_DIR"' EXIT
 run_step "corpus" make_corpus
-run_step "statistics of its features" measure_front_end
-run_step "pre-training without labels" pretrain_small
+run_step "statistics of its features" measure_front_end "$DATA/train.tsv"
+run_step "pre-training without labels" pretrain_demo
 run_step "linear probe of the frozen encoder" "$PYTHON" -m ASDA.demo.probe --data "$DATA" \
   --checkpoint "$DEMO_DIR/pretrained/checkpoint_last.pt" --json "$RESULTS/probe.json"
-run_step "fine-tuning the pre-trained encoder" finetune_small finetuned
-run_step "fine-tuning from random weights" finetune_small finetuned_from_random model.no_pretrained_weights=true
+run_step "fine-tuning the pre-trained encoder" finetune_demo finetuned
+run_step "fine-tuning from random weights" finetune_demo finetuned_from_random model.no_pretrained_weights=true
 run_step "evaluation on held-out clips" evaluate_both
 run_step "features and labels of one clip" use_on_one_clip
 run_step "report" "$PYTHON" -m ASDA.demo.report "$DEMO_DIR"

@@ -115,8 +115,9 @@ def log_mel(
         raise ValueError(f"expected a waveform (W,) or a batch (B, W), got shape {tuple(waveform.shape)}")
     if waveform.dtype not in (torch.float32, torch.float64):
         waveform = waveform.float()
-    if num_frames(waveform.shape[-1], sample_rate_hz) == 0:
-        return waveform.new_zeros(*waveform.shape[:-1], 0, num_mel_bins)
+    T = num_frames(waveform.shape[-1], sample_rate_hz)
+    if T == 0 or len(waveform) == 0:  # no frame, or a batch of no clip
+        return waveform.new_zeros(*waveform.shape[:-1], T if max_frames is None else min(T, max_frames), num_mel_bins)
     if waveform.dim() == 2 and waveform.device.type == "cpu":  # one clip's spectra fit the cache, a batch's do not
         return torch.stack([log_mel(clip, sample_rate_hz, num_mel_bins, max_frames) for clip in waveform])
     bank = _filterbank(sample_rate_hz, num_mel_bins, waveform.device, waveform.dtype)

@@ -130,16 +130,19 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         index = int(index)
         clip = index % len(self.manifest)
         found, source = self._readable_clip(index)
-        sample = {"id": clip if found is None else found, "num_unreadable": int(found != clip)}
         if source is None:
-            return sample
-        sample["source"] = source
-        sample["seed"] = torch.tensor(self._generator(index, _STREAM_SEED).initial_seed() & (2**63 - 1))
+            return {"id": clip, "num_unreadable": 1}
+        return {"num_unreadable": int(found != clip), **self._sample(found, source, index)}
+
+    def _sample(self, clip: int, source: torch.Tensor, index: int) -> dict:
+        """A clip's source with what belongs to it, drawn with the random streams of the place `index` that it fills."""
+        seed = self._generator(index, _STREAM_SEED).initial_seed() & (2**63 - 1)
+        sample = {"id": clip, "source": source, "seed": torch.tensor(seed)}
         if self.mask_sampler is not None:
             sample["mask"] = self.mask_sampler(self._generator(index, _STREAM_MASK))
         if self.labels is not None:
             sample["target"] = torch.zeros(self.num_classes)
-            sample["target"][self.labels.targets(found)] = 1.0
+            sample["target"][self.labels.targets(clip)] = 1.0
         return sample
 
     def _readable_clip(self, index: int) -> tuple[int | None, torch.Tensor | None]:
@@ -161,10 +164,12 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         )
 
     def _source(self, clip: int, index: int) -> torch.Tensor:
-        """Source of a clip, drawn with the random streams of the place `index` that it fills."""
         path = self.manifest.path(clip)
         start_s = self._crop_start_s(path, index) if self.random_crop else 0.0
-        waveform = self.reader.load(path, start_s, excerpt_s(self.front_end.target_length_frames))
+        return self._heard(self.reader.load(path, start_s, excerpt_s(self.front_end.target_length_frames)), index)
+
+    def _heard(self, waveform: torch.Tensor, index: int) -> torch.Tensor:
+        """The waveform as the model gets it."""
         if self.augmentation.roll:
             waveform = roll_and_scale(waveform, self._generator(index, _STREAM_WAVEFORM))
         if self.waveforms:
@@ -191,13 +196,19 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         Returns:
             `id` (B,), `num_unreadable` int, how many of the clips asked for could not be read, and `net_input` with
             `source` (B, 1, T, F); with masks `precomputed_mask` (B*M, N); with labels `seeds` (B,) and `target`
-            (B, C). Empty if no clip of the batch could be read. With `waveforms` there are `waveforms` (B, W) float64,
-            padded with zeros, and `num_samples` (B,) in the place of `source`.
+            (B, C). With `waveforms` there are `waveforms` (B, W) float64, padded with zeros, and `num_samples` (B,) in
+            the place of `source`. B = 0 if no clip of an evaluation batch could be read; {} for no samples at all.
         """
-        num_unreadable = sum(sample["num_unreadable"] for sample in samples)
-        samples = [sample for sample in samples if "source" in sample]
-        if not samples:
+        if not samples:  # a process whose share of the epoch is a batch shorter than the others'
             return {}
+        num_unreadable = sum(sample["num_unreadable"] for sample in samples)
+        readable = [sample for sample in samples if "source" in sample]
+        if readable:
+            return {"num_unreadable": num_unreadable, **self._join(readable)}
+        silence = self._heard(torch.zeros(self.front_end.sample_rate_hz), 0)
+        return {"num_unreadable": num_unreadable, **_without_rows(self._join([self._sample(0, silence, 0)]))}
+
+    def _join(self, samples: list[dict]) -> dict:
         batch, net_input = {}, {}
         sources = [sample["source"] for sample in samples]
         if self.waveforms:
@@ -213,7 +224,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             net_input["seeds"] = torch.stack([sample["seed"] for sample in samples])
             net_input["target"] = torch.stack([sample["target"] for sample in samples])
         ids = torch.tensor([sample["id"] for sample in samples], dtype=torch.int64)
-        return {"id": ids, "num_unreadable": num_unreadable, "net_input": net_input, **batch}
+        return {"id": ids, "net_input": net_input, **batch}
 
     # ---- epochs ------------------------------------------------------------------------------------------------
 
@@ -236,6 +247,11 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
     def __len__(self) -> int:
         return len(self.manifest)
+
+
+def _without_rows(batch: dict) -> dict:
+    """A batch of the same shapes and types, but of no clip."""
+    return {key: _without_rows(value) if isinstance(value, dict) else value[:0] for key, value in batch.items()}
 
 
 def _check_sizes(manifest, front_end, labels, num_classes, sample_weights) -> None:

@@ -166,7 +166,7 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
         logits, smoothed = logits.float(), self._smooth(target.float())
         if self.use_bce:
             loss = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="sum")
-            sample_size = max(float(target.sum()), 1.0)
+            sample_size = max(float(target.sum()), min(len(target), 1.0))
         else:
             loss = -(smoothed * logits.log_softmax(dim=1)).sum()
             sample_size = target.shape[0]

@@ -164,13 +164,13 @@ class SpectrogramTask(LongRunTask):
         return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
 
     def reduce_metrics(self, logging_outputs, criterion) -> None:
-        if sum(log.get("sample_size", 0) for log in logging_outputs) == 0:  # all of the update was left out
+        unreadable = int(sum(log.get("_num_unreadable", 0) for log in logging_outputs))
+        metrics.log_scalar_sum("unreadable", unreadable, priority=400)
+        if sum(log.get("sample_size", 0) for log in logging_outputs) == 0:  # a skipped update, or no readable clip
             metrics.log_scalar("loss", float("nan"), weight=0)
             return
         super().reduce_metrics(logging_outputs, criterion)
         metrics.log_speed("clips_per_s", sum(log.get("nsentences", 0) for log in logging_outputs), priority=95, round=2)
-        unreadable = int(sum(log.get("_num_unreadable", 0) for log in logging_outputs))
-        metrics.log_scalar_sum("unreadable", unreadable, priority=400)
 
 
 def label_descriptors(cfg: Any) -> Path:

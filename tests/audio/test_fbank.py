@@ -186,6 +186,12 @@ def test_front_end__clip_shorter_than_a_window_is_all_padding(num_samples):
     assert FrontEnd(target_length_frames=None)(noise(num_samples)).shape == (0, 128)
 
 
+def test_front_end__batch_of_no_clip():
+    front_end = FrontEnd(target_length_frames=64)
+    assert front_end(torch.zeros(0, RATE)).shape == (0, 64, 128)
+    assert front_end.of_batch(torch.zeros(0, RATE), torch.zeros(0, dtype=torch.int64)).shape == (0, 64, 128)
+
+
 def test_front_end__padding_happens_before_normalisation():
     front_end = FrontEnd(target_length_frames=120, norm_mean=-5.0, norm_std=2.0)
     features = front_end(noise(RATE))

@@ -211,7 +211,22 @@ def test_bad_clips__evaluation_leaves_them_out_and_reports(corpus, caplog):
     assert batch["num_unreadable"] == 1
     assert len(batch["net_input"]["source"]) == len(batch["net_input"]["target"]) == 3
     assert manifest.path(1) in caplog.text
-    assert dataset.collater([dataset[1]]) == {}
+
+
+@pytest.mark.parametrize("waveforms", [False, True])
+def test_bad_clip__batch_of_nothing_else_keeps_its_count_and_shapes(corpus, waveforms):
+    manifest = corpus(2)
+    break_clips(manifest, 1)
+    dataset = SpectrogramDataset(
+        manifest, FRONT_END, labels=labels_of(manifest), replace_bad=False, max_bad_fraction=1.0, waveforms=waveforms
+    )
+    good, bad = (dataset.collater([dataset[i]]) for i in (0, 1))
+    assert bad["num_unreadable"] == 1
+    assert set(bad) == set(good) and set(bad["net_input"]) == set(good["net_input"])
+    for full, empty in [(good[k], bad[k]) for k in set(good) - {"net_input", "num_unreadable"}] + [
+        (good["net_input"][k], bad["net_input"][k]) for k in good["net_input"]
+    ]:
+        assert len(empty) == 0 and empty.dtype == full.dtype and empty.dim() == full.dim()
 
 
 def test_dataset__set_epoch_reaches_workers_that_are_running(corpus):

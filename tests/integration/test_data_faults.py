@@ -122,3 +122,18 @@ def test_finetuning__evaluation_leaves_an_unreadable_clip_out_and_says_so(labell
     *_, last = log_lines(output, "eval")
     assert int(last["eval_clips"]) == 3 and float(last["eval_unreadable"]) == 1
     assert "unreadable clip" in output and "eval_2.wav (eval.tsv:4)" in output
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["task.fbank_on_device=true"], ["task.multi_label=false", "checkpoint.best_checkpoint_metric=accuracy"]],
+    ids=["multi-label", "features on the device", "single-label"],
+)
+def test_finetuning__evaluation_batches_without_a_readable_clip_are_counted_too(labelled, pretrained, options):
+    for clip in (0, 2):  # the first batch, which fairseq keeps as a stand-in, and another
+        (labelled / "audio" / f"eval_{clip}.wav").write_bytes(b"RIFF not audio")
+    options = [*options, "task.max_bad_fraction=0.5", "dataset.batch_size_valid=1"]
+    process = assert_ok(finetune(labelled, pretrained, *options))
+    *_, last = log_lines(process.stdout + process.stderr, "eval")
+    assert int(last["eval_clips"]) == 2 and float(last["eval_unreadable"]) == 2
+    assert float(last["eval_loss"]) > 0
