@@ -23,5 +23,5 @@ format: setup ## rewrite the Python files in the project's style
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-bench: setup ## every measurement of benchmarks/, printed
-	@for file in benchmarks/bench_*.py; do $(PYTHON) -m "benchmarks.$$(basename $$file .py)" || exit 1; done
+bench: setup ## every measurement of benchmarks/, to its table in benchmarks/results; run nothing beside it
+	$(PYTHON) -m benchmarks.run_all

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# The demo's path on recorded sound: the sample library that Debian packages as sonic-pi-samples (165 flac files at 44.1 kHz,
+# mono and stereo, 0.1 to 60 s). A sample's class is its name before the first underscore. Pre-training sees all samples
+# and no label; linear probe and fine-tuning are cross-validated over five folds, from pre-trained and from random weights.
+#
+#   apt-get install sonic-pi-samples    or, without installing: apt-get download sonic-pi-samples && dpkg -x *.deb FOLDER
+#
+# Settings (environment variables):
+#   DATA    folder that holds the samples (default /usr/share/sonic-pi/samples)
+#   WORK    folder for manifests and runs (default: a temporary one); runs that it holds are continued or taken as they are
+#   OUTPUT  the table (default benchmarks/results/recorded_sound.md)
+#   TARGET_LENGTH, PRETRAINING_UPDATES, FINETUNING_UPDATES: as for make demo
+#
+# benchmarks/recorded_sound.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
+
+SAMPLES=$(absolute "${DATA:-/usr/share/sonic-pi/samples}")
+[[ -n $(find "$SAMPLES" -name '*.flac' -print -quit 2>/dev/null) ]] ||
+  die "DATA: $SAMPLES holds no flac files; install sonic-pi-samples or name its folder"
+WORK=$(absolute "${WORK:-$(mktemp -d)}")
+OUTPUT=$(absolute "${OUTPUT:-$ROOT/benchmarks/results/recorded_sound.md}")
+DATA=$WORK/folds
+LABELS=$WORK/labels.csv
+
+mkdir -p "$WORK"
+{
+  echo "file,label"
+  find "$SAMPLES" -name '*.flac' -printf '%P\n' | sort | while read -r file; do
+    name=${file##*/}
+    echo "$file,${name%%_*}"
+  done
+} >"$LABELS"
+"$PYTHON" -m ASDA.cli.manifest folder "$SAMPLES" --overwrite --out "$WORK/all"
+"$PYTHON" -m ASDA.cli.manifest folder "$SAMPLES" --overwrite --labels "$LABELS" --folds 5 --out "$DATA"
+measure_front_end "$WORK/all/train.tsv"
+
+say "pre-training"
+DATA=$WORK/all SAVE_DIR=$WORK/pretrained pretrain_small
+CHECKPOINT=$WORK/pretrained/checkpoint_last.pt
+"$PYTHON" -m ASDA.demo.probe --data "$DATA"/fold[1-5] --checkpoint "$CHECKPOINT" --padding mask --json "$WORK/probe.json"
+
+one_label=(
+  task.multi_label=false dataset.valid_subset=eval checkpoint.best_checkpoint_metric=accuracy
+  "model.num_classes=$(num_classes "$DATA/fold1/label_descriptors.csv")"
+)
+for weights in pretrained random; do
+  say "fine-tuning from $weights weights"
+  overrides=("${one_label[@]}")
+  if [[ $weights == random ]]; then overrides+=(model.no_pretrained_weights=true); fi
+  SAVE_DIR=$WORK/from_$weights finetune_folds_small "${overrides[@]}"
+  "$PYTHON" "$ROOT/scripts/summarise_folds.py" "$WORK/from_$weights"/fold[1-5] --json "$WORK/from_$weights.json"
+done
+PYTHONPATH=$ROOT "$PYTHON" -m benchmarks.learning_report --command benchmarks/recorded_sound.sh \
+  --probe "$WORK/probe.json" --finetuned "$WORK/from_pretrained.json" --from-random "$WORK/from_random.json" \
+  --output "$OUTPUT" --about "sonic-pi-samples: $(($(wc -l <"$LABELS") - 1)) recordings, one of \
+$(num_classes "$DATA/fold1/label_descriptors.csv") classes each. Pre-trained on all of them without labels; means over \
+five folds, each fitted or fine-tuned on the other four."

@@ -1,0 +1,88 @@
+"""Every measurement at a size that fits the machine, each in a process of its own, each to its table.
+
+    python -m benchmarks.run_all [NAME ...] [--output FOLDER] [--tiny]
+
+The tables lie in benchmarks/results/cpu or benchmarks/results/cuda. benchmarks/README.md says what they tell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import measuring
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A benchmark and its arguments on a CPU, on a GPU (None: not worth running there), and for trying it out."""
+
+    module: str
+    cpu: str | None
+    cuda: str | None
+    tiny: str
+
+
+PLANS = {
+    "front_end": Plan("bench_frontend", "", None, "--seconds 1 --repeats 1"),
+    "front_end_44k_stereo": Plan(
+        "bench_frontend",
+        "--sample-rate-hz 44100 --channels 2",
+        None,
+        "--sample-rate-hz 44100 --channels 2 --seconds 1 --repeats 1",
+    ),
+    "data": Plan("bench_data", "", None, "--clips 2 --seconds 1 --repeats 1 --rows 1000"),
+    "attention": Plan(
+        "bench_attention",
+        "--threads 1",
+        "--tokens 103 257 513 1025 2049 4097",
+        "--tokens 17 --embed-dim 64 --repeats 1",
+    ),
+    "step": Plan(
+        "bench_step",
+        "--compiled --checkpointed",
+        "--clips 12 --compiled --checkpointed --repeats 10",
+        "--students 2 --depth 1 --embed-dim 64 --repeats 1 --checkpointed",
+    ),
+    "students": Plan(
+        "bench_students",
+        "",
+        "--clips 6 --precision bf16 --repeats 10",
+        "--students 2 --depth 1 --embed-dim 64 --repeats 1",
+    ),
+    "extract": Plan("bench_extract", "", "--clips 256", "--clips 2 --single 1 --seconds 1 --depths 1"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(PLANS)}")
+    parser.add_argument("--output", type=Path, help="folder for the tables (default: benchmarks/results/DEVICE)")
+    parser.add_argument("--tiny", action="store_true", help="seconds instead of an hour; the numbers mean nothing")
+    args = parser.parse_args(argv)
+    if unknown := set(args.names) - set(PLANS):
+        parser.error(f"unknown: {' '.join(sorted(unknown))}; there are {' '.join(PLANS)}")
+    device = measuring.best_device().type
+    output = args.output or RESULTS / device
+    failed = []
+    for name in args.names or PLANS:
+        plan = PLANS[name]
+        arguments = getattr(plan, "tiny" if args.tiny else device)
+        if arguments is None:
+            continue
+        print(f"\n== {name}", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{plan.module}", *arguments.split()]
+        if subprocess.run([*command, "--output", str((output / f"{name}.md").absolute())]).returncode != 0:
+            failed.append(name)
+    if failed:
+        print(f"run_all: failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

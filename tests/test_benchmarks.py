@@ -1,0 +1,143 @@
+"""The benchmarks run and write their tables. Their numbers are for quiet machines and are not tested."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import learning_report, measuring, run_all
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def rows_of(file: Path) -> list[list[str]]:
+    """Cells of the table rows of a report, headings and rules left out."""
+    lines = [line for line in file.read_text().splitlines() if line.startswith("|")]
+    rules = [number for number, line in enumerate(lines) if set(line) <= set("|-: ")]
+    left_out = {*rules, *(number - 1 for number in rules)}
+    return [[c.strip() for c in line.strip("|").split("|")] for n, line in enumerate(lines) if n not in left_out]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", run_all.PLANS)
+def test_run_all__every_benchmark_writes_its_table(name, tmp_path):
+    command = [sys.executable, "-m", "benchmarks.run_all", name, "--tiny", "--output", str(tmp_path)]
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert process.returncode == 0, process.stderr[-3000:]
+    report = tmp_path / f"{name}.md"
+    if run_all.PLANS[name].cuda is None and measuring.best_device().type == "cuda":
+        assert not report.exists()
+        return
+    assert report.read_text().startswith(f"`python -m benchmarks.{run_all.PLANS[name].module} ")
+    assert "torch" in report.read_text() and rows_of(report)
+    for row in rows_of(report):
+        assert any(re.match(r"[0-9.]+", cell) for cell in row[1:]), row
+
+
+def test_run_all__a_benchmark_that_fails_is_named_and_the_rest_runs(tmp_path, monkeypatch, capsys):
+    started = []
+
+    def run(command):
+        started.append(command[2])
+        return subprocess.CompletedProcess(command, returncode=int("bench_data" in command[2]))
+
+    monkeypatch.setattr(run_all.subprocess, "run", run)
+    assert run_all.main(["--tiny", "--output", str(tmp_path)]) == 1
+    assert started[0] == "benchmarks.bench_frontend" and started[-1] == "benchmarks.bench_extract"
+    assert capsys.readouterr().err == "run_all: failed: data\n"
+
+
+def test_run_all__unknown_name():
+    with pytest.raises(SystemExit) as stop:
+        run_all.main(["nothing"])
+    assert stop.value.code == 2
+
+
+def test_measuring__functions_take_turns_and_medians_are_kept():
+    calls = []
+    measured = measuring.take_turns(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, measuring.torch.device("cpu"), repeats=3
+    )
+    assert calls == ["a", "b"] * 4
+    assert set(measured) == {"a", "b"} and measured["a"].seconds >= 0
+
+
+def test_learning_report__tables_hold_each_seed_and_the_means(tmp_path):
+    probe = [
+        {"weights": weights, "seed": seed, "mAP": value}
+        for weights, values in (("pre-trained", (0.4, 0.5)), ("random", (0.3, 0.2)))
+        for seed, value in enumerate(values, start=1)
+    ]
+    folds = {"metric": "accuracy", "folds": ["fold1", "fold2"]}
+    for name, content in (
+        ("probe", probe),
+        ("finetuned", {**folds, "last": [0.5, 0.7]}),
+        ("random", {**folds, "last": [0.5, 0.3]}),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    arguments = ["--about", "a test", "--command", "none", "--output", str(tmp_path / "out.md")]
+    for option, name in (("--probe", "probe"), ("--finetuned", "finetuned"), ("--from-random", "random")):
+        arguments += [option, str(tmp_path / f"{name}.json")]
+    assert learning_report.main(arguments) == 0
+    assert rows_of(tmp_path / "out.md") == [
+        ["seed 1", "40.0 %", "30.0 %", "+10.0"],
+        ["seed 2", "50.0 %", "20.0 %", "+30.0"],
+        ["mean ± deviation", "45.0 ± 7.1 %", "25.0 ± 7.1 %", "+20.0"],
+        ["fold1", "50.0 %", "50.0 %"],
+        ["fold2", "70.0 %", "30.0 %"],
+        ["mean ± deviation", "60.0 ± 14.1 %", "40.0 ± 14.1 %"],
+    ]
+
+
+TINY = {
+    "PRETRAINING_UPDATES": "2",
+    "FINETUNING_UPDATES": "2",
+    "TARGET_LENGTH": "64",
+    "OMP_NUM_THREADS": "1",
+    "NGPU": "0",
+}
+
+
+def run_script(name: str, folder: Path, **settings: str) -> list[list[str]]:
+    """Rows of the table that a script of benchmarks/ writes."""
+    output = folder / "table.md"
+    settings = os.environ | TINY | {"WORK": str(folder / "work"), "OUTPUT": str(output)} | settings
+    process = subprocess.run(
+        ["bash", str(ROOT / "benchmarks" / name)],
+        cwd=folder,
+        env=settings,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    return rows_of(output)
+
+
+@pytest.mark.slow
+def test_learning_script__writes_its_table(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    rows = run_script("learning.sh", tmp_path, NUM_CLIPS="150", SEEDS="1 2")
+    assert [row[0] for row in rows] == ["seed 1", "seed 2", "mean ± deviation"]
+
+
+@pytest.mark.slow
+def test_recorded_sound_script__writes_its_table(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    import numpy as np
+    import soundfile
+
+    samples = tmp_path / "samples"
+    samples.mkdir()
+    rng = np.random.default_rng(0)
+    for kind, level in (("drum", 0.3), ("bd", 0.01)):
+        for number in range(10):
+            waveform = rng.normal(0, level, (4_000 * (1 + number), 1 + number % 2))
+            soundfile.write(samples / f"{kind}_of {number}.flac", waveform, 44_100)
+    rows = run_script("recorded_sound.sh", tmp_path, DATA=str(samples))
+    assert [row[0] for row in rows] == ["seed 1", *(f"fold{k}" for k in range(1, 6)), "mean ± deviation"]
+    assert len((tmp_path / "work" / "labels.csv").read_text().splitlines()) == 21
