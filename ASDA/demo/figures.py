@@ -11,8 +11,6 @@ matplotlib.use("Agg")  # no display needed
 
 from matplotlib import pyplot as plt
 
-from ASDA.demo.training_log import Curve
-
 PRETRAINED_COLOUR = "#1f6f8b"
 OTHER_COLOUR = "#c9a227"
 FRAME_SHIFT_S = 0.01
@@ -28,12 +26,12 @@ def save(figure: plt.Figure, file: Path) -> None:
     plt.close(figure)
 
 
-def draw_panels(panels: dict[str, dict[str, Curve]], file: Path) -> None:
-    """Curves over updates, side by side: title -> label -> curve; a panel of one curve needs no legend."""
+def draw_panels(panels: dict[str, dict[str, dict[int, float]]], file: Path) -> None:
+    """Curves, side by side: title -> label -> update -> value; a panel of one curve needs no legend."""
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 2.8), squeeze=False)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for (label, curve), colour in zip(curves.items(), (PRETRAINED_COLOUR, OTHER_COLOUR), strict=False):
-            axis.plot(curve.updates, curve.values, color=colour, label=label)
+            axis.plot(list(curve), list(curve.values()), color=colour, label=label)
         axis.set(title=title, xlabel="update", ylim=(0, None))
         if len(curves) > 1:
             axis.legend(frameon=False)

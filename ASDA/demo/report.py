@@ -25,8 +25,8 @@ from ASDA.audio.io import AudioError, load_waveform
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
 from ASDA.demo import figures
-from ASDA.demo.training_log import TrainingLog
 from ASDA.inference import TrainedClassifier, load_classifier
+from ASDA.training.logs import read_run
 
 NUM_EXAMPLES = 8
 TOP_K = 3
@@ -75,9 +75,6 @@ class Results:
 
     folder: Path
 
-    def log(self, run: str) -> Path:
-        return self.folder / run / "train.log"
-
     def scores(self, run: str) -> ClassScores:
         return ClassScores.read(self.folder / "results" / f"{run}_average_precision.csv")
 
@@ -104,22 +101,19 @@ def table(heading: list[str], rows: list[list[str]]) -> str:
 
 def draw_curves(results: Results, report: Path) -> None:
     """What pre-training logged, and fine-tuning with and without it."""
-    pretraining = TrainingLog.read(results.log("pretrained"))
     panels = {
         "frame loss": {"": "loss_IMAGE_regression"},
         "utterance loss": {"": "loss_cls"},
         "spread": {"predictions": "pred_var", "targets": "target_var"},
     }
-    curves = {
-        title: {label: pretraining.curve("train_inner", key) for label, key in keys.items()}
-        for title, keys in panels.items()
-    }
+    pretraining = read_run(results.folder / "pretrained")["train_inner"]
+    curves = {title: {label: pretraining[key] for label, key in keys.items()} for title, keys in panels.items()}
     figures.draw_panels(curves, report / "pretraining.png")
-    logs = {"pre-trained": "finetuned", "random weights": "finetuned_from_random"}
-    logs = {label: TrainingLog.read(results.log(kind)) for label, kind in logs.items()}
+    runs = {"pre-trained": "finetuned", "random weights": "finetuned_from_random"}
+    runs = {label: read_run(results.folder / name) for label, name in runs.items()}
     comparison = {
-        "training loss": {label: log.curve("train", "loss") for label, log in logs.items()},
-        "mAP on the validation clips": {label: log.curve("valid", "mAP") for label, log in logs.items()},
+        "training loss": {label: run["train"]["loss"] for label, run in runs.items()},
+        "mAP on the validation clips": {label: run["valid"]["mAP"] for label, run in runs.items()},
     }
     figures.draw_panels(comparison, report / "finetuning.png")
 

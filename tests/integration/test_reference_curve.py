@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ASDA.demo import corpus
-from ASDA.demo.training_log import TrainingLog
+from ASDA.training.logs import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path(__file__).with_name("reference_curve.tsv")
@@ -35,10 +35,8 @@ def pretrain(folder: Path) -> dict[str, list[float]]:
         ["bash", "-c", script, str(ROOT / "scripts" / "demo.sh")], env=environment, capture_output=True, text=True
     )
     assert process.returncode == 0, process.stderr[-3000:]
-    log = TrainingLog.read(folder / "run" / "train.log")
-    curves = {key: log.curve("train_inner", key) for key in KEYS}
-    assert curves["loss"].updates[:NUM_UPDATES] == list(range(1, NUM_UPDATES + 1))
-    return {key: curve.values[:NUM_UPDATES] for key, curve in curves.items()}
+    log = read_run(folder / "run")["train_inner"]
+    return {key: [log[key][update] for update in range(1, NUM_UPDATES + 1)] for key in KEYS}
 
 
 def read_reference() -> dict[str, list[float]]:
