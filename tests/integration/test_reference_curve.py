@@ -30,7 +30,7 @@ def pretrain(folder: Path) -> dict[str, list[float]]:
     )
     ours = ("CONFIG", "NGPU", "NPROC", "BATCH_SIZE", "DRY_RUN", "TARGET_LENGTH", "PRETRAINING_UPDATES")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
-    environment |= {"DATA": str(folder / "data"), "SAVE_DIR": str(folder / "run"), "NGPU": "0"}
+    environment |= {"DATA": str(folder / "data"), "SAVE_DIR": str(folder / "run"), "NGPU": "0", "OMP_NUM_THREADS": "1"}
     process = subprocess.run(
         ["bash", "-c", script, str(ROOT / "scripts" / "demo.sh")], env=environment, capture_output=True, text=True
     )
