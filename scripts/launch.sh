@@ -11,6 +11,9 @@
 #
 # Arguments are hydra overrides, key=value, and win over everything else. Paths, in settings and in overrides, are
 # relative to the current directory. The log of a run is SAVE_DIR/train.log.
+#
+# DATA has to hold the splits that the run uses, {split}.tsv and with labels {split}.lbl: train, and those of
+# dataset.valid_subset, which some recipes set to valid,eval. dataset.valid_subset=eval does without valid.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 # require NAME MEANING: the setting has to be given.
@@ -37,14 +40,41 @@ hydra_value() {
   if [[ $1 =~ ^[A-Za-z0-9_./:@+-]*$ ]]; then echo "$1"; else echo "'${1//\'/\\\'}'"; fi
 }
 
-# override_of KEY OVERRIDE...: the last value given for the key, or nothing.
+# override_of KEY OVERRIDE...: the last value given for the key, or nothing. key=, +key= and ++key= are the same here.
 override_of() {
   local key=$1 override value=""
   shift
   for override in "$@"; do
-    if [[ $override == "$key="* ]]; then value=${override#*=}; fi
+    if [[ $override == ?(+)?(+)"$key="* ]]; then value=${override#*=}; fi
   done
   echo "$value"
+}
+
+# dataset_setting KEY RECIPE OVERRIDE...: what the run will have for a key of `dataset`: the override's value, else the
+# recipe's, else that of CONFIG_FILE; nothing when none of them says so in a line of its own. This is a look at their text:
+# composing them takes as long as starting the run.
+dataset_setting() {
+  local key=$1 recipe=$2 file found value=""
+  shift 2
+  recipe=$(override_of recipe "recipe=$recipe" "$@")
+  for file in "$CONFIG_FILE" "${CONFIG_FILE%/*}/recipe/$recipe.yaml"; do
+    if [[ -f $file ]]; then
+      found=$(sed -nE "s/^ +$key: *[\"']?([^\"'# ]+).*/\1/p" "$file" | tail -n 1)
+      value=${found:-$value}
+    fi
+  done
+  found=$(override_of "dataset.$key" "$@")
+  echo "${found:-$value}" | tr -d "\"'"
+}
+
+# find_splits RECIPE OVERRIDE...: sets SPLITS, the splits that the run will train and validate on, and VALID_SUBSET, the
+# latter as the run's configuration has them. What cannot be found out is left to the run itself.
+find_splits() {
+  local train
+  VALID_SUBSET=$(dataset_setting valid_subset "$@")
+  if [[ $(dataset_setting disable_validation "$@") == [Tt]rue ]]; then VALID_SUBSET=""; fi
+  train=$(dataset_setting train_subset "$@")
+  IFS=, read -ra SPLITS <<<"${train:-train},$VALID_SUBSET"
 }
 
 # Sets DEVICE (cuda or cpu), PROCESSES (on this machine), WORLD_SIZE (on all) and RENDEZVOUS (torchrun's arguments).
@@ -161,9 +191,11 @@ run_fairseq() {
 # clips of a step: cls_loss_clips gives it the weight that it has with CLIPS_PER_GPU of them, whatever their number here.
 pretrain() {
   local clips_per_gpu=$3
-  require_path DATA "a folder with train.tsv" train.tsv
-  require SAVE_DIR "$SAVE_DIR_MEANING"
+  require DATA "a folder with train.tsv"
   choose_config "$1"
+  find_splits "" "${@:4}"
+  require_path DATA "a folder with train.tsv" "${SPLITS[@]/%/.tsv}"
+  require SAVE_DIR "$SAVE_DIR_MEANING"
   choose_device
   plan_batch "${@:2}"
   shift 3
@@ -173,12 +205,18 @@ pretrain() {
 # finetune RECIPE CLIPS_PER_UPDATE OVERRIDE...: fine-tunes CHECKPOINT on DATA with config/recipe/RECIPE.yaml ("" for
 # finetuning.yaml as it stands). The recipes' clips per update fit on one GPU.
 finetune() {
-  local recipe=$1 clips_per_update=$2
+  local recipe=$1 clips_per_update=$2 meaning
   shift 2
-  require_path DATA "a folder with train and eval manifests" {train,eval}.{tsv,lbl} label_descriptors.csv
+  require DATA "a folder with manifests, labels and label_descriptors.csv"
+  choose_config finetuning
+  find_splits "$recipe" "$@"
+  meaning="a folder with label_descriptors.csv and tsv and lbl files of the splits ${SPLITS[*]}"
+  if [[ $VALID_SUBSET != "" && $VALID_SUBSET != eval ]]; then
+    meaning+=" (dataset.valid_subset=$VALID_SUBSET; dataset.valid_subset=eval needs train and eval only)"
+  fi
+  require_path DATA "$meaning" "${SPLITS[@]/%/.tsv}" "${SPLITS[@]/%/.lbl}" label_descriptors.csv
   require_path CHECKPOINT "a pre-trained checkpoint"
   require SAVE_DIR "$SAVE_DIR_MEANING"
-  choose_config finetuning
   choose_device
   plan_batch "$clips_per_update" "$clips_per_update" "$@"
   run_fairseq ${recipe:+"+recipe=$recipe"} "task.data=$(hydra_value "$DATA")" \

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+
+from ASDA.audio.presets import PUBLISHED_FLAGS
+from ASDA.tasks._spectrogram_task import dataset_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL_SCRIPTS = sorted(
@@ -122,6 +126,77 @@ def test_launch_script__names_the_file_that_does_not_exist(tmp_path):
     result = run("pretraining_AS2M.sh", cwd=tmp_path, DATA="data", SAVE_DIR="run")
     assert result.returncode != 0
     assert result.stderr.count("\n") == 1 and f"{tmp_path}/data/train.tsv does not exist" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "needed"),
+    [
+        ("pretraining_AS2M.sh", [], ["train.tsv"]),
+        ("finetuning_AS20K.sh", [], ["train", "eval"]),
+        ("finetuning_AS20K.sh", ["dataset.valid_subset='valid,eval'"], ["train", "valid", "eval"]),
+        ("finetuning_AS20K.sh", ["+dataset.valid_subset=other"], ["train", "other"]),
+        ("finetuning_AS20K.sh", ["dataset.train_subset=some"], ["some", "eval"]),
+        ("finetuning_AS20K.sh", ["dataset.disable_validation=true"], ["train"]),
+        ("finetuning_AS20K.sh", ["+recipe=FSD50K"], ["train", "valid", "eval"]),
+        ("scripts/finetuning_SPCv2.sh", [], ["train", "valid", "eval"]),
+        ("scripts/finetuning_FSD50K.sh", [], ["train", "valid", "eval"]),
+        ("scripts/finetuning_FSD50K.sh", ["dataset.valid_subset=eval"], ["train", "eval"]),
+    ],
+)
+def test_launch_script__wants_the_splits_that_the_run_uses_and_no_others(script, arguments, needed, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    if needed == ["train.tsv"]:
+        files, settings = needed, {}
+    else:
+        files = [f"{split}.{kind}" for kind in ("tsv", "lbl") for split in needed] + ["label_descriptors.csv"]
+        settings = {"CHECKPOINT": "none.pt"}
+    settings |= {"DATA": "data", "NGPU": "0"}
+    for file in files:
+        result = run(script, *arguments, cwd=tmp_path, SAVE_DIR="run", **settings)
+        assert result.returncode != 0 and result.stderr.count("\n") == 1
+        assert f"DATA: {data}/{file} does not exist" in result.stderr
+        assert ("dataset.valid_subset=eval needs train and eval only" in result.stderr) == bool(
+            {"valid", "other"} & {*needed}
+        )
+        (data / file).touch()
+    # All is there: the next thing that is missing is another.
+    result = run(script, *arguments, cwd=tmp_path, **settings)
+    assert result.returncode != 0 and "DATA" not in result.stderr
+    assert ("none.pt does not exist" if "CHECKPOINT" in settings else "set SAVE_DIR") in result.stderr
+
+
+def test_launch_script__of_a_yaml_with_defaults_leaves_the_validation_splits_to_the_run(tmp_path):
+    (tmp_path / "mine.yaml").write_text("defaults: [finetuning]\ncommon: {seed: 2}\n")
+    for file in ("train.tsv", "train.lbl", "label_descriptors.csv"):
+        (tmp_path / file).touch()
+    settings = {"DATA": ".", "CHECKPOINT": "none.pt", "CONFIG": "./mine.yaml"}
+    result = run("finetuning_AS20K.sh", cwd=tmp_path, **settings)
+    assert "none.pt does not exist" in result.stderr
+
+
+def test_launch_script__validates_on_two_splits_as_the_documentation_has_it(tmp_path):
+    typed = re.findall(r"`(\S*dataset\.valid_subset=\S*valid,eval\S*)`", (ROOT / "docs/training.md").read_text())
+    (words,) = dry_run("finetuning_AS20K.sh", *shlex.split(typed[0]), cwd=tmp_path)
+    assert compose(words).dataset.valid_subset == "valid,eval"
+
+
+@pytest.mark.parametrize("flag, name", [*PUBLISHED_FLAGS.items(), (None, "audioset")])
+def test_finetuning__published_flags_name_the_data_set(flag, name, tmp_path):
+    (words,) = dry_run("finetuning_AS20K.sh", *([f"task.{flag}=true"] if flag else []), cwd=tmp_path)
+    assert dataset_preset(compose(words).task).name == name
+
+
+def test_pretraining__is_on_audioset_unless_a_flag_or_name_says_otherwise(tmp_path):
+    for argument, name in (("task.rebuild_batches=true", "audioset"), ("+task.fsd50k_eval=true", "fsd50k")):
+        (words,) = dry_run("pretraining_AS2M.sh", argument, cwd=tmp_path)
+        assert dataset_preset(compose(words).task).name == name
+
+
+@pytest.mark.parametrize("recipe", sorted(ROOT.glob("config/recipe/*.yaml")), ids=lambda recipe: recipe.stem)
+def test_recipe__of_another_data_set_names_it(recipe):
+    expected = {"ESC50": "esc50", "SPCv2": "spcv2", "FSD50K": "fsd50k", "UrbanSound8K": "urbansound8k"}
+    assert OmegaConf.load(recipe).get("task", {}).get("dataset", "") == expected.get(recipe.stem, "")
 
 
 @pytest.mark.parametrize(("gpus", "clips", "update_freq"), [(1, 12, 4), (2, 12, 2), (4, 12, 1), (8, 6, 1)])
