@@ -27,11 +27,17 @@ def check_precision(common: Any) -> None:
 
 
 def check_schedule(run: Any) -> None:
-    """Refuses a cosine schedule without a cosine, which fairseq divides by, at the end of the run, before it saves.
+    """Refuses a cosine schedule that ends within its warm-up.
+
+    It would never reach its learning rate. If it ends with its warm-up, fairseq divides by the length of the cosine, 0,
+    after the last update and before it saves.
 
     Raises:
         ValueError: there is one.
     """
+    max_update = run.optimization.max_update
+    if max_update <= 0:  # optimization.max_epoch ends the run
+        return
     schedules = {"lr_scheduler": run.lr_scheduler}
     if run.optimizer is not None and "groups" in run.optimizer:
         for name, group in run.optimizer.groups.items():
@@ -39,9 +45,8 @@ def check_schedule(run: Any) -> None:
     for name, schedule in schedules.items():
         if schedule is None or "warmup_updates" not in schedule or schedule._name != "cosine":
             continue
-        if schedule.warmup_updates == run.optimization.max_update:
+        if schedule.warmup_updates >= max_update:
             raise ValueError(
                 f"{name}.warmup_updates={schedule.warmup_updates} leaves nothing of "
-                f"optimization.max_update={run.optimization.max_update} for the cosine; set fewer warm-up updates or "
-                "more updates"
+                f"optimization.max_update={max_update} for the cosine; set fewer warm-up updates or more updates"
             )

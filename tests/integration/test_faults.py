@@ -249,10 +249,11 @@ def test_damaged_checkpoint__is_refused_and_the_newest_whole_one_is_named(whole,
     assert difference(Run(tmp_path, clips, *SAVING).finish().checkpoint(), whole.checkpoint()) == []
 
 
-# -- a schedule that fairseq would divide by zero with, after the last update and before saving
+# -- a schedule that never reaches its learning rate, or that fairseq would divide by zero with, before saving
 
 
-def test_schedule__that_is_all_warm_up_is_refused_before_training(clips, tmp_path):
-    warmup = "optimizer.groups.default.lr_scheduler.warmup_updates=4"
-    run = Run(tmp_path, clips, "optimization.max_update=4", warmup).start()
-    assert_refused_before_training(run, "warmup_updates=4 leaves nothing of optimization.max_update=4")
+@pytest.mark.parametrize("warmup", [4, 6000])
+def test_schedule__that_is_all_warm_up_is_refused_before_training(clips, tmp_path, warmup):
+    overrides = ("optimization.max_update=4", f"optimizer.groups.default.lr_scheduler.warmup_updates={warmup}")
+    run = Run(tmp_path, clips, *overrides).start()
+    assert_refused_before_training(run, f"warmup_updates={warmup} leaves nothing of optimization.max_update=4")
