@@ -15,7 +15,8 @@ from fairseq.logging import metrics
 from fairseq.tasks import register_task
 
 from ..data.dataset import Augmentation
-from ..data.labels import LabelTable, read_clip_labels
+from ..data.labels import ClipLabels, LabelError, LabelTable, read_clip_labels
+from ..data.manifest import Manifest
 from ..data.sampling import read_clip_weights
 from ..metrics import accuracy, mean_average_precision
 from ._dataset import FairseqSpectrogramDataset
@@ -44,6 +45,7 @@ class FinetuningTask(SpectrogramTask):
             raise ValueError("task.precompute_mask_config belongs to pre-training: fine-tuning masks no patches")
         self.multi_label = self.preset.multi_label if cfg.multi_label is None else cfg.multi_label
         self.label_names: list = []
+        self._num_classes: Optional[int] = None  # of the model, once it is built
 
     def state_dict(self) -> dict:
         return {**super().state_dict(), "label_names": self.label_names, "multi_label": self.multi_label}
@@ -54,6 +56,7 @@ class FinetuningTask(SpectrogramTask):
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
         model = super().build_model(cfg, from_checkpoint)
+        self._num_classes = cfg.num_classes if "num_classes" in cfg else None
         if not from_checkpoint:
             # The checkpoint has to record which encoder the fine-tuned model holds.
             cfg.pretrained_model_args = model.cfg.pretrained_model_args
@@ -63,13 +66,21 @@ class FinetuningTask(SpectrogramTask):
         cfg = task_cfg or self.cfg
         manifest = self.manifest(split)
         table = LabelTable.read(label_descriptors(cfg))
+        if self._num_classes not in (None, len(table)):
+            raise ValueError(
+                f"model.num_classes={self._num_classes}, but {table.file} has {len(table)} classes; set "
+                f"model.num_classes={len(table)}, or task.data and task.label_descriptors to the table that is meant"
+            )
         self.label_names = list(table.names)
+        labels = read_clip_labels(os.path.join(cfg.data, f"{split}.{cfg.labels}"), manifest, table)
+        if not self.multi_label:
+            _require_single_labels(labels, manifest, table)
         training = split == "train"
         weights = read_clip_weights(cfg.weights_file, manifest) if cfg.weights_file and training else None
         self.datasets[split] = FairseqSpectrogramDataset(
             manifest,
             self.front_end,
-            labels=read_clip_labels(os.path.join(cfg.data, f"{split}.{cfg.labels}"), manifest, table),
+            labels=labels,
             augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
             seed=cfg.seed,
             shuffle=training,
@@ -104,6 +115,23 @@ class FinetuningTask(SpectrogramTask):
             metrics.log_derived("accuracy", lambda meters: round(accuracy(*_all_clips(meters)), 5))
         metrics.log_derived("clips", lambda meters: len(_all_clips(meters)[0]))
         return loss, sample_size, logging_output
+
+
+def _require_single_labels(labels: ClipLabels, manifest: Manifest, table: LabelTable) -> None:
+    """Refuses clips with several labels, whose targets a softmax could not meet and accuracy would not count.
+
+    Raises:
+        LabelError: there are such clips; the message names the first.
+    """
+    several = np.flatnonzero(np.diff(labels.offsets) > 1)
+    if len(several):
+        row = int(several[0])
+        names = ", ".join(f'"{table.names[index]}"' for index in labels.targets(row))
+        others = f", and {len(several) - 1} more clips like it" if len(several) > 1 else ""
+        raise LabelError(
+            f'clip "{manifest.relative_path(row)}" ({manifest.where(row)}) has several labels ({names}){others}, but '
+            "this task expects one per clip; set task.multi_label=true, or leave one label to each clip"
+        )
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

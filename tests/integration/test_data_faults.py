@@ -91,6 +91,14 @@ def finetune(data, pretrained, *overrides):
     return train("finetuning", data / "run", f"task.data={data}", *fixed, *overrides)
 
 
+def test_finetuning__another_number_of_classes_than_the_tables_is_refused_before_training(labelled, pretrained):
+    process = finetune(labelled, pretrained, "model.num_classes=527")
+    output = process.stdout + process.stderr
+    assert process.returncode != 0
+    assert f"model.num_classes=527, but {labelled / 'label_descriptors.csv'} has 2 classes" in output
+    assert log_lines(output, "train_inner") == [] and left_behind(labelled / "run") == set()
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "messages"),
     [

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,10 +13,11 @@ import soundfile
 import torch
 from fairseq.dataclass.utils import merge_with_parent
 from fairseq.logging import metrics
-from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY, FairseqTask
 from omegaconf import OmegaConf
 
 import ASDA  # noqa: F401
+from ASDA.data.labels import LabelError
 from ASDA.metrics import mean_average_precision
 
 MASKS = {
@@ -32,6 +34,26 @@ def build(name: str, **overrides):
     """The registered task ``name``, as fairseq.tasks.setup_task would make it."""
     cfg = merge_with_parent(TASK_DATACLASS_REGISTRY[name](), OmegaConf.create({"_name": name, "seed": 1, **overrides}))
     return TASK_REGISTRY[name].setup_task(cfg)
+
+
+def build_in_run(name: str, model: dict, **overrides):
+    """The same within the configuration of a run, with a model of this configuration."""
+    modes = dict.fromkeys(("amp", "memory_efficient_fp16", "memory_efficient_bf16"), False)
+    run = OmegaConf.create(
+        {
+            "common": modes,
+            "checkpoint": {"restore_file": "none", "save_dir": "none"},
+            "dataset": {},
+            "optimization": {"max_update": 0},
+            "distributed_training": {},
+            "lr_scheduler": None,
+            "optimizer": None,
+            "model": model,
+            "task": {"_name": name, "seed": 1, **overrides},
+        }
+    )
+    OmegaConf.set_struct(run, True)
+    return TASK_REGISTRY[name].setup_task(merge_with_parent(TASK_DATACLASS_REGISTRY[name](), run.task))
 
 
 @pytest.fixture
@@ -158,6 +180,75 @@ def test_pretraining_task__missing_mask_config_is_explained(corpus):
     with pytest.raises(ValueError, match="expand_adjacent=True is not implemented"):
         masks = {**MASKS, "expand_adjacent": True}
         build("asda_pretraining", data=str(corpus), precompute_mask_config=masks).load_dataset("train")
+
+
+MODEL_MASKS = {
+    "clone_batch": 4,
+    "modalities": {
+        "image": {
+            "patch_size": 16,
+            "mask_prob": 0.7,
+            "mask_prob_adjust": 0.1,
+            "mask_length": 3,
+            "inverse_mask": True,
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "students", "ratio", "block"),
+    [({}, 4, 0.7, 3), ({"mask_prob": 0.5, "clone_batch": None}, 4, 0.5, 3), (MASKS, 3, 0.8, 5)],
+    ids=["empty", "partly filled", "filled"],
+)
+def test_mask_config__takes_what_is_missing_from_the_model(given, students, ratio, block):
+    masks = build_in_run("mae_image_pretraining", MODEL_MASKS, precompute_mask_config=given).mask_sampler()
+    assert (masks.num_masks, masks.mask_ratio, masks.block_size, masks.grid) == (students, ratio, block, (64, 8))
+    assert masks.adjust == (0.07 if given is MASKS else 0.1)
+
+
+def test_mask_config__what_no_configuration_has_is_named():
+    alone = build("asda_pretraining", precompute_mask_config={key: MASKS[key] for key in MASKS if key != "mask_length"})
+    with pytest.raises(
+        ValueError, match="mask_config.mask_length is not set, .* no model.modalities.image.mask_length"
+    ):
+        alone.mask_sampler()
+    other_model = build_in_run("asda_pretraining", {"_name": "other"}, precompute_mask_config={})
+    with pytest.raises(ValueError, match="mask_config.patch_size is not set, .* no model.modalities.image.patch_size"):
+        other_model.mask_sampler()
+    with pytest.raises(ValueError, match="there is no task.precompute_mask_config.mask_probb; the keys are"):
+        build_in_run("asda_pretraining", MODEL_MASKS, precompute_mask_config={"mask_probb": 0.5}).mask_sampler()
+
+
+def test_finetuning_task__another_number_of_classes_than_the_table_is_refused(corpus, monkeypatch):
+    monkeypatch.setattr(FairseqTask, "build_model", lambda self, cfg, from_checkpoint=False: SimpleNamespace(cfg=cfg))
+    for num_classes in (3, 5):
+        task = build("asda_finetuning", data=str(corpus), target_length=64)
+        task.build_model(OmegaConf.create({"num_classes": num_classes, "pretrained_model_args": None}))
+        if num_classes == 3:
+            task.load_dataset("eval")
+            continue
+        with pytest.raises(ValueError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
+            task.load_dataset("eval")
+
+
+def test_finetuning_task__a_model_without_data_needs_no_table(monkeypatch):
+    monkeypatch.setattr(FairseqTask, "build_model", lambda self, cfg, from_checkpoint=False: SimpleNamespace(cfg=cfg))
+    task = build("asda_finetuning", data="/nowhere")
+    task.build_model(OmegaConf.create({"num_classes": 5, "pretrained_model_args": None}), from_checkpoint=True)
+
+
+def test_finetuning_task__clips_with_several_labels_need_multi_label(corpus):
+    labels = corpus / "train.lbl"
+    labels.write_text(labels.read_text().replace("train2\t/m/0\n", "train2\t/m/0,/m/2\n"))
+    options = {"data": str(corpus), "dataset": "esc50", "target_length": 64}
+    task = build("asda_finetuning", **options)
+    task.load_dataset("eval")
+    with pytest.raises(LabelError) as error:
+        task.load_dataset("train")
+    for part in ('"train2.wav" (train.tsv:4)', '("class 0", "class 2")', "set task.multi_label=true"):
+        assert part in str(error.value)
+    build("asda_finetuning", **options, multi_label=True).load_dataset("train")
 
 
 def test_finetuning_task__state_records_front_end_and_labels(corpus):
