@@ -307,7 +307,7 @@ class ClassifierConfig(FairseqDataclass):
     specaug: bool = field(default=True, metadata={"help": "mask mel bins and frames while training"})
     mask_ratio: float = field(default=0.2, metadata={"help": "widest SpecAugment mask, as a share; 0: freqm and timem"})
     freqm: int = field(default=25, metadata={"help": "widest mask in mel bins when mask_ratio is 0"})
-    timem: int = field(default=200, metadata={"help": "widest mask in frames when mask_ratio is 0"})
+    timem: int = field(default=200, metadata={"help": "widest mask in frames when mask_ratio is 0; at most the clip"})
     drop_path_rate: float = field(default=0.1, metadata={"help": "stochastic depth, the same in all layers"})
     layer_decay: float = field(default=0.65, metadata={"help": "learning rate of a layer over that of the next"})
     no_decay_blocks: bool = field(default=True, metadata={"help": "keep biases and 1-D weights out of weight decay"})

@@ -186,7 +186,8 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
         if cfg.specaug:
             frames, mel_bins = source.shape[2:]
             by_ratio = int(cfg.mask_ratio * mel_bins), int(cfg.mask_ratio * frames)
-            source = spec_augment(source, seeds, *(by_ratio if cfg.mask_ratio > 0 else (cfg.freqm, cfg.timem)))
+            by_width = min(cfg.freqm, mel_bins), min(cfg.timem, frames)  # at most all of a short clip
+            source = spec_augment(source, seeds, *(by_ratio if cfg.mask_ratio > 0 else by_width))
         if cfg.mixup > 0:
             # The whole batch is mixed with one weight, so the batch's first clip decides it.
             weight = draw_mixup_weight(clip_generator(int(seeds[0]), 1), cfg.mixup, cfg.mixup_prob)

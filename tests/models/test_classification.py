@@ -141,6 +141,14 @@ def test_specaug__acts_in_training_and_follows_the_seeds(checkpoint, spectrogram
     assert not torch.allclose(first, other) and not torch.allclose(first, clean)
 
 
+def test_specaug__masks_wider_than_the_clip_are_at_most_all_of_it(checkpoint, spectrograms):
+    frames, mel_bins = spectrograms.shape[2:]
+    short = classifier(checkpoint, specaug=True, mask_ratio=0, freqm=mel_bins + 1, timem=200).train()
+    whole = classifier(checkpoint, specaug=True, mask_ratio=0, freqm=mel_bins, timem=frames).train()
+    scores = short(spectrograms, TARGET, SEEDS)["_scores"]
+    torch.testing.assert_close(scores, whole(spectrograms, TARGET, SEEDS)["_scores"], rtol=0, atol=0)
+
+
 def test_training__augmentation_without_seeds_is_refused(checkpoint, spectrograms):
     with pytest.raises(ValueError, match="seeds"):
         classifier(checkpoint, specaug=True).train()(spectrograms, TARGET)
