@@ -8,7 +8,9 @@ clips catches one type, reports it, and carries on.
 import math
 import os
 import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Optional, Union
@@ -304,10 +306,8 @@ def _interpolate(waveform: Tensor, from_rate: int, to_rate: int, chunk: int = 1 
 def list_audio_files(root: PathLike, pattern: str = "**/*") -> list[Path]:
     """Audio files under a folder, sorted; recognised by their suffix, in any case.
 
-    Links that lead nowhere are listed too, so that they are reported and not silently left out.
-
     Args:
-        root: folder to search.
+        root: folder to search; see `visible_files`.
         pattern: glob relative to `root`; `**/*` is every file at any depth.
 
     Raises:
@@ -316,4 +316,33 @@ def list_audio_files(root: PathLike, pattern: str = "**/*") -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is not a folder")
-    return sorted(path for path in root.glob(pattern) if path.suffix.lower() in AUDIO_SUFFIXES and not path.is_dir())
+    return sorted(
+        path
+        for path in visible_files(root)
+        if path.suffix.lower() in AUDIO_SUFFIXES and _matches(path.relative_to(root).parts, Path(pattern).parts)
+    )
+
+
+def visible_files(root: Path) -> Iterator[Path]:
+    """Every file at any depth, those that are linked and links that lead nowhere included, but no hidden ones.
+
+    Hidden files are left-overs of other programs, such as the `._clip.wav` beside every clip that was on a Mac.
+    """
+    seen = set()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link that leads back up
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in files if not name.startswith("."))
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path fits a glob, both split at the slashes; `**` stands for any number of folders."""
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_matches(parts[skipped:], pattern[1:]) for skipped in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])

@@ -90,13 +90,20 @@ def evaluate(args) -> int:
     )
     report = {"clips": len(targets), "unreadable": len(bad), **metrics(targets, scores, single_label, args.bootstrap)}
     if args.json:
-        print(json.dumps(report))
+        print(json.dumps(_without_nan(report)))
     else:
         print_report(report)
     if args.ap_log_path:
         write_table(Path(args.ap_log_path), table, targets, scores, single_label)
         common.note(f"per-class table: {args.ap_log_path}")
     return common.report_bad_clips(bad, len(manifest), args.errors)
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with null where a metric is not defined: json has no NaN."""
+    if isinstance(value, dict):
+        return {name: _without_nan(part) for name, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.ndarray, list[BadClip]]:

@@ -101,10 +101,18 @@ def extract(args) -> int:
     device = common.choose_device(args.device)
     model = build_encoder(checkpoint).to(device)
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
-    # Window after window without overlap, so that every stretch of the clip is there once.
-    hop_frames = model.front_end.target_length_frames if args.long == "windows" else None
-    windowing = Windowing(model.front_end, args.padding, hop_frames, model.encoder.patch_size)
+    # Window after window without overlap, so that every stretch of the clip is there once. Frames of a window beyond
+    # its last whole patch are not heard in it, and so begin the next.
+    patch_size = model.encoder.patch_size
+    whole_patches = model.front_end.target_length_frames // patch_size * patch_size
+    hop_frames = max(whole_patches, 1) if args.long == "windows" else None
+    windowing = Windowing(model.front_end, args.padding, hop_frames, patch_size)
     clips = find_clips(args.inputs or [args.source_file], args.glob, sys.stdin)
+    if args.target_file and len(clips) != 1:
+        raise ValueError(
+            f"--source_file {args.source_file} stands for {len(clips)} clips, --target_file holds one; "
+            "give several clips as inputs, with --output"
+        )
     store = _open_store(args, clips, model, spec, windowing)
     wanted = _wanted(args, clips, store)
     results = run_clips(

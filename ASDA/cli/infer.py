@@ -16,7 +16,7 @@ from ..inference.clips import find_clips
 from ..inference.model import build_classifier
 from ..inference.predictions import Event, Prediction, events, predictions, window_scores
 from ..inference.run import run_clips
-from ..inference.windows import BadClip, seconds
+from ..inference.windows import BadClip
 from . import _common as common
 
 DEFAULT_EVENT_THRESHOLD = 0.3
@@ -79,7 +79,7 @@ def infer(args) -> int:
             continue
         cut.count(result.clip)
         scores = window_scores(result, model)
-        path, duration_s = result.clip.clip.path, seconds(result.clip.num_frames)
+        path, duration_s = result.clip.clip.path, round(result.clip.duration_s, 3)
         best = predictions(scores, names, args.top_k_prediction, threshold)
         timeline = events(scores, result, names, args.top_k_prediction, threshold) if args.segments else None
         if args.json:

@@ -159,7 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     folder.add_argument("--label-table", type=Path, metavar="CSV", help="classes and their order (index,mid,name)")
     folder.add_argument(
-        "--split", nargs="+", type=_pair(float), metavar="NAME=SHARE", help="e.g. train=0.8 eval=0.2 (default: train=1)"
+        "--split",
+        nargs="+",
+        type=_pair(float),
+        metavar="NAME=SHARE",
+        help="shares, scaled to a sum of 1: train=8 eval=2 (default: train=1)",
     )
     folder.add_argument("--split-column", metavar="COLUMN", help="column of the csv file that names each clip's split")
     folder.add_argument("--split-folders", action="store_true", help="the folders directly under the root are splits")

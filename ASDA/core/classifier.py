@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from .encoder import SpectrogramEncoder
 
 POOLINGS = ("cls", "mean")
+FC_NORM_EPS = 1e-6
+"""Of the LayerNorm on the pooled token; the same as in the encoder's norms, and as in published classifiers."""
 
 
 def pool_tokens(tokens: Tensor, pooling: str, padding_mask: Tensor | None = None) -> Tensor:
@@ -45,7 +47,7 @@ class SpectrogramClassifier(nn.Module):
             raise ValueError(f'pooling "{pooling}" is not one of {", ".join(POOLINGS)}')
         self.pooling = pooling
         self.encoder = encoder
-        self.fc_norm = nn.LayerNorm(encoder.embed_dim) if use_fc_norm else nn.Identity()
+        self.fc_norm = nn.LayerNorm(encoder.embed_dim, eps=FC_NORM_EPS) if use_fc_norm else nn.Identity()
         self.head = nn.Linear(encoder.embed_dim, num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

@@ -29,8 +29,8 @@ MAX_OPEN_CONTAINERS = 64
 RATE_ATTRIBUTES = ("sample_rate_hz", "sample_rate", "sampling_rate", "sr")
 """Names under which an HDF5 data set, its group or its file may state the sample rate."""
 
-_MEMBER_BORDER = re.compile(r"\.(?P<kind>h5|hdf5|tar)/")
-_SLICE = re.compile(r"^(?P<file>.+\.zip):(?P<key>\d+:\d+)$")
+_MEMBER_BORDER = re.compile(r"\.(?P<kind>h5|hdf5|tar)/", re.IGNORECASE)
+_SLICE = re.compile(r"^(?P<file>.+\.zip):(?P<key>\d+:\d+)$", re.IGNORECASE)
 
 
 class Container(Protocol):
@@ -127,7 +127,7 @@ def split_container(path: str) -> tuple[str, str | None, str]:
     for match in _MEMBER_BORDER.finditer(path):
         file = path[: match.end() - 1]
         if not os.path.isdir(file):  # folders may be called like containers
-            return file, "tar" if match["kind"] == "tar" else "h5", path[match.end() :]
+            return file, "tar" if match["kind"].lower() == "tar" else "h5", path[match.end() :]
     return path, None, ""
 
 

@@ -97,9 +97,10 @@ def scan_members(file: str) -> list[tuple[str, int, int]]:
 
 
 def header_names(header: bytes, name: str) -> bool:
-    """Whether the header before some data is that of a member; of long names it may hold a part only."""
+    """Whether the header before some data can be that of a member."""
     stated = header[:_NAME_FIELD_BYTES].rstrip(b"\0")
-    return len(os.fsencode(name)) >= _NAME_FIELD_BYTES or os.fsencode(name) == stated
+    # A longer name stands elsewhere in part, and of one that is not ASCII Python's tarfile writes a likeness here.
+    return len(os.fsencode(name)) >= _NAME_FIELD_BYTES or not name.isascii() or os.fsencode(name) == stated
 
 
 def _hash(name: str) -> int:

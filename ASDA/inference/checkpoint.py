@@ -14,7 +14,7 @@ from ..models._architecture import UnknownLayoutError, recorded_architecture
 from ..models._published_names import split_published
 from .files import CheckpointError, load_torch_file
 
-_MEAN_POOLING = "MEAN_POOLING"
+_POOLINGS = {None: "cls", "CLS_TOKEN": "cls", "MEAN_POOLING": "mean"}
 
 
 @dataclass
@@ -142,11 +142,22 @@ def describe_state(path: Path, state: dict[str, Any]) -> Checkpoint:
         encoder=parts["student"],
         front_end=_front_end(task, task_state),
         head=parts["head"],
-        pooling="mean" if model.get("prediction_mode") == _MEAN_POOLING else "cls",
+        pooling=_pooling(path, model) if parts["head"] else "cls",
         label_names=list(task_state.get("label_names") or []),
         multi_label=multi_label,
         independent_scores=not _trained_with_softmax(model, multi_label),
     )
+
+
+def _pooling(path: Path, model: dict[str, Any]) -> str:
+    """Which token the head sees; published files spell it `MEAN_POOLING` or `PredictionMode.MEAN_POOLING`."""
+    mode = model.get("prediction_mode")
+    mode = mode if mode is None else str(mode).rpartition(".")[2]
+    if mode not in _POOLINGS:
+        raise CheckpointError(
+            f"{path}: prediction_mode is {model['prediction_mode']}, expected CLS_TOKEN or MEAN_POOLING"
+        )
+    return _POOLINGS[mode]
 
 
 def _published_preset(task: dict[str, Any]):

@@ -204,6 +204,9 @@ def _read_json(path: Path) -> Any:
 
 
 def _write_json(path: Path, value: Any) -> None:
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False)
+    except TypeError as error:  # what a trusted file may hold
+        raise CheckpointError(f"{path}: {error}; only plain values can be written to a directory") from error
     with atomic_writer(path) as file:
-        json.dump(value, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+        file.write(f"{text}\n")

@@ -54,7 +54,9 @@ def load_torch_file(path: str | Path, *, trust: bool = False) -> Any:
             f"{path}: holds more than tensors and plain values ({_first_sentence(refused[1])}); loading it could run "
             "code of whoever made it. If you trust its origin, add --trust-checkpoint (in Python: trust=True)"
         ) from error
-    except (RuntimeError, EOFError, OSError, LookupError, zipfile.BadZipFile, AttributeError, ImportError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # the format before zip fails in any way at all when a byte of it is wrong
         raise CheckpointError(f"{path}: truncated, corrupt or not a checkpoint ({_first_line(error)})") from error
 
 

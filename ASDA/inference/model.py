@@ -177,6 +177,7 @@ def _load(checkpoint: Checkpoint, module: nn.Module, tensors: dict[str, Tensor])
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
+        details = " ".join(str(error).split("\n\t")[1:]) or str(error)  # without the line that names the class
         raise CheckpointError(
-            f"{checkpoint.path}: the tensors do not fit the recorded architecture {checkpoint.encoder_config}: {error}"
+            f"{checkpoint.path}: the tensors do not fit the recorded architecture: {details}"
         ) from error

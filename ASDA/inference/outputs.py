@@ -17,6 +17,7 @@ from .clips import Clip, Clips, InputError
 from .features import ClipFeatures
 
 SETTINGS_FILE = "extraction.json"
+_TIMES = ".times"
 CLIPS_PER_PART = 256
 
 
@@ -59,7 +60,7 @@ class NpyFile(FeatureStore):
     """One clip, one file (and `NAME.times.npy` with the time stamps)."""
 
     def __init__(self, path: Path, timestamps: bool):
-        self.path = path
+        self.path = path if path.suffix == ".npy" else path.with_name(f"{path.name}.npy")  # as numpy.save names it
         self.timestamps = timestamps
 
     def done(self, clip: Clip) -> bool:
@@ -75,6 +76,7 @@ class NpyTree(FeatureStore):
     """One .npy for each clip, in folders that mirror those of the clips.
 
     `sub/dog.wav` becomes `sub/dog.npy`; where `sub/dog.flac` is there too, both keep their ending (`sub/dog.wav.npy`).
+    So does any other clip whose file would bear the name of another's.
 
     Args:
         folder: made if it does not exist.
@@ -93,13 +95,17 @@ class NpyTree(FeatureStore):
         self.folder = folder
         self.timestamps = timestamps
         self.resume = resume
-        self._ambiguous = _ambiguous_stems(clips)
+        self._ambiguous = _ambiguous_stems(clips, timestamps)
         record = folder / SETTINGS_FILE
-        if resume and record.exists():
-            _compare_settings(record, json.loads(record.read_text(encoding="utf-8")), settings)
-        with atomic_writer(record) as file:
-            json.dump(settings, file, indent=2)
-            file.write("\n")
+        different = _differences(record, settings) if record.exists() else ["no record"]
+        if different:
+            if resume and record.exists():
+                _refuse_to_mix(record, different)
+            with atomic_writer(record) as file:
+                json.dump(settings, file, indent=2)
+                file.write("\n")
+        # What is older than the record was made with other settings, by a run that this one replaces.
+        self._valid_since_ns = record.stat().st_mtime_ns
 
     def path(self, clip: Clip) -> Path:
         """Where the features of a clip go."""
@@ -108,7 +114,13 @@ class NpyTree(FeatureStore):
 
     def done(self, clip: Clip) -> bool:
         path = self.path(clip)
-        return self.resume and path.exists() and (not self.timestamps or times_path(path).exists())
+        return self.resume and self._valid(path) and (not self.timestamps or self._valid(times_path(path)))
+
+    def _valid(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime_ns >= self._valid_since_ns
+        except FileNotFoundError:
+            return False
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
         NpyFile(self.path(clip), self.timestamps).write(clip, features)
@@ -189,7 +201,8 @@ class H5File(FeatureStore):
 
         names: set[str] = set()
         with h5py.File(path, "r") as file:
-            _compare_settings(path, json.loads(file.attrs.get("settings", "{}")), self.settings)
+            if different := _differences_from(json.loads(file.attrs.get("settings", "{}")), self.settings):
+                _refuse_to_mix(path, different)
             file["features"].visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
         return names
 
@@ -211,7 +224,7 @@ def _copy_datasets(source, target) -> None:
 
 def times_path(path: Path) -> Path:
     """`dog.npy` -> `dog.times.npy`."""
-    return path.with_name(f"{path.name.removesuffix('.npy')}.times.npy")
+    return path.with_name(f"{path.name.removesuffix('.npy')}{_TIMES}.npy")
 
 
 def _stem(name: str) -> str:
@@ -219,8 +232,8 @@ def _stem(name: str) -> str:
     return stem if suffix.lower() in AUDIO_SUFFIXES else name
 
 
-def _ambiguous_stems(clips: Clips) -> set[str]:
-    """Stems that several clips share.
+def _ambiguous_stems(clips: Clips, timestamps: bool = False) -> set[str]:
+    """Stems under which the files of several clips would have one name.
 
     Raises:
         InputError: two clips have one name, or a name would lead out of the output folder.
@@ -240,15 +253,30 @@ def _ambiguous_stems(clips: Clips) -> set[str]:
         names.add(clip.name)
         stem = _stem(clip.name)
         (ambiguous if stem in stems else stems).add(stem)
+    if timestamps:  # dog.times.wav beside dog.wav, whose time stamps go to dog.times.npy
+        ambiguous |= {stem for stem in stems if stem.endswith(_TIMES) and stem.removesuffix(_TIMES) in stems}
+    # dog.wav.mp3 beside dog.wav, which keeps its ending because there is a dog.flac
+    while more := {stem for stem in stems if stem in names and stem not in ambiguous and _stem(stem) in ambiguous}:
+        ambiguous |= more
     return ambiguous
 
 
-def _compare_settings(where: Path, recorded: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _differences(record: Path, wanted: dict[str, Any]) -> list[str]:
+    try:
+        recorded = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError:
+        return ["it cannot be read"]
+    return _differences_from(recorded, wanted)
+
+
+def _differences_from(recorded: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they did in the record
-    different = [
+    return [
         f"{name} was {recorded.get(name)}, now {wanted.get(name)}"
         for name in sorted({*recorded, *wanted})
         if recorded.get(name) != wanted.get(name)
     ]
-    if different:
-        raise OutputError(f"{where}: --resume would mix different features: {'; '.join(different)}")
+
+
+def _refuse_to_mix(where: Path, different: list[str]) -> None:
+    raise OutputError(f"{where}: --resume would mix different features: {'; '.join(different)}")

@@ -71,6 +71,7 @@ class LoadedClip:
         index: its place in the run's list.
         clip: its name and path.
         num_frames: its own length in frames of 10 ms.
+        duration_s: its own length in seconds, to the sample.
         frames: log-mel values (T, F), not normalised; all of them, or those of the one window that is used.
         windowing: how it is cut.
     """
@@ -78,6 +79,7 @@ class LoadedClip:
     index: int
     clip: Clip
     num_frames: int
+    duration_s: float
     frames: Tensor
     windowing: Windowing
 
@@ -130,12 +132,12 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
     """
     front_end = windowing.front_end
     waveform = reader.load(clip.path)
-    own_length = num_frames(len(waveform), front_end.sample_rate_hz)
-    if own_length == 0:
-        raise AudioError(clip.path, "shorter than one analysis window of 25 ms")
     limit = front_end.target_length_frames if windowing.hop_frames is None else None
     frames = log_mel(waveform, front_end.sample_rate_hz, front_end.num_mel_bins, limit)
-    return LoadedClip(index, clip, own_length, frames, windowing)
+    own_length = num_frames(len(waveform), front_end.sample_rate_hz)
+    if own_length == 0:  # shorter than one analysis window: a frame of padding, which is all that training sees of it
+        own_length, frames = 1, fit_length(frames, 1)
+    return LoadedClip(index, clip, own_length, len(waveform) / front_end.sample_rate_hz, frames, windowing)
 
 
 def load_clips(

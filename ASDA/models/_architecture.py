@@ -11,6 +11,7 @@ from torch import Tensor
 # The published ASDA weights were trained with these; their files record neither.
 PUBLISHED_LAMBDA = 0.1
 PUBLISHED_OUT_SCALE = 0.95
+PUBLISHED_NORM_EPS = 1e-6
 
 # What a published file means by not having these keys.
 PUBLISHED_ARCHITECTURE = {
@@ -37,16 +38,18 @@ def recorded_architecture(cfg: Mapping[str, Any], tensors: Mapping[str, Tensor])
         UnknownLayoutError: a key or tensor that every layout has is missing.
     """
     image = (cfg.get("modalities") or {}).get("image") or {}
-    needed = {"num_heads": cfg.get("num_heads"), "norm_eps": cfg.get("norm_eps")}
-    missing = [f"cfg.model.{name}" for name, value in needed.items() if value is None]
-    if missing:
+    if cfg.get("num_heads") is None:
         raise UnknownLayoutError(
-            f"unknown checkpoint layout: expected {', '.join(missing)}; found the keys {', '.join(cfg) or 'none'}"
+            f"unknown checkpoint layout: expected cfg.model.num_heads; found the keys {', '.join(cfg) or 'none'}"
         )
+    needed = {"num_heads": cfg["num_heads"], "norm_eps": cfg.get("norm_eps", PUBLISHED_NORM_EPS)}
     num_mel_bins = image.get("num_mel_bins") or 128
     arguments = {name: cfg.get(name, default) for name, default in PUBLISHED_ARCHITECTURE.items()} | needed
     arguments = {name: value.value if isinstance(value, Enum) else value for name, value in arguments.items()}
-    return arguments | {"num_mel_bins": num_mel_bins} | infer_architecture(dict(tensors), num_mel_bins)
+    inferred = infer_architecture(dict(tensors), num_mel_bins)
+    if inferred["lambda_mode"] == "learned" and "out_scale" not in cfg:
+        arguments["out_scale"] = None  # 1 - lambda_init, as where a learned lambda comes from (arXiv 2410.05258)
+    return arguments | {"num_mel_bins": num_mel_bins} | inferred
 
 
 class UnknownLayoutError(ValueError):

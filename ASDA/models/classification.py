@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..audio.augment import clip_generator, draw_mixup_weight, mixup, spec_augment
-from ..core.classifier import pool_tokens
+from ..core.classifier import FC_NORM_EPS, pool_tokens
 from ..core.encoder import SpectrogramEncoder
 from ._config import (
     Autocast,
@@ -53,7 +53,7 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
         if weights and not cfg.no_pretrained_weights:
             self.model.student.load_state_dict(split_published(weights)["student"])
         D = self.model.student.embed_dim
-        self.fc_norm = nn.LayerNorm(D) if cfg.use_fc_norm else nn.Identity()
+        self.fc_norm = nn.LayerNorm(D, eps=FC_NORM_EPS) if cfg.use_fc_norm else nn.Identity()
         self.head = nn.Linear(D, cfg.num_classes)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

@@ -310,8 +310,23 @@ def test_list_audio_files__sorted_by_suffix_and_pattern(tmp_path):
     found = [str(path.relative_to(tmp_path)) for path in list_audio_files(tmp_path)]
     assert found == ["a.mp3", "b/1.WAV", "b/2.flac", "c.wav/inside.ogg"]
     assert list_audio_files(tmp_path, "b/*.flac") == [tmp_path / "b/2.flac"]
+    assert list_audio_files(tmp_path, "**/*.flac") == [tmp_path / "b/2.flac"]
+    assert list_audio_files(tmp_path, "*/inside.*") == [tmp_path / "c.wav/inside.ogg"]
+    assert list_audio_files(tmp_path, "*") == [tmp_path / "a.mp3"]
     with pytest.raises(NotADirectoryError, match="missing"):
         list_audio_files(tmp_path / "missing")
+
+
+def test_list_audio_files__follows_links_and_skips_hidden_files(tmp_path):
+    for name in ("elsewhere/deep/a.wav", "root/b.wav", "root/._b.wav", "root/.trash/c.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    root = tmp_path / "root"
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "elsewhere" / "up").symlink_to(root)
+    found = [str(path.relative_to(root)) for path in list_audio_files(root)]
+    assert found == ["b.wav", "gone.wav", "link/deep/a.wav"]
 
 
 @pytest.mark.parametrize("num_channels", range(1, 10))

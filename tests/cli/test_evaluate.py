@@ -88,6 +88,15 @@ def test_evaluate__classes_without_a_positive_are_left_out_and_counted(corpus, m
     assert report["classes_left_out"] == 1 and 0 < report["mAP"]["value"] <= 1
 
 
+def test_evaluate__json_has_null_where_a_metric_is_not_defined(corpus, models, run):
+    labels = (corpus / "eval.lbl").read_text()
+    names = [line.split("\t")[0] for line in labels.splitlines()]
+    (corpus / "eval.lbl").write_text("".join(f"{name}\t/m/0,/m/1,/m/2\n" for name in names))
+    flags = ["--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 0]
+    report = json.loads(run(main, *flags).out, parse_constant=lambda text: pytest.fail(f"{text} is not json"))
+    assert report["AUC"] == {"value": None}
+
+
 def test_evaluate__labels_follow_the_clips_not_the_lines(corpus, models, run):
     flags = ["--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 0]
     before = json.loads(run(main, *flags).out)

@@ -224,6 +224,25 @@ def test_extract__wrong_wishes_end_in_one_line(tmp_path, corpus, models, run, fl
     assert len(result.err.strip().splitlines()) == 1 and not (tmp_path / "x.npy").exists()
 
 
+def test_extract__one_target_file_does_not_take_several_clips(tmp_path, corpus, models, run):
+    result = run(main, "--source_file", corpus, "--target_file", tmp_path / "x.npy", "--checkpoint", models.finetuned)
+    assert result.code == 1 and "stands for 9 clips, --target_file holds one" in result.err
+    assert not (tmp_path / "x.npy").exists()
+
+
+def test_extract__target_file_is_named_as_numpy_names_it(tmp_path, corpus, models, run):
+    flags = ["--source_file", corpus / "clip_0.wav", "--checkpoint", models.finetuned]
+    assert run(main, *flags, "--target_file", tmp_path / "features").code == 0
+    assert [path.name for path in tmp_path.glob("features*")] == ["features.npy"]
+
+
+def test_extract__windows_leave_no_gap_when_their_length_is_not_whole_patches(tmp_path, corpus, models, run):
+    flags = ["--checkpoint", models.pretrained, "--target_length", 40, "--long", "windows", "--timestamps"]
+    run(main, corpus / "clip_8.wav", "--output", tmp_path, *flags, "--granularity", "patch-grid")
+    times = np.load(tmp_path / "clip_8.times.npy")
+    np.testing.assert_allclose(times[1:, 0], times[:-1, 1])
+
+
 @pytest.mark.parametrize(
     "flags",
     [

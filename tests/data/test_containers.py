@@ -12,6 +12,7 @@ from ASDA.audio.fbank import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data import containers
 from ASDA.data.containers import ClipReader, split_container
+from ASDA.data.preparation.finding import find_clips
 from tests.data.corpora import RATE_HZ, sound, write_h5, write_tar, write_zip
 
 PCM = np.round(sound() * 32767).astype(np.int16)
@@ -217,3 +218,32 @@ def test_reader__pickles_without_its_handles(tmp_path, write_audio):
     reader = ClipReader()
     waveform = reader.load(path)
     assert torch.equal(pickle.loads(pickle.dumps(reader)).load(path), waveform)
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_reader__names_that_are_not_ascii_in_a_tar(tmp_path, write_audio, form):
+    wav = write_audio("a.wav", PCM)
+    with tarfile.open(tmp_path / "s.tar", "w", format=form) as archive:
+        archive.add(wav, "lärm/鳥 a.wav")
+    assert ClipReader().load(f"{tmp_path}/s.tar/lärm/鳥 a.wav").numel() == len(PCM)
+
+
+def test_reader__containers_with_endings_in_capitals(tmp_path, write_audio):
+    wav = write_audio("a.wav", PCM)
+    write_tar(tmp_path / "s.tar", [wav]).rename(tmp_path / "S.TAR")
+    write_h5(tmp_path / "s.h5", {"a": PCM}, RATE_HZ)
+    (tmp_path / "s.h5").rename(tmp_path / "S.H5")
+    write_zip(tmp_path / "s.zip", [wav])
+    (tmp_path / "s.zip").rename(tmp_path / "S.ZIP")
+    rows = [clip.row for clip in find_clips(tmp_path)]
+    assert len(rows) == 4
+    for row in rows:
+        assert ClipReader(RATE_HZ).load(f"{tmp_path}/{row}").numel() == len(PCM)
+
+
+def test_find_clips__leaves_out_what_is_no_sound_in_an_h5(tmp_path):
+    write_h5(tmp_path / "s.h5", {"a": PCM}, RATE_HZ)
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        file["labels"] = ["dog", "cat"]
+        file["scalar"] = 3
+    assert [clip.row for clip in find_clips(tmp_path)] == ["s.h5/a"]

@@ -44,14 +44,43 @@ def test_load_classifier__agrees_with_the_paper_for_both_attentions(finetuned_fi
         np.testing.assert_allclose(found, oracle_logits(tensors, features), atol=2e-5)
 
 
-def test_load_classifier__mean_pooling_as_recorded(tmp_path, spectrogram):
-    state = published_finetuned(model={"prediction_mode": "MEAN_POOLING"})
+@pytest.mark.parametrize("mode", ["MEAN_POOLING", "PredictionMode.MEAN_POOLING"])
+def test_load_classifier__mean_pooling_as_recorded(tmp_path, spectrogram, mode):
+    state = published_finetuned(model={"prediction_mode": mode})
     torch.save(state, tmp_path / "mean.pt")
     classifier = load_classifier(tmp_path / "mean.pt")
     with torch.no_grad():
         logits = classifier.logits(spectrogram[:1]).double().numpy()[0]
     features = oracle_features(encoder_part(state["model"]), spectrogram[0, 0].double().numpy(), num_heads=4)
     np.testing.assert_allclose(logits, oracle_logits(state["model"], features, "mean"), atol=2e-5)
+
+
+def test_load_classifier__refuses_a_pooling_it_does_not_know(tmp_path):
+    torch.save(published_finetuned(model={"prediction_mode": "LIN_SOFTMAX"}), tmp_path / "linear.pt")
+    with pytest.raises(CheckpointError, match="prediction_mode is LIN_SOFTMAX, expected CLS_TOKEN or MEAN_POOLING"):
+        load_classifier(tmp_path / "linear.pt")
+
+
+def test_load_classifier__eps_of_the_pooled_tokens_norm(tmp_path, spectrogram):
+    """A token of tiny variance, where the norm's eps decides."""
+    state = published_finetuned(attention="plain")
+    for part in ("weight", "bias"):
+        state["model"][f"model.blocks.1.norm2.{part}"] *= 1e-3
+    torch.save(state, tmp_path / "small.pt")
+    with torch.no_grad():
+        logits = load_classifier(tmp_path / "small.pt").logits(spectrogram[:1]).double().numpy()[0]
+    features = oracle_features(encoder_part(state["model"]), spectrogram[0, 0].double().numpy(), num_heads=4)
+    np.testing.assert_allclose(logits, oracle_logits(state["model"], features), atol=1e-4)
+
+
+def test_read_checkpoint__learned_lambda_implies_its_papers_scale(tmp_path):
+    state = published_finetuned()
+    for layer in range(2):
+        for name in ("q1", "k1", "q2", "k2"):
+            state["model"][f"model.blocks.{layer}.attn.lambda_{name}"] = torch.zeros(8)
+    torch.save(state, tmp_path / "learned.pt")
+    config = read_checkpoint(tmp_path / "learned.pt").encoder_config
+    assert (config["lambda_mode"], config["lambda_init"], config["out_scale"]) == ("learned", None, None)
 
 
 def test_read_checkpoint__infers_what_published_files_do_not_record(pretrained_file, attention):
@@ -150,8 +179,8 @@ def broken(change):
         (broken(lambda s: s["cfg"].pop("model")), "expected the model's config under cfg.model"),
         (broken(lambda s: s["cfg"]["model"].pop("pretrained_model_args")), "pretrained_model_args"),
         (
-            broken(lambda s: s["cfg"]["model"]["pretrained_model_args"]["model"].pop("norm_eps")),
-            "expected cfg.model.norm_eps",
+            broken(lambda s: s["cfg"]["model"]["pretrained_model_args"]["model"].update(num_heads=None)),
+            "expected cfg.model.num_heads",
         ),
         (
             broken(lambda s: s.update(model={"encoder.layers.0.weight": torch.zeros(2)})),
@@ -171,4 +200,4 @@ def test_load_encoder__names_what_an_unknown_layout_lacks(tmp_path, state, messa
     torch.save(state, tmp_path / "unknown.pt")
     with pytest.raises(CheckpointError, match=message) as caught:
         load_encoder(tmp_path / "unknown.pt")
-    assert str(tmp_path / "unknown.pt") in str(caught.value)
+    assert str(tmp_path / "unknown.pt") in str(caught.value) and "\n" not in str(caught.value)

@@ -20,7 +20,7 @@ def encoder():
 
 def clip_of(num_frames, windowing):
     frames = torch.randn(num_frames, 128, generator=torch.Generator().manual_seed(num_frames))
-    return LoadedClip(0, Clip("x", "x"), num_frames, frames, windowing)
+    return LoadedClip(0, Clip("x", "x"), num_frames, num_frames / 100, frames, windowing)
 
 
 def extract(encoder, clip, **spec):

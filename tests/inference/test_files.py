@@ -9,6 +9,8 @@ import torch
 
 from ASDA.inference.files import CheckpointError, load_safetensors, load_torch_file, save_safetensors, save_torch_file
 
+OLD_FORMAT = {"_use_new_zipfile_serialization": False}
+
 
 @pytest.fixture
 def good_file(tmp_path):
@@ -19,7 +21,7 @@ def good_file(tmp_path):
 
 def test_load_torch_file__reads_both_formats_of_torch(tmp_path, good_file):
     assert torch.equal(load_torch_file(good_file)["model"]["w"], torch.arange(1000.0))
-    torch.save({"w": torch.ones(3)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    torch.save({"w": torch.ones(3)}, tmp_path / "old.pt", **OLD_FORMAT)
     assert torch.equal(load_torch_file(tmp_path / "old.pt")["w"], torch.ones(3))
 
 
@@ -108,3 +110,19 @@ def test_load_safetensors__round_trip_and_truncation(tmp_path):
     for name, message in {"cut": "truncated", "absent": "no such file"}.items():
         with pytest.raises(CheckpointError, match=message):
             load_safetensors(tmp_path / f"{name}.safetensors")
+
+
+def test_load_torch_file__the_format_before_zip_fails_in_one_line(tmp_path):
+    torch.save({"model": {"w": torch.arange(50.0)}, "cfg": {"x": "y" * 40}}, tmp_path / "old.pt", **OLD_FORMAT)
+    data = (tmp_path / "old.pt").read_bytes()
+    damaged = [data[:length] for length in range(1, len(data), 7)]
+    damaged += [data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :] for place in range(0, len(data), 11)]
+    noticed = 0
+    for content in damaged:
+        (tmp_path / "bad.pt").write_bytes(content)
+        try:
+            load_torch_file(tmp_path / "bad.pt")
+        except CheckpointError as error:
+            noticed += 1
+            assert str(tmp_path / "bad.pt") in str(error) and "\n" not in str(error)
+    assert noticed > len(data) // 7  # every truncation, and some of the changed bytes

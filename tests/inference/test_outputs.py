@@ -122,3 +122,34 @@ def test_store__refuses_names_that_would_overwrite(tmp_path, names, message):
         NpyTree(tmp_path / "out", clips, SETTINGS, timestamps=False, resume=False)
     with pytest.raises(InputError, match=message):
         H5File(tmp_path / "out.h5", clips, SETTINGS, resume=False)
+
+
+def test_npy_tree__what_another_run_left_is_not_done(tmp_path, clips):
+    """A run with other settings that was killed before it came to a clip has not made that clip's file."""
+    other = {**SETTINGS, "granularity": "utterance"}
+    with NpyTree(tmp_path / "out", clips, SETTINGS, timestamps=True, resume=False) as store:
+        for number, clip in enumerate(clips):
+            store.write(clip, features(number))
+    with NpyTree(tmp_path / "out", clips, other, timestamps=True, resume=False) as store:
+        store.write(clips[0], features(0))
+    again = NpyTree(tmp_path / "out", clips, other, timestamps=True, resume=True)
+    assert [again.done(clip) for clip in clips] == [True, False, False, False]
+
+
+def test_npy_tree__a_shard_that_starts_later_keeps_what_is_done(tmp_path, clips):
+    with NpyTree(tmp_path / "out", clips, SETTINGS, timestamps=False, resume=False) as store:
+        store.write(clips[0], features(0))
+    NpyTree(tmp_path / "out", clips, SETTINGS, timestamps=False, resume=False)
+    assert NpyTree(tmp_path / "out", clips, SETTINGS, timestamps=False, resume=True).done(clips[0])
+
+
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_npy_tree__no_two_clips_share_a_file(tmp_path, timestamps):
+    names = ["dog.wav", "dog.flac", "dog.wav.mp3", "cat.wav", "cat.times.wav", "dog.wav.mp3.ogg"]
+    clips = [Clip(f"/data/{name}", name) for name in names]
+    with NpyTree(tmp_path / "out", clips, SETTINGS, timestamps, resume=False) as store:
+        for number, clip in enumerate(clips):
+            store.write(clip, features(number))
+    assert len(list((tmp_path / "out").rglob("*.npy"))) == len(names) * (1 + timestamps)
+    for number, clip in enumerate(clips):
+        assert np.load(store.path(clip))[0, 0] == number

@@ -23,7 +23,7 @@ def write(path, num_samples, seed=0):
 
 def loaded(num_frames_, windowing, index=0):
     frames = torch.randn(num_frames_, 128, generator=torch.Generator().manual_seed(num_frames_))
-    return LoadedClip(index, Clip("x", "x"), num_frames_, frames, windowing)
+    return LoadedClip(index, Clip("x", "x"), num_frames_, num_frames_ / 100, frames, windowing)
 
 
 def first_window(*args):
@@ -135,12 +135,21 @@ def test_load_clips__keeps_the_order_and_reports_bad_clips_in_their_place(tmp_pa
     clips = [write(tmp_path / f"{n}.wav", 8_000, n) for n in range(12)]
     (tmp_path / "4.wav").write_text("no audio")
     clips[7] = Clip(str(tmp_path / "missing.wav"), "missing.wav")
-    write(tmp_path / "9.wav", 300)
+    write(tmp_path / "9.wav", 300)  # less than an analysis window
     results = list(load_clips(enumerate(clips), Windowing(FrontEnd(64)), num_threads=3))
     assert [result.index for result in results] == list(range(12))
     bad = {result.index: result.reason for result in results if isinstance(result, BadClip)}
-    assert bad.keys() == {4, 7, 9}
-    assert "no such file" in bad[7] and "25 ms" in bad[9]
+    assert bad.keys() == {4, 7} and "no such file" in bad[7]
+    assert (results[9].num_frames, results[9].duration_s) == (1, 300 / RATE_HZ)
+
+
+@pytest.mark.parametrize("padding", ["constant", "own", "mask"])
+def test_load_clip__shorter_than_an_analysis_window_is_padding_as_in_training(tmp_path, padding):
+    path = write(tmp_path / "tick.wav", 300)
+    [result] = load_clips([(0, path)], Windowing(FrontEnd(64), padding), num_threads=1)
+    [window] = result.windows
+    expected = FrontEnd(64)(torch.zeros(300))
+    assert torch.equal(window.spectrogram, expected[: 64 if padding == "constant" else 16])
 
 
 def test_load_clips__reads_only_a_little_ahead(tmp_path):

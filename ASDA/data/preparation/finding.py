@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...audio.io import AUDIO_SUFFIXES
+from ...audio.io import AUDIO_SUFFIXES, visible_files
 from ..manifest import ManifestError
 from ..tar_index import TarIndex, scan_members
 
@@ -47,7 +47,7 @@ def find_clips(root: str | os.PathLike) -> list[FoundClip]:
     if not root.is_dir():
         raise ManifestError(f"{root}: no such folder")
     clips = []
-    for path in _visible_files(root):
+    for path in visible_files(root):
         relative = path.relative_to(root).as_posix()
         kind = path.suffix.lower()
         if kind in AUDIO_SUFFIXES:
@@ -60,24 +60,18 @@ def find_clips(root: str | os.PathLike) -> list[FoundClip]:
     return sorted(clips, key=lambda clip: clip.name)
 
 
-def _visible_files(root: Path) -> Iterator[Path]:
-    seen = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        yield from (Path(folder, name) for name in files if not name.startswith("."))
-
-
 def _h5_members(path: Path) -> Iterator[tuple[str, str]]:
     import h5py  # only those who have h5 data pay for its import
 
     names: list[str] = []
+
+    def collect(name: str, item) -> None:
+        # Beside the clips there may be labels, times and the like.
+        if isinstance(item, h5py.Dataset) and item.ndim in (1, 2) and item.dtype.kind in "iuf":
+            names.append(name)
+
     with h5py.File(path, "r") as file:
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(collect)
     for name in names:
         yield f"/{name}", name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -27,7 +28,11 @@ def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[st
     if not file.is_file():
         raise ManifestError(f"{file}: no such file")
     rows = []
-    with file.open(encoding="utf-8-sig", newline="") as handle:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{file}: not UTF-8 text ({error})") from error
+    with io.StringIO(text, newline="") as handle:
         reader = csv.DictReader(handle, skipinitialspace=True)
         missing = [column for column in columns if column not in (reader.fieldnames or [])]
         if missing:

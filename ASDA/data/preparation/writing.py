@@ -50,10 +50,24 @@ def write_plan(plan: Plan, out: str | os.PathLike, workers: int = 0, overwrite: 
         for clip in clips:
             check_writable(clip.row)
     infos = _read_headers(plan, workers)
+    earlier = _manifest_files(Path(out))
     with staged_folder(out) as folder:
         summaries = [_write_split(plan, name, clips, infos, folder) for name, clips in plan.splits.items()]
         write_report(folder / REPORT_NAME, plan.problems)
+        # A split of an earlier call that this one does not make would be of another division and another class table.
+        stale = [file for file in earlier if not (folder / file.relative_to(out)).exists()]
+    for file in stale:
+        file.unlink()
     return summaries
+
+
+def _manifest_files(out: Path) -> list[Path]:
+    """Manifests in a folder and its folds, with the labels and weights that belong to them."""
+    found = []
+    for manifest in [*out.glob("*.tsv"), *out.glob("fold*/*.tsv")]:
+        weights = manifest.with_name(WEIGHTS_NAME.format(split=manifest.stem))
+        found += [file for file in (manifest, manifest.with_suffix(".lbl"), weights) if file.exists()]
+    return found
 
 
 def refuse_existing(out: str | os.PathLike, overwrite: bool) -> None:
@@ -63,7 +77,7 @@ def refuse_existing(out: str | os.PathLike, overwrite: bool) -> None:
         return
     if not out.is_dir():
         raise ManifestError(f"{out}: is a file; the manifests need a folder")
-    existing = sorted(path.relative_to(out).as_posix() for path in [*out.glob("*.tsv"), *out.glob("fold*/*.tsv")])
+    existing = sorted(path.relative_to(out).as_posix() for path in _manifest_files(out) if path.suffix == ".tsv")
     if existing:
         raise ManifestError(
             f"{out}: holds {', '.join(existing[:3])} already; pass --overwrite to replace what is there"

@@ -162,3 +162,23 @@ def test_folder__keeps_manifests_that_are_there(audio, run, tmp_path):
     assert (tmp_path / "out" / "train.tsv").read_text() == before
     assert run("folder", "{data}", "--out", "{out}", "--overwrite")[0] == 0
     assert len(read_split(tmp_path / "out")) == 2
+
+
+def test_folder__overwriting_leaves_no_split_of_the_earlier_call(audio, run, tmp_path):
+    for number in range(4):
+        audio(f"a/{number}.wav")
+    flags = ["folder", "{data}", "--out", "{out}", "--labels", "folders"]
+    assert run(*flags, "--split", "train=0.5", "eval=0.5")[0] == 0
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert run(*flags, "--overwrite")[0] == 0
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"train.tsv", "train.lbl", "notes.txt"} <= left and not {"eval.tsv", "eval.lbl"} & left
+
+
+def test_folder__table_that_is_not_utf8_is_named(audio, run, tmp_path):
+    audio("a/0.wav")
+    (tmp_path / "table.csv").write_bytes('0,/m/0,"Gr\xfcn"\n'.encode("latin-1"))
+    code, text = run(
+        "folder", "{data}", "--out", "{out}", "--labels", "folders", "--label-table", tmp_path / "table.csv"
+    )
+    assert code == 1 and "table.csv: not UTF-8 text" in text

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .classifier import pool_tokens
+from .classifier import FC_NORM_EPS, pool_tokens
 from .configuration_asda import AsdaConfig
 from .encoder import SpectrogramEncoder
 
@@ -25,7 +25,7 @@ class AsdaModel(PreTrainedModel):
         self.encoder = SpectrogramEncoder(**config.encoder)
         if config.head is not None:
             width = self.encoder.embed_dim
-            self.fc_norm = nn.LayerNorm(width) if config.head["use_fc_norm"] else nn.Identity()
+            self.fc_norm = nn.LayerNorm(width, eps=FC_NORM_EPS) if config.head["use_fc_norm"] else nn.Identity()
             self.head = nn.Linear(width, config.head["num_classes"])
         self.post_init()
 
