@@ -57,18 +57,32 @@ class Measurement:
 
 
 def take_turns(
-    functions: dict[str, Callable[[], object]], device: torch.device, repeats: int, warm_up: int = 1
+    functions: dict[str, Callable[[], object]],
+    device: torch.device,
+    repeats: int,
+    warm_up: int = 1,
+    memory: bool = True,
 ) -> dict[str, Measurement]:
-    """Runs the functions in turns, so that a change of the machine's load meets all of them alike."""
+    """Runs the functions in turns, so that a change of the machine's load meets all of them alike.
+
+    Args:
+        functions: what to measure.
+        device: where they run.
+        repeats: measured turns.
+        warm_up: turns before these.
+        memory: measure peak memory too. Each function then starts with all its memory to be had from the system anew,
+            which costs functions of a few milliseconds more than they do themselves.
+    """
     times: dict[str, list[tuple[float, float, int]]] = {name: [] for name in functions}
     for turn in range(warm_up + repeats):
         for name, function in functions.items():
-            start_peak(device)
+            if memory:
+                start_peak(device)
             wall, start = time.perf_counter(), now_s(device)
             function()
             spent = now_s(device) - start
             if turn >= warm_up:
-                times[name].append((spent, time.perf_counter() - wall, peak_bytes(device)))
+                times[name].append((spent, time.perf_counter() - wall, peak_bytes(device) if memory else 0))
     return {
         name: Measurement(
             statistics.median(t[0] for t in each), statistics.median(t[1] for t in each), max(t[2] for t in each)

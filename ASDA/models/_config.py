@@ -12,9 +12,17 @@ from fairseq.dataclass import FairseqDataclass
 from ._architecture import PUBLISHED_LAMBDA, PUBLISHED_OUT_SCALE
 
 
-def inert(value: Any, help: str = ""):
-    """A key of EAT's configs for something this project does not implement: accepted at ``value`` only."""
-    return field(default=value, metadata={"inert": value, "help": help or f"not implemented; stays {value}"})
+def inert(value: Any, *spellings: Any, network: bool = False):
+    """A key of EAT's configs for something this project does not implement: a run may set it to ``value`` only.
+
+    Args:
+        value: the default.
+        spellings: other ways to say the same.
+        network: the key changes what a trained network computes or consists of, so that a checkpoint of another value
+            cannot be used. Other keys concern training alone; a checkpoint may hold any value of them.
+    """
+    metadata = {"inert": (value, *spellings), "network": network, "help": f"not implemented; stays {value}"}
+    return field(default=value, metadata=metadata)
 
 
 def moot(value: Any, help: str):
@@ -22,19 +30,25 @@ def moot(value: Any, help: str):
     return field(default=value, metadata={"help": help})
 
 
-def reject_unsupported(config_class: type, cfg: Any, path: str) -> None:
-    """Raises ValueError, naming the key and its value, if a key that is not implemented asks for something."""
+def reject_unsupported(config_class: type, cfg: Any, path: str, training: bool) -> None:
+    """Raises ValueError, naming the key and its value, if a key that is not implemented asks for something.
+
+    Args:
+        config_class: the dataclass that describes the keys.
+        cfg: their values.
+        path: where they stand, for the message.
+        training: look at all keys; otherwise at those of the network alone.
+    """
     for entry in fields(config_class):
         if entry.name not in cfg:
             continue
         value = cfg[entry.name]
         name = f"{path}.{entry.name}"
-        if "inert" in entry.metadata and value != entry.metadata["inert"]:
-            raise ValueError(
-                f"{name}={value} is not implemented here; only {name}={entry.metadata['inert']} is accepted"
-            )
+        accepted = entry.metadata.get("inert", (value,))
+        if value not in accepted and (training or entry.metadata["network"]):
+            raise ValueError(f"{name}={value} is not implemented here; only {name}={accepted[0]} is accepted")
         if is_dataclass(entry.type) and value is not None:
-            reject_unsupported(entry.type, value, name)
+            reject_unsupported(entry.type, value, name, training)
 
 
 class AttentionKind(Enum):
@@ -73,7 +87,7 @@ class DecoderConfig(FairseqDataclass):
     input_dropout: float = inert(0.0)
     add_positions_masked: bool = inert(False)
     add_positions_all: bool = inert(False)
-    projection_layers: int = inert(1)
+    projection_layers: int = inert(1, network=True)
     projection_ratio: float = moot(2.0, "needs projection_layers > 1")
 
 
@@ -92,13 +106,13 @@ class SpectrogramConfig(FairseqDataclass):
     embed_dim: Optional[int] = field(default=None, metadata={"help": "must equal model.embed_dim; null: does"})
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
-    type: str = inert("IMAGE")
-    prenet_depth: int = inert(0)
+    type: str = inert("IMAGE", "Modality.IMAGE", network=True)
+    prenet_depth: int = inert(0, network=True)
     prenet_layerdrop: float = moot(0.0, "needs prenet_depth > 0")
     prenet_dropout: float = moot(0.0, "needs prenet_depth > 0")
     start_drop_path_rate: float = moot(0.0, "needs prenet_depth > 0; see model.start_drop_path_rate")
     end_drop_path_rate: float = moot(0.0, "needs prenet_depth > 0; see model.end_drop_path_rate")
-    num_extra_tokens: int = inert(1)
+    num_extra_tokens: int = inert(1, network=True)
     init_extra_token_zero: bool = inert(False)
     mask_prob_min: Optional[float] = inert(None)
     keep_masked_pct: float = inert(0.0)
@@ -110,7 +124,7 @@ class SpectrogramConfig(FairseqDataclass):
     mask_channel_length: int = moot(64, "needs mask_channel_prob > 0")
     ema_local_encoder: bool = inert(True)
     local_grad_mult: float = inert(1.0)
-    use_alibi_encoder: bool = inert(False)
+    use_alibi_encoder: bool = inert(False, network=True)
     alibi_scale: float = moot(1.0, "needs use_alibi_encoder")
     learned_alibi: bool = moot(False, "needs use_alibi_encoder")
     alibi_max_pos: Optional[int] = moot(None, "needs use_alibi_encoder")
@@ -122,10 +136,10 @@ class SpectrogramConfig(FairseqDataclass):
     alibi_distance: str = moot("manhattan", "needs use_alibi_encoder")
     model_depth: int = moot(12, "model.depth decides")
     input_size: int = moot(224, "spectrograms have task.target_length frames")
-    in_chans: int = inert(1)
-    fixed_positions: bool = inert(True)
-    transformer_decoder: bool = inert(False)
-    enc_dec_transformer: bool = inert(False)
+    in_chans: int = inert(1, network=True)
+    fixed_positions: bool = inert(True, network=True)
+    transformer_decoder: bool = inert(False, network=True)
+    enc_dec_transformer: bool = inert(False, network=True)
     target_length: int = moot(1024, "task.target_length decides")
 
 
@@ -190,10 +204,10 @@ class PretrainingModelConfig(FairseqDataclass):
 
     loss_beta: float = inert(0.0)
     loss_scale: Optional[float] = inert(None)
-    norm_affine: bool = inert(True)
+    norm_affine: bool = inert(True, network=True)
     dropout_input: float = inert(0.0)
     layerdrop: float = inert(0.0)
-    layer_norm_first: bool = inert(False)
+    layer_norm_first: bool = inert(False, network=True)
     end_of_block_targets: bool = inert(False)
     layer_norm_target_layer: bool = inert(False)
     batch_norm_target_layer: bool = inert(False)
@@ -204,14 +218,14 @@ class PretrainingModelConfig(FairseqDataclass):
     log_norms: bool = moot(True, "fairseq logs the gradient norm; weight norms are not logged")
     ema_encoder_only: bool = inert(False)
     max_update: int = moot(0, "optimization.max_update decides")
-    shared_decoder: Any = inert(None)
-    supported_modality: Optional[str] = inert("IMAGE")
+    shared_decoder: Any = inert(None, network=True)
+    supported_modality: Optional[str] = inert("IMAGE", "Modality.IMAGE", None, network=True)
     mae_init: bool = inert(False)
     seed: int = moot(1, "task.seed decides")
     skip_ema: bool = inert(False)
-    recon_loss: float = inert(0.0)
+    recon_loss: float = inert(0.0, network=True)
     decoder_group: bool = inert(False)
-    utterance_level: bool = inert(False)
+    utterance_level: bool = inert(False, network=True)
     init_center_token_zero: bool = moot(False, "needs utterance_level")
     center_exp: float = moot(0.9, "needs utterance_level")
     softmax_temperature_student: float = moot(0.1, "needs utterance_level")
@@ -236,7 +250,7 @@ def encoder_arguments(cfg: Any) -> dict:
     Raises:
         ValueError: a key that is not implemented asks for something, or two keys disagree.
     """
-    reject_unsupported(PretrainingModelConfig, cfg, "model")
+    reject_unsupported(PretrainingModelConfig, cfg, "model", training=False)
     image = cfg.modalities.image
     if image.embed_dim not in (None, cfg.embed_dim):
         raise ValueError(
@@ -331,7 +345,7 @@ class ClassifierConfig(FairseqDataclass):
     layerdrop: float = inert(0.0)
     prenet_layerdrop: float = moot(0.0, "there is no prenet")
     prenet_dropout: float = moot(0.0, "there is no prenet")
-    audio_mae: bool = inert(True)
+    audio_mae: bool = inert(True, network=True)
     data: str = moot("", "task.data decides")
     esc50_eval: bool = moot(False, "task.dataset decides")
     spcv2_eval: bool = moot(False, "task.dataset decides")

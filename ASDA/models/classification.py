@@ -38,7 +38,7 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
 
     def __init__(self, cfg: Any, multi_label: bool = True):
         super().__init__()
-        reject_unsupported(ClassifierConfig, cfg, "model")
+        reject_unsupported(ClassifierConfig, cfg, "model", training=False)
         if cfg.prediction_mode is PredictionMode.LIN_SOFTMAX:
             raise ValueError(
                 "model.prediction_mode=LIN_SOFTMAX is not implemented here; use PredictionMode.CLS_TOKEN or "
@@ -65,6 +65,10 @@ class ClassifierModel(PublishedNames, BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> ClassifierModel:
         return cls(cfg, multi_label=getattr(task, "multi_label", True))
+
+    def reject_unsupported(self) -> None:
+        """Raises ValueError if the config asks for training that is not implemented."""
+        reject_unsupported(ClassifierConfig, self.cfg, "model", training=True)
 
     @property
     def _pretraining_config(self) -> Any:

@@ -15,7 +15,14 @@ from ..core.encoder import SpectrogramEncoder
 from ..core.masking import InverseBlockMask
 from ..core.teacher import LinearDecay
 from ..objectives.self_distillation import SelfDistillation
-from ._config import AttentionKind, Autocast, LegacyPretrainingModelConfig, PretrainingModelConfig, encoder_arguments
+from ._config import (
+    AttentionKind,
+    Autocast,
+    LegacyPretrainingModelConfig,
+    PretrainingModelConfig,
+    encoder_arguments,
+    reject_unsupported,
+)
 from ._encoder import (
     PublishedNames,
     arguments_for,
@@ -57,6 +64,10 @@ class PretrainingModel(PublishedNames, BaseFairseqModel):
     @classmethod
     def build_model(cls, cfg: Any, task: Any = None) -> PretrainingModel:
         return cls(cfg)
+
+    def reject_unsupported(self) -> None:
+        """Raises ValueError if the config asks for training that is not implemented."""
+        reject_unsupported(PretrainingModelConfig, self.cfg, "model", training=True)
 
     def _build(self, arguments: dict) -> None:
         cfg, decoder = self.cfg, self.cfg.modalities.image.decoder

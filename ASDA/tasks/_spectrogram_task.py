@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def inert(value: Any):
-    """A key of EAT's configs for something this project does not implement: accepted at ``value`` only."""
+    """A key of EAT's configs for something this project does not implement: a run may set it to ``value`` only."""
     return field(default=value, metadata={"inert": value, "help": f"not implemented; stays {value}"})
 
 
@@ -115,7 +115,6 @@ class SpectrogramTask(LongRunTask):
 
     def __init__(self, cfg: SpectrogramTaskConfig):
         super().__init__(cfg)
-        _reject_unsupported(cfg)
         self.preset = dataset_preset(cfg)
         stated = {
             "target_length_frames": cfg.target_length,
@@ -126,6 +125,13 @@ class SpectrogramTask(LongRunTask):
             self.preset.front_end(), **{name: value for name, value in stated.items() if value is not None}
         )
         logger.info(f'data set "{self.preset.name}": {self.front_end}')
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
+        model = super().build_model(cfg, from_checkpoint)
+        if not from_checkpoint:  # a checkpoint is used as it is, however it was trained
+            _reject_unsupported(self.cfg)
+            model.reject_unsupported()
+        return model
 
     def manifest(self, split: str) -> Manifest:
         if not self.cfg.data:

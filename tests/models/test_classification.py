@@ -221,4 +221,4 @@ def test_legacy_name__fine_tuned_file_of_plain_attention(tmp_path, spectrograms)
 )
 def test_config__what_is_not_implemented_is_refused_by_name(checkpoint, overrides, message):
     with pytest.raises(ValueError, match=message):
-        classifier(checkpoint, **overrides)
+        classifier(checkpoint, **overrides).reject_unsupported()

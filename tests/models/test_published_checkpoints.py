@@ -105,6 +105,26 @@ def test_load_model_ensemble_and_task__fine_tuned_logits_and_features(tmp_path, 
         np.testing.assert_allclose(found, oracle_logits(state["model"], clip), atol=2e-5)
 
 
+def test_load_model_ensemble_and_task__whatever_training_it_had(tmp_path, source):
+    """Ways to train that are not implemented here leave nothing in the network."""
+    state = published_finetuned(model={"cutmix": 1.0, "layerdrop": 0.1}, task={"subsample": 0.5})
+    state["cfg"]["model"]["pretrained_model_args"]["model"].update(skip_ema=True, supported_modality=None)
+    torch.save(state, tmp_path / "finetuned.pt")
+    model, _, _ = load(tmp_path / "finetuned.pt")
+    with torch.no_grad():
+        logits = model(source[:1]).numpy()
+    [features] = expected_features(state["model"], source[:1])
+    np.testing.assert_allclose(logits[0], oracle_logits(state["model"], features), atol=2e-5)
+
+
+def test_load_model_ensemble_and_task__refuses_another_network(tmp_path):
+    state = published_pretraining()
+    state["cfg"]["model"]["modalities"]["image"]["use_alibi_encoder"] = True
+    torch.save(state, tmp_path / "alibi.pt")
+    with pytest.raises(ValueError, match="use_alibi_encoder=True is not implemented here"):
+        load(tmp_path / "alibi.pt")
+
+
 def test_load_checkpoint_to_cpu__numpy_scores_become_plain_numbers(tmp_path):
     save_as_numpy_1(published_finetuned(score=0.125), tmp_path / "finetuned.pt")
     extra = checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "finetuned.pt"))["extra_state"]
