@@ -68,7 +68,7 @@ def measure(path: Path, front_end: FrontEnd, repeats: int) -> list[tuple[str, fl
         ),
     }
     turns = {(name, way): function for name, pair in parts.items() for way, function in zip(WAYS, pair, strict=True)}
-    measured = measuring.take_turns(turns, torch.device("cpu"), repeats, memory=False)
+    measured = measuring.take_turns(turns, torch.device("cpu"), repeats)
     return [(name, *(1000 * measured[name, way].seconds for way in WAYS)) for name in parts]
 
 

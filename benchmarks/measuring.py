@@ -49,7 +49,7 @@ def now_s(device: torch.device) -> float:
 
 @dataclass
 class Measurement:
-    """Medians over the repetitions of a function, and the most memory that it took beyond what was held before."""
+    """Medians over the repetitions of a function, and the most memory that it takes beyond what was held before."""
 
     seconds: float
     wall_seconds: float
@@ -61,32 +61,27 @@ def take_turns(
     device: torch.device,
     repeats: int,
     warm_up: int = 1,
-    memory: bool = True,
 ) -> dict[str, Measurement]:
     """Runs the functions in turns, so that a change of the machine's load meets all of them alike.
 
-    Args:
-        functions: what to measure.
-        device: where they run.
-        repeats: measured turns.
-        warm_up: turns before these.
-        memory: measure peak memory too. Each function then starts with all its memory to be had from the system anew,
-            which costs functions of a few milliseconds more than they do themselves.
+    Memory is measured in a turn of its own: there each function starts with nothing held back by the allocator, which
+    on a CPU costs small functions more time than they take themselves.
     """
-    times: dict[str, list[tuple[float, float, int]]] = {name: [] for name in functions}
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for turn in range(warm_up + repeats):
         for name, function in functions.items():
-            if memory:
-                start_peak(device)
             wall, start = time.perf_counter(), now_s(device)
             function()
             spent = now_s(device) - start
             if turn >= warm_up:
-                times[name].append((spent, time.perf_counter() - wall, peak_bytes(device) if memory else 0))
+                times[name].append((spent, time.perf_counter() - wall))
+    peaks = {}
+    for name, function in functions.items():
+        start_peak(device)
+        function()
+        peaks[name] = peak_bytes(device)
     return {
-        name: Measurement(
-            statistics.median(t[0] for t in each), statistics.median(t[1] for t in each), max(t[2] for t in each)
-        )
+        name: Measurement(statistics.median(t[0] for t in each), statistics.median(t[1] for t in each), peaks[name])
         for name, each in times.items()
     }
 
@@ -182,7 +177,10 @@ def set_threads(threads: int | None) -> None:
 
 def publish(module: str, argv: list[str] | None, text: str, output: Path | None) -> None:
     """Prints a report under the command that makes it, and writes it to a file if one is named."""
-    arguments = sys.argv[1:] if argv is None else argv
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--output" in arguments:  # where the table went is nobody's business
+        place = arguments.index("--output")
+        del arguments[place : place + 2]
     report = f"`python -m benchmarks.{module}{''.join(f' {a}' for a in arguments)}`\n\n{text.strip()}\n"
     print(report, end="")
     if output is not None:
