@@ -183,8 +183,7 @@ def make_steps(
 
 
 def steps_table(steps: dict[str, Step], size: Size, device: torch.device, repeats: int) -> str:
-    # Two warm-up turns: the optimisers make their state in the first one.
-    measured = measuring.take_turns(steps, device, repeats, warm_up=2)
+    measured = measuring.take_turns(steps, device, repeats)
     first = next(iter(steps.values()))
     kept = int((~first.batch[1][0]).sum())
     objective = first.objective

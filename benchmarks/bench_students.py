@@ -25,7 +25,7 @@ def students_table(size: Size, students: list[int], precision: str, device: torc
         batch = make_batch(dataclasses.replace(size, students=number), device)
         for plain in (True, False):
             steps[(number, plain)] = Step(objective, optimizer, batch, precision, plain)
-    measured = measuring.take_turns(steps, device, repeats, warm_up=2)
+    measured = measuring.take_turns(steps, device, repeats)
     rows = []
     for number in students:
         plain, fast = measured[(number, True)], measured[(number, False)]

@@ -60,21 +60,22 @@ def take_turns(
     functions: dict[str, Callable[[], object]],
     device: torch.device,
     repeats: int,
-    warm_up: int = 1,
 ) -> dict[str, Measurement]:
     """Runs the functions in turns, so that a change of the machine's load meets all of them alike.
 
-    Memory is measured in a turn of its own: there each function starts with nothing held back by the allocator, which
-    on a CPU costs small functions more time than they take themselves.
+    Before each measured call a function runs once unmeasured: it then finds caches and allocator as it left them
+    itself, as in a loop of its own, and not as the function before it did. (On a CPU, memory that has to be had from
+    the system anew can cost a third of a training step.) Peak memory is measured in a turn of its own, from an empty
+    allocator.
     """
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
-    for turn in range(warm_up + repeats):
+    for _ in range(repeats):
         for name, function in functions.items():
+            function()
             wall, start = time.perf_counter(), now_s(device)
             function()
             spent = now_s(device) - start
-            if turn >= warm_up:
-                times[name].append((spent, time.perf_counter() - wall))
+            times[name].append((spent, time.perf_counter() - wall))
     peaks = {}
     for name, function in functions.items():
         start_peak(device)

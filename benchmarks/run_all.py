@@ -45,13 +45,13 @@ PLANS = {
     ),
     "step": Plan(
         "bench_step",
-        "--compiled --checkpointed",
+        "--compiled --checkpointed --repeats 2",
         "--clips 12 --compiled --checkpointed --repeats 10",
         "--students 2 --depth 1 --embed-dim 64 --repeats 1 --checkpointed",
     ),
     "students": Plan(
         "bench_students",
-        "",
+        "--repeats 2",
         "--clips 6 --precision bf16 --repeats 10",
         "--students 2 --depth 1 --embed-dim 64 --repeats 1",
     ),

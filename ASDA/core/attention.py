@@ -26,7 +26,8 @@ def _check_heads(embed_dim: int, num_heads: int) -> None:
 
 
 # On a CPU torch's fused kernel computes bfloat16 products outside oneDNN. With the map explicit, forward and backward
-# take 0.3 of its time at 103 tokens, 0.5 at 513, 0.7 at 1025, the same at 2049 (benchmarks/results/attention.md).
+# between the projections took 0.3 of its time at 103 tokens, 0.7 at 513 and the same at 1025 (torch 2.11, AMD EPYC with
+# avx512_bf16, one thread). Beyond, the map takes memory for nothing.
 _EXPLICIT_MAP_TOKENS = 1024
 
 
