@@ -19,6 +19,7 @@ from ..audio.fbank import FrontEnd
 from ..audio.presets import PUBLISHED_FLAGS, DatasetPreset, get_preset
 from ..data.manifest import Manifest
 from ._long_run import LongRunTask
+from ._run_config import run_config
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,12 @@ class SpectrogramTask(LongRunTask):
         if not self.cfg.data:
             raise ValueError(f"task.data is not set: it names the folder that holds {split}.tsv")
         return Manifest.read(os.path.join(self.cfg.data, f"{split}.tsv"))
+
+    def trains_on(self, split: str) -> bool:
+        """Whether a split is the one that the run trains on: shuffled, augmented, unreadable clips replaced."""
+        run = run_config(self.cfg)
+        named = run is not None and "train_subset" in run.dataset
+        return split == (run.dataset.train_subset if named else "train")
 
     def get_batch_iterator(self, *args, num_workers: int = 0, data_buffer_size: int = 0, **kwargs):
         # Without workers fairseq's read-ahead thread would compute the clips, and a run that ends in mid-epoch would

@@ -75,7 +75,7 @@ class FinetuningTask(SpectrogramTask):
         labels = read_clip_labels(os.path.join(cfg.data, f"{split}.{cfg.labels}"), manifest, table)
         if not self.multi_label:
             _require_single_labels(labels, manifest, table)
-        training = split == "train"
+        training = self.trains_on(split)
         weights = read_clip_weights(cfg.weights_file, manifest) if cfg.weights_file and training else None
         self.datasets[split] = FairseqSpectrogramDataset(
             manifest,

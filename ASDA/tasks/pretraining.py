@@ -45,7 +45,7 @@ class PretrainingTask(SpectrogramTask):
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         cfg = task_cfg or self.cfg
-        training = split == "train"
+        training = self.trains_on(split)
         self.datasets[split] = FairseqSpectrogramDataset(
             self.manifest(split),
             self.front_end,

@@ -2,7 +2,6 @@
 
 import math
 import multiprocessing
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +13,7 @@ import torch
 from fairseq.dataclass.utils import merge_with_parent
 from fairseq.logging import metrics
 from fairseq.models import MODEL_DATACLASS_REGISTRY
-from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY, FairseqTask
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import OmegaConf
 
 import ASDA  # noqa: F401
@@ -44,14 +43,14 @@ def build(name: str, **overrides):
     return TASK_REGISTRY[name].setup_task(cfg)
 
 
-def build_in_run(name: str, model: dict, **overrides):
+def build_in_run(name: str, model: dict, train_subset: str = "train", **overrides):
     """The same within the configuration of a run, with a model of this configuration."""
     modes = dict.fromkeys(("amp", "memory_efficient_fp16", "memory_efficient_bf16"), False)
     run = OmegaConf.create(
         {
             "common": modes,
             "checkpoint": {"restore_file": "none", "save_dir": "none"},
-            "dataset": {},
+            "dataset": {"train_subset": train_subset},
             "optimization": {"max_update": 0},
             "distributed_training": {},
             "lr_scheduler": None,
@@ -123,6 +122,16 @@ def test_config__gaps_are_refused_by_name_in_a_run_but_not_in_a_checkpoint(key, 
     task.build_model(model, from_checkpoint=True)
     with pytest.raises(ValueError, match=f"task.{key}={value} is not implemented"):
         task.build_model(model)
+
+
+@pytest.mark.parametrize(("train_subset", "other"), [("train", "eval"), ("eval", "train")])
+def test_load_dataset__the_split_that_a_run_trains_on_may_have_any_name(corpus, train_subset, other):
+    settings = {"data": str(corpus), "target_length": 96, "roll_aug": True}
+    task = build_in_run("asda_finetuning", {}, train_subset, **settings)
+    for split in (train_subset, other):
+        task.load_dataset(split)
+        dataset, training = task.dataset(split), split == train_subset
+        assert (dataset.shuffle, dataset.replace_bad, dataset.augmentation.roll) == (training,) * 3
 
 
 def test_pretraining_task__batches_hold_masks_for_every_student(corpus):
@@ -235,22 +244,24 @@ def test_mask_config__what_no_configuration_has_is_named():
         build_in_run("asda_pretraining", MODEL_MASKS, precompute_mask_config={"mask_probb": 0.5}).mask_sampler()
 
 
-def test_finetuning_task__another_number_of_classes_than_the_table_is_refused(corpus, monkeypatch):
-    monkeypatch.setattr(FairseqTask, "build_model", lambda self, cfg, from_checkpoint=False: SimpleNamespace(cfg=cfg))
-    for num_classes in (3, 5):
-        task = build("asda_finetuning", data=str(corpus), target_length=64)
-        task.build_model(OmegaConf.create({"num_classes": num_classes, "pretrained_model_args": None}))
-        if num_classes == 3:
-            task.load_dataset("eval")
-            continue
-        with pytest.raises(ValueError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
-            task.load_dataset("eval")
+def classifier_config(num_classes: int):
+    pretrained = {"model": {"_name": "asda", **TINY_MODEL}}
+    cfg = {"_name": "asda_classifier", "num_classes": num_classes, "pretrained_model_args": pretrained}
+    return merge_with_parent(MODEL_DATACLASS_REGISTRY["asda_classifier"](), OmegaConf.create(cfg))
 
 
-def test_finetuning_task__a_model_without_data_needs_no_table(monkeypatch):
-    monkeypatch.setattr(FairseqTask, "build_model", lambda self, cfg, from_checkpoint=False: SimpleNamespace(cfg=cfg))
-    task = build("asda_finetuning", data="/nowhere")
-    task.build_model(OmegaConf.create({"num_classes": 5, "pretrained_model_args": None}), from_checkpoint=True)
+def test_finetuning_task__another_number_of_classes_than_the_table_is_refused(corpus):
+    task = build("asda_finetuning", data=str(corpus), target_length=64)
+    task.build_model(classifier_config(3))
+    task.load_dataset("eval")
+    task = build("asda_finetuning", data=str(corpus), target_length=64)
+    task.build_model(classifier_config(5))
+    with pytest.raises(ValueError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
+        task.load_dataset("eval")
+
+
+def test_finetuning_task__a_model_without_data_needs_no_table():
+    build("asda_finetuning", data="/nowhere").build_model(classifier_config(5), from_checkpoint=True)
 
 
 def test_finetuning_task__clips_with_several_labels_need_multi_label(corpus):
