@@ -46,7 +46,7 @@ def test_classifier__pools_normalises_and_projects(pooling, use_fc_norm, masked)
             real = [n for n in range(N) if not (masked and padding()[b, n])]
             pooled = sum(tokens[b, 1 + n] for n in real) / len(real)
         if use_fc_norm:
-            pooled = (pooled - pooled.mean()) / (pooled.var(unbiased=False) + 1e-5).sqrt()
+            pooled = (pooled - pooled.mean()) / (pooled.var(unbiased=False) + 1e-6).sqrt()
             pooled = pooled * model.fc_norm.weight + model.fc_norm.bias
         torch.testing.assert_close(logits[b], model.head.weight @ pooled + model.head.bias, rtol=1e-9, atol=1e-9)
     assert torch.equal(model.classify(tokens, mask), logits)
