@@ -8,7 +8,6 @@ never by their number, so a manifest whose rows were filtered or reordered still
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.io import AUDIO_SUFFIXES
-from .manifest import Manifest, ManifestError, clip_id
+from .manifest import Manifest, ManifestError, clip_id, open_table
 
 
 class LabelError(ManifestError):
@@ -38,6 +37,7 @@ class LabelTable:
         """Reads `index,mid,"display name"` rows; a heading row (`index,mid,display_name`) is accepted.
 
         Raises:
+            ManifestError: the file is not UTF-8.
             LabelError: missing file, a row of another form, an index out of order, a class named twice.
         """
         file = Path(file)
@@ -46,25 +46,22 @@ class LabelTable:
         mids: list[str] = []
         names: list[str] = []
         seen: dict[str, int] = {}
-        try:
-            text = file.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise LabelError(f"{file}: not UTF-8 text ({error})") from error
-        reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True)
-        for row in reader:
-            line = reader.line_num
-            if not row or (not mids and row[0].strip().lower() == "index"):
-                continue
-            if len(row) != 3:
-                raise LabelError(f'{file}:{line}: expected `index,mid,"display name"`, got {",".join(row)!r}')
-            if row[0].strip() != str(len(mids)):
-                raise LabelError(f"{file}:{line}: expected index {len(mids)}, got {row[0]!r}; classes go in order")
-            mid = row[1].strip()
-            if mid in seen:
-                raise LabelError(f"{file}:{line}: class {mid!r} already stands in line {seen[mid]}")
-            seen[mid] = line
-            mids.append(mid)
-            names.append(row[2].strip())
+        with open_table(file) as handle:
+            reader = csv.reader(handle, skipinitialspace=True)
+            for row in reader:
+                line = reader.line_num
+                if not row or (not mids and row[0].strip().lower() == "index"):
+                    continue
+                if len(row) != 3:
+                    raise LabelError(f'{file}:{line}: expected `index,mid,"display name"`, got {",".join(row)!r}')
+                if row[0].strip() != str(len(mids)):
+                    raise LabelError(f"{file}:{line}: expected index {len(mids)}, got {row[0]!r}; classes go in order")
+                mid = row[1].strip()
+                if mid in seen:
+                    raise LabelError(f"{file}:{line}: class {mid!r} already stands in line {seen[mid]}")
+                seen[mid] = line
+                mids.append(mid)
+                names.append(row[2].strip())
         if not mids:
             raise LabelError(f'{file}: the label table is empty; expected rows of `index,mid,"display name"`')
         return cls(mids, names, file)

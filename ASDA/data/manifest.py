@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -30,6 +32,20 @@ _TAB, _NEWLINE, _RETURN, _ZERO = 9, 10, 13, 48
 
 class ManifestError(ValueError):
     """A manifest, label or weights file that cannot be used; the message names the file and the line."""
+
+
+@contextmanager
+def open_table(file: Path) -> Iterator[TextIO]:
+    """Opens a csv file, with or without a byte order mark, for the csv module.
+
+    Raises:
+        ManifestError: what is read inside the block is not UTF-8.
+    """
+    with file.open(encoding="utf-8-sig", newline="") as handle:
+        try:
+            yield handle
+        except UnicodeDecodeError as error:
+            raise ManifestError(f"{file}: not UTF-8 text ({error})") from error
 
 
 def clip_id(relative_path: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..labels import LabelTable
-from ..manifest import ManifestError
+from ..manifest import ManifestError, open_table
 from .finding import FoundClip, find_clips
 from .plan import Plan, PlannedClip, Problem
 
@@ -73,7 +73,7 @@ def read_segments(file: Path, table: LabelTable) -> Iterator[Segment]:
     """
     if not file.is_file():
         raise ManifestError(f"{file}: no such segment list")
-    with file.open(encoding="utf-8-sig", newline="") as handle:
+    with open_table(file) as handle:
         reader = csv.reader(handle, skipinitialspace=True)
         for row in reader:
             if not row or row[0].startswith("#"):

@@ -10,7 +10,7 @@ import csv
 from pathlib import Path
 
 from ..labels import LabelTable
-from ..manifest import ManifestError
+from ..manifest import ManifestError, open_table
 from .plan import Plan, PlannedClip
 from .tables import read_csv, require_layout
 
@@ -41,7 +41,7 @@ def _clip(folder: str, row: dict[str, str], table: LabelTable, where: str) -> Pl
 
 
 def _read_vocabulary(file: Path) -> LabelTable:
-    with file.open(encoding="utf-8-sig", newline="") as handle:
+    with open_table(file) as handle:
         rows = list(csv.reader(handle))
     for line, row in enumerate(rows, start=1):
         if len(row) != 3 or row[0] != str(line - 1):

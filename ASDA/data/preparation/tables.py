@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from pathlib import Path
 
 from ..labels import LabelTable
-from ..manifest import ManifestError
+from ..manifest import ManifestError, open_table
 
 _DATA_MANIFEST = Path(__file__).resolve().parents[3] / "data_manifest"
 
@@ -28,11 +27,7 @@ def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[st
     if not file.is_file():
         raise ManifestError(f"{file}: no such file")
     rows = []
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{file}: not UTF-8 text ({error})") from error
-    with io.StringIO(text, newline="") as handle:
+    with open_table(file) as handle:
         reader = csv.DictReader(handle, skipinitialspace=True)
         missing = [column for column in columns if column not in (reader.fieldnames or [])]
         if missing:
