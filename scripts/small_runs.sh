@@ -24,7 +24,7 @@ show_progress() {
     "$@" >/dev/null
   else
     "$@" | sed -u -nE -e 's/.*\[train_inner\].*"loss": "([^"]*)".*"num_updates": "([^"]*)".*/  update \2: loss \1/p' \
-      -e 's/.*\[valid\].*"valid_(mAP|accuracy)": "([^"]*)".*/  validation: \1 \2/p' >&2
+      -e 's/.*\[(valid|eval)\].*"\1_(mAP|accuracy)": "([^"]*)".*/  validation: \2 \3/p' >&2
   fi
 }
 
