@@ -11,13 +11,15 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 import torch
 import torchaudio
+
+from ASDA import host_memory
 
 MIB = 2**20
 
@@ -57,20 +59,22 @@ class Measurement:
 
 
 def take_turns(
-    functions: dict[str, Callable[[], object]],
+    functions: dict[Hashable, Callable[[], object]],
     device: torch.device,
     repeats: int,
-) -> dict[str, Measurement]:
+    prepare: Callable[[Hashable], None] = lambda name: None,
+) -> dict[Hashable, Measurement]:
     """Runs the functions in turns, so that a change of the machine's load meets all of them alike.
 
     Before each measured call a function runs once unmeasured: it then finds caches and allocator as it left them
     itself, as in a loop of its own, and not as the function before it did. (On a CPU, memory that has to be had from
     the system anew can cost a third of a training step.) Peak memory is measured in a turn of its own, from an empty
-    allocator.
+    allocator. ``prepare`` is called before each turn, with the function's name.
     """
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
+            prepare(name)
             function()
             wall, start = time.perf_counter(), now_s(device)
             function()
@@ -78,6 +82,7 @@ def take_turns(
             times[name].append((spent, time.perf_counter() - wall))
     peaks = {}
     for name, function in functions.items():
+        prepare(name)
         start_peak(device)
         function()
         peaks[name] = peak_bytes(device)
@@ -85,6 +90,21 @@ def take_turns(
         name: Measurement(statistics.median(t[0] for t in each), statistics.median(t[1] for t in each), peaks[name])
         for name, each in times.items()
     }
+
+
+def keep_freed_memory(keep: bool) -> bool:
+    """What the C library does with freed memory from now on: keeps it, as training on a CPU has it, or returns it.
+
+    Returns:
+        Whether it can be told.
+    """
+    if not host_memory.keep_freed_memory():
+        return False
+    if not keep:  # what glibc's own settings come to in a process that frees large tensors, see mallopt(3)
+        for parameter, value in ((-4, 65536), (-3, 32 * MIB), (-1, 64 * MIB)):  # M_MMAP_MAX and the two thresholds
+            ctypes.CDLL(None).mallopt(parameter, value)
+    host_memory.return_freed_memory()
+    return True
 
 
 _held_bytes = 0
@@ -98,7 +118,7 @@ def start_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
         _held_bytes = torch.cuda.memory_allocated(device)
     elif sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
+        host_memory.return_freed_memory()
         Path("/proc/self/clear_refs").write_text("5")  # the high-water mark falls to what is resident now
         _held_bytes = _resident_bytes("VmRSS")
 

@@ -70,7 +70,7 @@ def encode(encoder: SpectrogramEncoder, spectrogram: Tensor, mask: Tensor | None
         spectrogram: (B, 1, T, F).
         mask: (B * M, N), True = hidden: every clip is copied M times in full before the hidden patches are dropped.
     """
-    x = encoder.patch_embed(spectrogram)  # (B, N, D)
+    x = encoder.patch_embed.proj(spectrogram).flatten(2).transpose(1, 2)  # (B, N, D)
     N, D = x.shape[1:]
     positions = encoder.positions[:, :N].to(x.dtype)
     if mask is None:

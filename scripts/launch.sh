@@ -50,11 +50,11 @@ override_of() {
   echo "$value"
 }
 
-# dataset_setting KEY RECIPE OVERRIDE...: what the run will have for a key of `dataset`: the override's value, else the
-# recipe's, else that of CONFIG_FILE; nothing when none of them says so in a line of its own. This is a look at their text:
+# setting_of SECTION.KEY RECIPE OVERRIDE...: what the run will have for a key: the override's value, else the recipe's,
+# else that of CONFIG_FILE; nothing when none of them says so in a line of its own. This is a look at their text:
 # composing them takes as long as starting the run.
-dataset_setting() {
-  local key=$1 recipe=$2 file found value=""
+setting_of() {
+  local key=${1#*.} name=$1 recipe=$2 file found value=""
   shift 2
   recipe=$(override_of recipe "recipe=$recipe" "$@")
   for file in "$CONFIG_FILE" "${CONFIG_FILE%/*}/recipe/$recipe.yaml"; do
@@ -63,7 +63,7 @@ dataset_setting() {
       value=${found:-$value}
     fi
   done
-  found=$(override_of "dataset.$key" "$@")
+  found=$(override_of "$name" "$@")
   echo "${found:-$value}" | tr -d "\"'"
 }
 
@@ -71,9 +71,9 @@ dataset_setting() {
 # latter as the run's configuration has them. What cannot be found out is left to the run itself.
 find_splits() {
   local train
-  VALID_SUBSET=$(dataset_setting valid_subset "$@")
-  if [[ $(dataset_setting disable_validation "$@") == [Tt]rue ]]; then VALID_SUBSET=""; fi
-  train=$(dataset_setting train_subset "$@")
+  VALID_SUBSET=$(setting_of dataset.valid_subset "$@")
+  if [[ $(setting_of dataset.disable_validation "$@") == [Tt]rue ]]; then VALID_SUBSET=""; fi
+  train=$(setting_of dataset.train_subset "$@")
   IFS=, read -ra SPLITS <<<"${train:-train},$VALID_SUBSET"
 }
 
@@ -205,16 +205,21 @@ pretrain() {
 # finetune RECIPE CLIPS_PER_UPDATE OVERRIDE...: fine-tunes CHECKPOINT on DATA with config/recipe/RECIPE.yaml ("" for
 # finetuning.yaml as it stands). The recipes' clips per update fit on one GPU.
 finetune() {
-  local recipe=$1 clips_per_update=$2 meaning
+  local recipe=$1 clips_per_update=$2 meaning labels classes files
   shift 2
   require DATA "a folder with manifests, labels and label_descriptors.csv"
   choose_config finetuning
   find_splits "$recipe" "$@"
-  meaning="a folder with label_descriptors.csv and tsv and lbl files of the splits ${SPLITS[*]}"
+  labels=$(setting_of task.labels "$recipe" "$@")
+  classes=$(setting_of task.label_descriptors "$recipe" "$@")
+  labels=${labels:-lbl} classes=${classes:-label_descriptors.csv} # the task's defaults
+  files=("${SPLITS[@]/%/.tsv}" "${SPLITS[@]/%/.$labels}")
+  if [[ $classes != /* ]]; then files+=("$classes"); fi
+  meaning="a folder with $classes and tsv and $labels files of the splits ${SPLITS[*]}"
   if [[ $VALID_SUBSET != "" && $VALID_SUBSET != eval ]]; then
     meaning+=" (dataset.valid_subset=$VALID_SUBSET; dataset.valid_subset=eval needs train and eval only)"
   fi
-  require_path DATA "$meaning" "${SPLITS[@]/%/.tsv}" "${SPLITS[@]/%/.lbl}" label_descriptors.csv
+  require_path DATA "$meaning" "${files[@]}"
   require_path CHECKPOINT "a pre-trained checkpoint"
   require SAVE_DIR "$SAVE_DIR_MEANING"
   choose_device

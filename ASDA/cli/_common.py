@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..audio.fbank import FRAME_SHIFT_MS, FrontEnd
 from ..data.atomic import atomic_writer
 from ..data.labels import LabelTable
+from ..host_memory import bound_compiled_kernels, keep_freed_memory
 from ..inference.checkpoint import Checkpoint, read_checkpoint
 from ..inference.files import CheckpointError
 from ..inference.model import TrainedClassifier
@@ -174,21 +175,22 @@ def front_end(args: argparse.Namespace, recorded: FrontEnd) -> FrontEnd:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that --device names.
+    """The device that --device names; for the CPU, this process is set up to compute there.
 
     Raises:
         ValueError: it is not there.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
     except RuntimeError as error:
         raise ValueError(f"--device {name}: {error}") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
         )
+    if device.type == "cpu":
+        keep_freed_memory()
+        bound_compiled_kernels()
     return device
 
 

@@ -17,6 +17,7 @@ from fairseq.tasks import FairseqTask
 from torch.utils.data import get_worker_info
 
 from ..audio.augment import clip_generator
+from ..host_memory import keep_freed_memory, return_freed_memory
 from ..training.master_weights import master_state, restore_master_state
 from ..training.nonfinite import NonFiniteGuard
 from ..training.progress import UpdateBar
@@ -87,6 +88,8 @@ class LongRunTask(FairseqTask):
                 make_copies_atomic()
                 self._stop.install()
                 self._report_batch_size(self._run)
+                if next(model.parameters()).device.type == "cpu" and keep_freed_memory():
+                    logger.info("freed memory is kept for the next update; ASDA_KEEP_MEMORY=0 returns it to the system")
 
     def _report_batch_size(self, run: Any) -> None:
         clips, freq = run.dataset.batch_size, run.optimization.update_freq[0]
@@ -103,6 +106,7 @@ class LongRunTask(FairseqTask):
             )
 
     def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
+        return_freed_memory()  # its workers are forked from here
         iterator = super().get_batch_iterator(dataset, *args, **kwargs)
         iterator.collate_fn = _SteadyCollater(iterator.collate_fn)
         previous = self._iterators.get(dataset)

@@ -166,6 +166,18 @@ def test_launch_script__wants_the_splits_that_the_run_uses_and_no_others(script,
     assert ("none.pt does not exist" if "CHECKPOINT" in settings else "set SAVE_DIR") in result.stderr
 
 
+@pytest.mark.parametrize("classes", ["classes.csv", "/elsewhere/classes.csv"])
+def test_launch_script__wants_the_labels_and_the_class_table_that_the_run_reads(classes, tmp_path):
+    arguments = ("task.labels=tags", f"task.label_descriptors={classes}")
+    (tmp_path / "data").mkdir()
+    for file in ("train.tsv", "eval.tsv", "train.tags", "eval.tags", *([classes] if classes[0] != "/" else [])):
+        result = run("finetuning_AS20K.sh", *arguments, cwd=tmp_path, DATA="data", CHECKPOINT="none.pt")
+        assert f"DATA: {tmp_path}/data/{file} does not exist" in result.stderr
+        (tmp_path / "data" / file).touch()
+    result = run("finetuning_AS20K.sh", *arguments, cwd=tmp_path, DATA="data", CHECKPOINT="none.pt")
+    assert "none.pt does not exist" in result.stderr
+
+
 def test_launch_script__of_a_yaml_with_defaults_leaves_the_validation_splits_to_the_run(tmp_path):
     (tmp_path / "mine.yaml").write_text("defaults: [finetuning]\ncommon: {seed: 2}\n")
     for file in ("train.tsv", "train.lbl", "label_descriptors.csv"):

@@ -37,6 +37,10 @@ def test_log__says_how_long_a_checkpoint_took_and_how_large_an_update_is(run):
     assert "recipe for 48 (task.clips_per_update)" in run.text
 
 
+def test_log__says_that_a_run_on_the_cpu_keeps_freed_memory(run):
+    assert run.text.count("freed memory is kept for the next update") == 1
+
+
 def test_checkpoints__of_intervals_are_kept_as_asked(run):
     kept = sorted(file.name for file in run.folder.glob("*.pt"))
     # 5 ends an epoch, which saves checkpoint_last.pt alone
