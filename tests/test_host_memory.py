@@ -106,12 +106,12 @@ def test_returned_memory__before_a_task_has_its_workers_forked():
 from fairseq.tasks import FairseqTask
 from ASDA.tasks._long_run import LongRunTask
 
-FairseqTask.get_batch_iterator = lambda self, dataset: print(resident_mib()) or sys.exit()
+FairseqTask.get_batch_iterator = lambda self, dataset, num_workers: print(resident_mib()) or sys.exit()
 task = object.__new__(LongRunTask)
 host_memory.keep_freed_memory()
 use_64_mib()
 print(resident_mib())
-task.get_batch_iterator(None)
+task.get_batch_iterator(None, num_workers=1)
 """
     )
     assert int(before) - int(after) >= 60
@@ -122,6 +122,24 @@ def test_compiled_kernels__are_bounded_by_the_programs_unless_the_user_says_othe
     program = f"from ASDA.cli import _common; _common.choose_device('cpu'); {show}"
     assert run(program) == ["32"]
     assert run(program, ONEDNN_PRIMITIVE_CACHE_CAPACITY="7") == ["7"]
+
+
+def test_compiled_kernels__patches_of_clips_of_many_lengths_need_none():
+    """As a convolution the embedding would be compiled for each length, and all of these are kept."""
+    (grown,) = run(
+        """
+from ASDA.core.patches import PatchEmbed
+
+embed, x = PatchEmbed(768, 16), torch.randn(8, 1, 1024, 128)
+with torch.inference_mode():
+    embed(x)
+    before = resident_mib()
+    for frames in range(16, 1024, 16):
+        embed(x[:, :, :frames])
+print(resident_mib() - before)
+"""
+    )
+    assert int(grown) < 100
 
 
 @pytest.mark.slow

@@ -105,9 +105,10 @@ class LongRunTask(FairseqTask):
                 f"{self.cfg.clips_per_update} (task.clips_per_update)"
             )
 
-    def get_batch_iterator(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
-        return_freed_memory()  # its workers are forked from here
-        iterator = super().get_batch_iterator(dataset, *args, **kwargs)
+    def get_batch_iterator(self, dataset: Any, *args: Any, num_workers: int = 0, **kwargs: Any) -> Any:
+        if num_workers > 0:  # they are forked from here
+            return_freed_memory()
+        iterator = super().get_batch_iterator(dataset, *args, num_workers=num_workers, **kwargs)
         iterator.collate_fn = _SteadyCollater(iterator.collate_fn)
         previous = self._iterators.get(dataset)
         if previous not in (None, iterator):
