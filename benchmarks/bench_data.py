@@ -24,11 +24,11 @@ import soundfile
 import torch
 
 from ASDA.audio import io as audio_io
-from ASDA.audio.fbank import FrontEnd
-from ASDA.core.masking import InverseBlockMask
+from ASDA.audio.front_end import FrontEnd
 from ASDA.data.dataset import SpectrogramDataset
 from ASDA.data.manifest import Manifest, write_manifest
 from ASDA.demo.sounds import coloured_noise
+from ASDA.masks.inverse_block import InverseBlockMask
 from benchmarks import measuring
 
 NUM_MASKS = 16

@@ -20,10 +20,10 @@ import numpy as np
 import soundfile
 import torch
 
-from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.front_end import FrontEnd
+from ASDA.checkpoints.checkpoint import Checkpoint
+from ASDA.checkpoints.layouts.directory import write_model
 from ASDA.core.encoder import SpectrogramEncoder
-from ASDA.inference.checkpoint import Checkpoint
-from ASDA.inference.directory import write_model
 from benchmarks import measuring
 
 RATE_HZ = 16_000

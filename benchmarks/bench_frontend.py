@@ -20,7 +20,7 @@ import torchaudio
 
 from ASDA.audio import FrontEnd, fit_length, load_waveform, log_mel, normalise
 from ASDA.audio.fbank import reference_log_mel
-from ASDA.core.masking import InverseBlockMask
+from ASDA.masks.inverse_block import InverseBlockMask
 from benchmarks import measuring
 from benchmarks.reference import sample_masks
 

@@ -21,9 +21,9 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from ASDA.core.decoder import ConvDecoder2d
 from ASDA.core.encoder import SpectrogramEncoder
-from ASDA.core.masking import InverseBlockMask
+from ASDA.masks.inverse_block import InverseBlockMask
+from ASDA.objectives.conv_decoder import ConvDecoder2d
 from ASDA.objectives.self_distillation import SelfDistillation
 from benchmarks import measuring, reference
 from benchmarks.flops import step_flops

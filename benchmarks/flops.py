@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ASDA.core.decoder import ConvDecoder2d
 from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.objectives.conv_decoder import ConvDecoder2d
 
 
 def block_flops(encoder: SpectrogramEncoder, sequences: int, tokens: int) -> int:

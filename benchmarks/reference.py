@@ -16,10 +16,10 @@ from torch.nn import functional as F
 
 from ASDA.core.attention import Attention, DifferentialAttention
 from ASDA.core.block import TransformerBlock
-from ASDA.core.decoder import ConvDecoder2d
 from ASDA.core.encoder import SpectrogramEncoder
-from ASDA.core.masking import InverseBlockMask
-from ASDA.core.teacher import EmaTeacher
+from ASDA.masks.inverse_block import InverseBlockMask
+from ASDA.objectives.conv_decoder import ConvDecoder2d
+from ASDA.objectives.ema_teacher import EmaTeacher
 from ASDA.objectives.self_distillation import SelfDistillation
 
 

@@ -162,7 +162,7 @@ run_fairseq() {
 
   command=("$PYTHON" -m)
   if ((WORLD_SIZE > 1)); then
-    command+=(ASDA.cli.torchrun "--nproc_per_node=$PROCESSES" "${RENDEZVOUS[@]}" -m)
+    command+=(ASDA.launch.torchrun "--nproc_per_node=$PROCESSES" "${RENDEZVOUS[@]}" -m)
     # Every rank reads the checkpoint itself: fairseq's broadcast of it cannot be unpickled with weights_only.
     overrides+=("distributed_training.distributed_world_size=$WORLD_SIZE" checkpoint.load_checkpoint_on_all_dp_ranks=true)
     # Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ASDA.core import ConvDecoder2d, LinearDecay, SpectrogramEncoder
-from ASDA.models._architecture import PUBLISHED_LAMBDA, PUBLISHED_OUT_SCALE, infer_architecture
-from ASDA.models._published_names import split_published, to_native
-from ASDA.objectives import SelfDistillation
+from ASDA.checkpoints.layouts.published_architecture import PUBLISHED_LAMBDA, PUBLISHED_OUT_SCALE, infer_architecture
+from ASDA.checkpoints.layouts.published_names import split_published, to_native
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.objectives.conv_decoder import ConvDecoder2d
+from ASDA.objectives.ema_teacher import LinearDecay
+from ASDA.objectives.self_distillation import SelfDistillation
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 OF_PRETRAINING = {"source", "features_all", "precomputed_mask", "losses", "sample_size", "grads", "ema_after"}

@@ -53,7 +53,7 @@ def run(program: str, **variables: str) -> list[str]:
 # A few turns pass until what small blocks pin of the heap is settled.
 KEPT_BY = {
     "function": "kept = host_memory.keep_freed_memory()",
-    "programs": "from ASDA.cli import _common; kept = _common.choose_device('cpu').type == 'cpu'",
+    "programs": "from ASDA.cli import _flags; kept = _flags.choose_device('cpu').type == 'cpu'",
 }
 
 
@@ -119,7 +119,7 @@ task.get_batch_iterator(None, num_workers=1)
 
 def test_compiled_kernels__are_bounded_by_the_programs_unless_the_user_says_otherwise():
     show = "print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
-    program = f"from ASDA.cli import _common; _common.choose_device('cpu'); {show}"
+    program = f"from ASDA.cli import _flags; _flags.choose_device('cpu'); {show}"
     assert run(program) == ["32"]
     assert run(program, ONEDNN_PRIMITIVE_CACHE_CAPACITY="7") == ["7"]
 

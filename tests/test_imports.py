@@ -26,7 +26,7 @@ for module in sys.argv[2:]:
     importlib.import_module(module)
 """
 WITHOUT_FAIRSEQ = ("core", "objectives", "audio", "data", "metrics", "training", "inference")
-RUN_ELSEWHERE = ("ASDA.inference.huggingface.exported",)  # copied into a directory for transformers
+RUN_ELSEWHERE = ("ASDA.checkpoints.layouts.huggingface.exported",)  # copied into a directory for transformers
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,13 @@
 """What does it hear? Audio files, the log-mel front end, augmentation. Needs torch, torchaudio, soundfile and numpy."""
 
-from .augment import (
-    add_noise_and_roll,
-    clip_generator,
-    draw_mixup_weight,
-    mixup,
-    roll_and_scale,
-    spec_augment,
-)
-from .fbank import FrontEnd, fit_length, log_mel, normalise, num_frames
-from .io import AUDIO_SUFFIXES, AudioError, AudioInfo, list_audio_files, load_waveform, mono_waveform, probe, resample
-from .presets import PRESETS, DatasetPreset, get_preset
+from ..data.corpora.corpus import PRESETS, DatasetPreset, get_preset
+from ..randomness import clip_generator
+from .augment import add_noise_and_roll, draw_mixup_weight, mixup, roll_and_scale, spec_augment
+from .fbank import log_mel, num_frames
+from .finding import AUDIO_SUFFIXES, list_audio_files
+from .front_end import FrontEnd, fit_length, normalise
+from .io import AudioError, AudioInfo, load_waveform, mono_waveform, probe
+from .resampling import resample
 
 __all__ = [
     "AUDIO_SUFFIXES",

@@ -5,24 +5,12 @@ on (seed, epoch, clip) alone, not on the number of loader processes nor on where
 random state is never read or written.
 """
 
-import hashlib
-
 import numpy as np
 import torch
 from torch import Tensor
 
 MAX_NOISE = 0.1  # strongest additive noise, in units of the normalised spectrogram
 MAX_ROLL_FRAMES = 10
-
-
-def clip_generator(*key: int) -> torch.Generator:
-    """A CPU generator that depends on the key alone, the same in every process and on every platform.
-
-    Args:
-        key: integers that say what the draws are for, e.g. (seed, epoch, clip index, stream). NumPy integers will do.
-    """
-    digest = hashlib.blake2b(",".join(str(int(part)) for part in key).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little", signed=True))
 
 
 def _uniform(generator: torch.Generator) -> float:

@@ -4,17 +4,13 @@
 batched and on any device. `reference_log_mel` is the plain torchaudio call that it must agree with (1e-4).
 """
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Mapping, Optional, Union
+from typing import Optional
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchaudio.compliance import kaldi
-
-from .io import load_waveform
 
 FRAME_LENGTH_MS = 25.0
 FRAME_SHIFT_MS = 10.0
@@ -176,87 +172,3 @@ def padded_log_mel(
     window, shift = _frame_sizes(sample_rate_hz)
     ends = window + shift * torch.arange(frames.shape[1], device=waveforms.device)  # (T,), samples up to a frame's end
     return frames.masked_fill((ends > num_samples[:, None])[..., None], 0.0)
-
-
-def fit_length(frames: Tensor, target_length_frames: int) -> Tensor:
-    """Keep the first frames, or add frames of zeros: (..., T, F) -> (..., target_length_frames, F).
-
-    Used before normalisation, so that padding becomes a constant -mean / (2 std), as published weights expect.
-    """
-    missing = target_length_frames - frames.shape[-2]
-    if missing > 0:
-        return F.pad(frames, (0, 0, 0, missing))
-    return frames[..., :target_length_frames, :]
-
-
-def normalise(frames: Tensor, mean: float, std: float) -> Tensor:
-    """(x - mean) / (2 std): AST's convention, which gives the data a standard deviation of one half."""
-    return (frames - mean) / (2 * std)
-
-
-@dataclass(frozen=True)
-class FrontEnd:
-    """Everything that turns a waveform into the encoder's input, in one value that checkpoints record.
-
-    Attributes:
-        target_length_frames: frames of the result (10 ms each); None keeps a clip's own length.
-        norm_mean: mean of the training set's log-mel values.
-        norm_std: their standard deviation.
-        sample_rate_hz: rate of the waveforms given.
-        num_mel_bins: F.
-    """
-
-    target_length_frames: Optional[int] = 1024
-    norm_mean: float = -4.268
-    norm_std: float = 4.569
-    sample_rate_hz: int = 16_000
-    num_mel_bins: int = 128
-
-    def __post_init__(self):
-        if self.target_length_frames is not None and self.target_length_frames < 1:
-            raise ValueError(f"target_length_frames must be at least 1 or None, got {self.target_length_frames}")
-        if not self.norm_std > 0:
-            raise ValueError(f"norm_std must be positive, got {self.norm_std}")
-        if _frame_sizes(self.sample_rate_hz)[1] < 1:
-            raise ValueError(f"sample_rate_hz is too low for frames of {FRAME_SHIFT_MS:g} ms: {self.sample_rate_hz}")
-
-    def __call__(self, waveform: Tensor) -> Tensor:
-        """(W,) or (B, W) at `sample_rate_hz` -> (T, F) or (B, T, F), normalised."""
-        return self._finish(log_mel(waveform, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames))
-
-    def of_batch(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
-        """Clips of different lengths, (B, W) and (B,), on any device -> (B, T, F), each as if it were alone."""
-        frames = padded_log_mel(
-            waveforms, num_samples, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames
-        )
-        return self._finish(frames)
-
-    def _finish(self, frames: Tensor) -> Tensor:
-        if self.target_length_frames is not None:
-            frames = fit_length(frames, self.target_length_frames)
-        return normalise(frames, self.norm_mean, self.norm_std)
-
-    def from_file(self, path: Union[str, Path]) -> Tensor:
-        """Decode, resample and transform one file: (T, F).
-
-        Raises:
-            AudioError: the file cannot be used; see `load_waveform`.
-        """
-        return self(load_waveform(path, self.sample_rate_hz))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for json and checkpoints."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "FrontEnd":
-        """Inverse of `to_dict`.
-
-        Raises:
-            ValueError: a key that no front end has.
-        """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            raise ValueError(f"unknown front-end settings {unknown}, expected some of {known}")
-        return cls(**values)

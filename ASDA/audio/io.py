@@ -5,13 +5,9 @@ wrong with a file ends in an `AudioError` that names the file and the reason: a 
 clips catches one type, reports it, and carries on.
 """
 
-import math
 import os
 import stat
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Optional, Union
 
@@ -19,13 +15,9 @@ import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from torchaudio.transforms import Resample
 
 from .integrity import find_damage, length_is_exact
-
-AUDIO_SUFFIXES = frozenset(
-    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
-)
+from .resampling import resample
 
 # Beyond this a float sample is garbage rather than loud: its square would overflow in the power spectrum.
 MAX_ABS_SAMPLE = 1e12
@@ -34,8 +26,6 @@ MAX_CHANNELS = 1024  # libsndfile's own limit
 _MANY_CHANNELS = 8  # below, NumPy's mean over the channels takes seven times as long as adding them one by one
 _BLOCK_FRAMES = 1 << 20  # frames decoded at a time, so that many channels of a long file never stand in memory at once
 _UNKNOWN_LENGTH = 1 << 62  # libsndfile's way to say so is the largest integer
-_MAX_KERNEL_ELEMENTS = 1 << 23  # larger resampling kernels (rates with a tiny common divisor) are never materialised
-_RESAMPLER_WIDTH, _RESAMPLER_ROLLOFF = 6, 0.99  # torchaudio's defaults
 
 PathLike = Union[str, Path]
 
@@ -244,105 +234,3 @@ def _to_float32(samples: np.ndarray, name: PathLike) -> np.ndarray:
     if samples.dtype == np.uint8:  # 8-bit PCM is stored with an offset
         return (samples.astype(np.float32) - 128.0) / 128.0
     raise AudioError(name, f"expected integer or float samples, got {samples.dtype}")
-
-
-@lru_cache(maxsize=32)
-def _resampler(from_hz: int, to_hz: int, device: torch.device, dtype: torch.dtype) -> Resample:
-    # dtype makes torchaudio compute the kernel in that precision, as torchaudio.functional.resample does; without it
-    # the kernel comes from float64 and features differ by up to 4e-4 from the published front end.
-    return Resample(from_hz, to_hz, dtype=dtype).to(device)
-
-
-def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
-    """Band-limited resampling, equal to `torchaudio.functional.resample` with default arguments.
-
-    The filter of each pair of rates is computed once per process. Pairs whose common divisor is so small that the
-    filter would take gigabytes (11127 -> 16000 Hz) are interpolated directly, by the same formula.
-
-    Args:
-        waveform: (..., W), floating point.
-        from_hz: rate of `waveform`.
-        to_hz: rate of the result.
-
-    Returns:
-        (..., ceil(W * to_hz / from_hz)).
-    """
-    from_hz, to_hz = int(from_hz), int(to_hz)
-    if from_hz <= 0 or to_hz <= 0:
-        raise ValueError(f"sample rates must be positive, got {from_hz} Hz -> {to_hz} Hz")
-    if from_hz == to_hz:
-        return waveform
-    divisor = math.gcd(from_hz, to_hz)
-    reduced_from, reduced_to = from_hz // divisor, to_hz // divisor
-    half_width = _RESAMPLER_WIDTH * reduced_from / (_RESAMPLER_ROLLOFF * min(reduced_from, reduced_to))
-    if reduced_to * (reduced_from + 2 * half_width) > _MAX_KERNEL_ELEMENTS:
-        return _interpolate(waveform, reduced_from, reduced_to)
-    return _resampler(from_hz, to_hz, waveform.device, waveform.dtype)(waveform)
-
-
-def _interpolate(waveform: Tensor, from_rate: int, to_rate: int, chunk: int = 1 << 14) -> Tensor:
-    """Hann-windowed sinc interpolation, output sample by output sample; weights in float64.
-
-    y[j] = sum_i x[i] h(i / from - j / to), where h is the low-pass filter that torchaudio's kernels sample too.
-    """
-    num_in = waveform.shape[-1]
-    num_out = -(-num_in * to_rate // from_rate)
-    cutoff = _RESAMPLER_ROLLOFF * min(from_rate, to_rate)
-    half = math.ceil(_RESAMPLER_WIDTH * from_rate / cutoff)
-    padded = torch.nn.functional.pad(waveform, (half, half + 1))
-    taps = torch.arange(-half, half + 1, device=waveform.device)
-    pieces = []
-    for first in range(0, num_out, chunk):
-        j = torch.arange(first, min(first + chunk, num_out), device=waveform.device)
-        centre = j * from_rate // to_rate  # input sample at or before the output sample
-        fraction = (j * from_rate - centre * to_rate).double() / to_rate  # exact remainder, in input samples
-        t = ((taps - fraction[:, None]) * (cutoff / from_rate)).clamp(-_RESAMPLER_WIDTH, _RESAMPLER_WIDTH)
-        weights = torch.sinc(t) * torch.cos(t * (math.pi / _RESAMPLER_WIDTH / 2)) ** 2 * (cutoff / from_rate)
-        gathered = padded[..., centre[:, None] + taps + half]  # (..., chunk, taps)
-        pieces.append((gathered * weights.to(waveform.dtype)).sum(-1))
-    return torch.cat(pieces, dim=-1) if pieces else waveform[..., :0]
-
-
-def list_audio_files(root: PathLike, pattern: str = "**/*") -> list[Path]:
-    """Audio files under a folder, sorted; recognised by their suffix, in any case.
-
-    Args:
-        root: folder to search; see `visible_files`.
-        pattern: glob relative to `root`; `**/*` is every file at any depth.
-
-    Raises:
-        NotADirectoryError: `root` is not a folder.
-    """
-    root = Path(root)
-    if not root.is_dir():
-        raise NotADirectoryError(f"{root} is not a folder")
-    return sorted(
-        path
-        for path in visible_files(root)
-        if path.suffix.lower() in AUDIO_SUFFIXES and _matches(path.relative_to(root).parts, Path(pattern).parts)
-    )
-
-
-def visible_files(root: Path) -> Iterator[Path]:
-    """Every file at any depth, those that are linked and links that lead nowhere included, but no hidden ones.
-
-    Hidden files are left-overs of other programs, such as the `._clip.wav` beside every clip that was on a Mac.
-    """
-    seen = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link that leads back up
-            subfolders.clear()
-            continue
-        seen.add(real)
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        yield from (Path(folder, name) for name in files if not name.startswith("."))
-
-
-def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether a path fits a glob, both split at the slashes; `**` stands for any number of folders."""
-    if not pattern:
-        return not parts
-    if pattern[0] == "**":
-        return any(_matches(parts[skipped:], pattern[1:]) for skipped in range(len(parts) + 1))
-    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])

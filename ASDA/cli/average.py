@@ -6,22 +6,23 @@ from pathlib import Path
 
 import torch
 
-from ..data.atomic import atomic_path
-from ..inference.files import load_torch_file
-from ..training.averaging import average_checkpoints, last_checkpoints
-from . import _common as common
+from ..atomic import atomic_path
+from ..checkpoints.averaging import average_checkpoints, last_checkpoints
+from ..checkpoints.files import load_torch_file
+from . import _console as console
+from ._parser import Parser, positive
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(prog="asda-average", description=__doc__)
+    parser = Parser(prog="asda-average", description=__doc__)
     parser.add_argument("inputs", nargs="+", type=Path, metavar="PATH", help="checkpoints, or the folder of a run")
     parser.add_argument(
-        "--last", type=common.positive, default=5, metavar="K", help="how many of a run's numbered checkpoints [5]"
+        "--last", type=positive, default=5, metavar="K", help="how many of a run's numbered checkpoints [5]"
     )
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the checkpoint to write")
     args = parser.parse_args(argv)
-    return common.run("asda-average", lambda: average(args.inputs, args.last, args.output))
+    return console.run("asda-average", lambda: average(args.inputs, args.last, args.output))
 
 
 def average(inputs: list[Path], last: int, output: Path) -> int:
@@ -31,4 +32,4 @@ def average(inputs: list[Path], last: int, output: Path) -> int:
     with atomic_path(output) as temporary:
         torch.save(state, temporary)
     print(f"{output}: the mean of {', '.join(str(file) for file in files)}")
-    return common.EXIT_OK
+    return console.EXIT_OK

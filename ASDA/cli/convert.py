@@ -13,22 +13,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.files import save_torch_file
+from ..checkpoints.layouts.directory import read_directory_state, write_directory
+from ..checkpoints.layouts.huggingface import write_huggingface
+from ..checkpoints.layouts.project import describe_state, read_state
+from ..checkpoints.layouts.published import to_project, to_published
 from ..data.labels import LabelTable
-from ..inference.checkpoint import describe_state, read_state
-from ..inference.directory import read_directory_state, write_directory
-from ..inference.files import save_torch_file
-from ..inference.huggingface import write_huggingface
-from ..inference.published import to_project, to_published
-from . import _common as common
+from . import _console as console
+from . import _flags as flags
+from ._parser import Parser
 
 LAYOUTS = ("published", "project", "directory", "huggingface")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(
-        prog="asda-convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog="asda-convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="CHECKPOINT", help="a file or directory in any of the layouts")
     parser.add_argument("target", metavar="TARGET", help="the file or directory to write")
     parser.add_argument("--to", choices=LAYOUTS, required=True, help="its layout")
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
     )
     args = parser.parse_args(argv)
-    return common.run("asda-convert", lambda: convert(args))
+    return console.run("asda-convert", lambda: convert(args))
 
 
 def convert(args) -> int:
@@ -67,24 +67,24 @@ def convert(args) -> int:
         state, unknown = to_published(state, source)
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
-            common.note(
+            console.note(
                 f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95) and "
                 f"will not honour {stated}; this project does, through the keys added to cfg.model"
             )
         save_torch_file(state, target)
-    common.note(f"wrote {target} ({args.to})")
-    return common.EXIT_OK
+    console.note(f"wrote {target} ({args.to})")
+    return console.EXIT_OK
 
 
 def record(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
     """The checkpoint with the front end and the labels that the flags give."""
     checkpoint = describe_state(source, state)
-    task_state = {**state["task_state"], "front_end": common.front_end(args, checkpoint.front_end).to_dict()}
+    task_state = {**state["task_state"], "front_end": flags.front_end(args, checkpoint.front_end).to_dict()}
     if args.label_file:
         if not checkpoint.head:
             raise ValueError(f"{source}: a pre-trained encoder has no classes; --label_file does not apply")
         table = LabelTable.read(args.label_file)
-        common.check_labels(checkpoint, table)
+        flags.check_labels(checkpoint, table)
         task_state["label_names"] = table.names
     return {**state, "task_state": task_state}
 

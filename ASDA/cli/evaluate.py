@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.atomic import atomic_writer
+from ..atomic import atomic_writer
 from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
 from ..inference.clips import find_clips
@@ -31,25 +31,27 @@ from ..metrics import (
     mean_auc,
     mean_average_precision,
 )
-from . import _common as common
+from . import _console as console
+from . import _flags as flags
+from ._parser import Parser, positive
 
 BOOTSTRAP_SEED = 1
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(prog="asda-eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="asda-eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--eval_dir", required=True, metavar="DIR", help="folder with {split}.tsv and {split}.lbl")
     parser.add_argument("--split", default="eval", help="which of its manifests [%(default)s]")
     parser.add_argument(
         "--h5_sample_rate",
-        type=common.positive,
+        type=positive,
         default=32_000,
         metavar="HZ",
         help="of HDF5 data that does not say [%(default)s]",
     )
-    common.add_model_arguments(parser)
-    common.add_classifier_arguments(parser)
+    flags.add_model_arguments(parser)
+    flags.add_classifier_arguments(parser)
     group = parser.add_argument_group("report")
     group.add_argument("--ap_log_path", metavar="CSV", help="write the per-class table there")
     group.add_argument(
@@ -58,20 +60,20 @@ def main(argv: list[str] | None = None) -> int:
     group.add_argument("--json", action="store_true", help="print one json object instead of lines")
     group.add_argument("--errors", metavar="TSV", help="write the list of unreadable clips there")
     args = parser.parse_args(argv)
-    return common.run("asda-eval", lambda: evaluate(args))
+    return console.run("asda-eval", lambda: evaluate(args))
 
 
 def evaluate(args) -> int:
     """Scores every clip of the split and prints the metrics."""
-    checkpoint = common.open_checkpoint(args)
-    device = common.choose_device(args.device)
+    checkpoint = flags.open_checkpoint(args)
+    device = flags.choose_device(args.device)
     folder = Path(args.eval_dir)
     table = LabelTable.read(args.label_file or folder / "label_descriptors.csv")
-    common.check_labels(checkpoint, table)
+    flags.check_labels(checkpoint, table)
     manifest = Manifest.read(folder / f"{args.split}.tsv")
     labels = read_clip_labels(folder / f"{args.split}.lbl", manifest, table)
     model = build_classifier(checkpoint).to(device)
-    common.choose_scores(args, model)
+    flags.choose_scores(args, model)
 
     targets = np.zeros((len(manifest), len(table)), dtype=bool)
     for row in range(len(manifest)):
@@ -95,8 +97,8 @@ def evaluate(args) -> int:
         print_report(report)
     if args.ap_log_path:
         write_table(Path(args.ap_log_path), table, targets, scores, single_label)
-        common.note(f"per-class table: {args.ap_log_path}")
-    return common.report_bad_clips(bad, len(manifest), args.errors)
+        console.note(f"per-class table: {args.ap_log_path}")
+    return console.report_bad_clips(bad, len(manifest), args.errors)
 
 
 def _without_nan(value: Any) -> Any:
@@ -109,7 +111,7 @@ def _without_nan(value: Any) -> Any:
 def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.ndarray, list[BadClip]]:
     """Scores (clips, C) of a manifest, in its order, and the clips that could not be read."""
     clips = find_clips([str(manifest.file)])
-    windowing = common.score_windowing(args, model)
+    windowing = flags.score_windowing(args, model)
     scores = np.zeros((len(clips), model.num_classes), dtype=np.float32)
     bad: list[BadClip] = []
     results = run_clips(
@@ -122,7 +124,7 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
         num_threads=args.num_workers,
         h5_sample_rate_hz=args.h5_sample_rate,
     )
-    for result in common.progress(results, len(clips)):
+    for result in console.progress(results, len(clips)):
         if isinstance(result, BadClip):
             bad.append(result)
         else:

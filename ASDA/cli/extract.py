@@ -16,22 +16,24 @@ from typing import Any
 
 from ..inference.clips import Clips, find_clips
 from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, FeatureSpec, assemble, hidden_states
+from ..inference.h5_store import H5File
 from ..inference.model import TrainedEncoder, build_encoder
-from ..inference.outputs import FeatureStore, H5File, NpyFile, NpyTree
+from ..inference.npy_store import NpyFile, NpyTree
 from ..inference.run import run_clips
+from ..inference.store import FeatureStore
 from ..inference.windows import BadClip, Windowing
-from . import _common as common
+from . import _console as console
+from . import _flags as flags
+from ._parser import Parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(
-        prog="asda-extract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    common.add_input_arguments(parser)
+    parser = Parser(prog="asda-extract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_input_arguments(parser)
     parser.add_argument("--target_file", metavar="NPY", help="where the features of --source_file go")
     parser.add_argument("--output", metavar="PATH", help="folder for one .npy per clip, or a file that ends in .h5")
-    common.add_model_arguments(parser)
+    flags.add_model_arguments(parser)
     _add_feature_arguments(parser)
     _add_run_arguments(parser)
     args = parser.parse_args(argv)
@@ -41,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give either --source_file and --target_file, or inputs and --output")
     if args.target_file and args.shard != (1, 1):
         parser.error("--shard splits several clips; it does not go with --source_file")
-    return common.run("asda-extract", lambda: extract(args))
+    return console.run("asda-extract", lambda: extract(args))
 
 
 def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +60,7 @@ def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--pool", choices=POOLS, help="mean of the patches: all of them (D,), over frequency (P, D), over time (Q, D)"
     )
-    common.add_window_arguments(group)
+    flags.add_window_arguments(group)
     group.add_argument(
         "--mode", choices=("pretrain", "finetune"), help="what the checkpoint has to be; by default whatever it is"
     )
@@ -94,11 +96,11 @@ def _shard(text: str) -> tuple[int, int]:
 
 def extract(args) -> int:
     """Extracts the features of every clip."""
-    checkpoint = common.open_checkpoint(args)
+    checkpoint = flags.open_checkpoint(args)
     if args.mode is not None and (args.mode == "finetune") != bool(checkpoint.head):
         kind = "a fine-tuned" if checkpoint.head else "a pre-trained"
         raise ValueError(f"{checkpoint.path}: --mode {args.mode}, but this is {kind} checkpoint")
-    device = common.choose_device(args.device)
+    device = flags.choose_device(args.device)
     model = build_encoder(checkpoint).to(device)
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
     # Window after window without overlap, so that every stretch of the clip is there once. Frames of a window beyond
@@ -126,10 +128,10 @@ def extract(args) -> int:
         h5_sample_rate_hz=args.h5_sample_rate,
     )
     bad: list[BadClip] = []
-    cut = common.CutClips(windowing)
+    cut = console.CutClips(windowing)
     start = time.monotonic()
     with store:
-        for result in common.progress(results, len(wanted)):
+        for result in console.progress(results, len(wanted)):
             if isinstance(result, BadClip):
                 bad.append(result)
                 continue
@@ -139,9 +141,9 @@ def extract(args) -> int:
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)
-        common.note(f"{written} clips written in {took_s:.1f} s ({len(wanted) / max(took_s, 1e-9):.1f} clips/s)")
+        console.note(f"{written} clips written in {took_s:.1f} s ({len(wanted) / max(took_s, 1e-9):.1f} clips/s)")
     cut.report()
-    return common.report_bad_clips(bad, len(wanted), _errors_path(args))
+    return console.report_bad_clips(bad, len(wanted), _errors_path(args))
 
 
 def _wanted(args, clips: Clips, store: FeatureStore) -> list[int]:
@@ -150,7 +152,7 @@ def _wanted(args, clips: Clips, store: FeatureStore) -> list[int]:
     mine = range(number - 1, len(clips), count)
     wanted = [index for index in mine if not (args.resume and store.done(clips[index]))]
     if len(wanted) < len(mine):
-        common.note(f"{len(mine) - len(wanted)} of {len(mine)} clips are done already")
+        console.note(f"{len(mine) - len(wanted)} of {len(mine)} clips are done already")
     return wanted
 
 

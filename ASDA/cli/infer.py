@@ -17,22 +17,24 @@ from ..inference.model import build_classifier
 from ..inference.predictions import Event, Prediction, events, predictions, window_scores
 from ..inference.run import run_clips
 from ..inference.windows import BadClip
-from . import _common as common
+from . import _console as console
+from . import _flags as flags
+from ._parser import Parser, positive
 
 DEFAULT_EVENT_THRESHOLD = 0.3
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(prog="asda-infer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    common.add_input_arguments(parser)
-    common.add_model_arguments(parser)
-    common.add_classifier_arguments(parser)
+    parser = Parser(prog="asda-infer", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_input_arguments(parser)
+    flags.add_model_arguments(parser)
+    flags.add_classifier_arguments(parser)
     group = parser.add_argument_group("predictions")
     group.add_argument(
         "--top_k_prediction",
         "--top_k",
-        type=common.positive,
+        type=positive,
         default=12,
         metavar="K",
         help="most classes [%(default)s]",
@@ -46,23 +48,23 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.inputs and not args.source_file:
         parser.error("name an input: --source_file, or files, folders, manifests, or - for a list on stdin")
-    return common.run("asda-infer", lambda: infer(args))
+    return console.run("asda-infer", lambda: infer(args))
 
 
 def infer(args) -> int:
     """Scores every clip and prints what was found."""
-    checkpoint = common.open_checkpoint(args)
-    device = common.choose_device(args.device)
+    checkpoint = flags.open_checkpoint(args)
+    device = flags.choose_device(args.device)
     model = build_classifier(checkpoint).to(device)
-    common.choose_scores(args, model)
-    names = common.label_names(args, checkpoint)
+    flags.choose_scores(args, model)
+    names = flags.label_names(args, checkpoint)
     if args.segments:
         args.long = "windows"
-    windowing = common.score_windowing(args, model)
+    windowing = flags.score_windowing(args, model)
     threshold = args.threshold if args.threshold is not None else DEFAULT_EVENT_THRESHOLD if args.segments else 0.0
     clips = find_clips([*args.inputs, *([args.source_file] if args.source_file else [])], args.glob, sys.stdin)
     bad: list[BadClip] = []
-    cut = common.CutClips(windowing)
+    cut = console.CutClips(windowing)
     results = run_clips(
         model.logits,
         enumerate(clips),
@@ -92,13 +94,13 @@ def infer(args) -> int:
         else:
             print_table(path, best)
     cut.report()
-    return common.report_bad_clips(bad, len(clips), args.errors)
+    return console.report_bad_clips(bad, len(clips), args.errors)
 
 
 def print_table(path: str, best: list[Prediction]) -> None:
     """LABEL / PREDICTION, best first."""
     width = max([30, *(len(found.label) for found in best)])
-    print(f"\n{common.one_line(path)}\n{'LABEL':<{width}}  PREDICTION")
+    print(f"\n{console.one_line(path)}\n{'LABEL':<{width}}  PREDICTION")
     for found in best:
         print(f"{found.label:<{width}}  {found.score:.4f}")
     sys.stdout.flush()
@@ -107,7 +109,7 @@ def print_table(path: str, best: list[Prediction]) -> None:
 def print_timeline(path: str, timeline: list[Event]) -> None:
     """START / END / LABEL / PREDICTION, in order of time."""
     width = max([30, *(len(event.label) for event in timeline)])
-    print(f"\n{common.one_line(path)}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
+    print(f"\n{console.one_line(path)}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
     for event in timeline:
         print(f"{event.start_s:>8.2f}s  {event.end_s:>8.2f}s  {event.label:<{width}}  {event.score:.4f}")
     sys.stdout.flush()

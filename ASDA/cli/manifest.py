@@ -8,20 +8,20 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..data.corpora.audioset import plan_audioset
+from ..data.corpora.folded import ESC50, URBANSOUND8K, FoldedDataset, plan_folded
+from ..data.corpora.fsd50k import plan_fsd50k
+from ..data.corpora.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
+from ..data.corpora.tables import official_table
 from ..data.labels import LabelTable
 from ..data.manifest import Manifest, ManifestError
-from ..data.preparation.audioset import plan_audioset
 from ..data.preparation.checking import check_manifest
-from ..data.preparation.folded import ESC50, URBANSOUND8K, FoldedDataset, plan_folded
 from ..data.preparation.folder import plan_folder
-from ..data.preparation.fsd50k import plan_fsd50k
 from ..data.preparation.plan import Plan, Problem
-from ..data.preparation.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
 from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
-from ..data.preparation.tables import official_table
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
-from ._common import EXIT_OK, MAX_LISTED, note, run
+from ._console import EXIT_OK, MAX_LISTED, note, run
 
 EXIT_PROBLEMS = 1
 """`check` has found problems."""

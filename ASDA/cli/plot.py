@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data.atomic import atomic_path
-from ..training.logs import EPOCH, INTERVAL, Series, read_run
-from . import _common as common
+from ..atomic import atomic_path
+from ..reports.run_logs import EPOCH, INTERVAL, Series, read_run
+from . import _console as console
+from ._parser import Parser
 
 # Panel -> the series it shows, those that the run has. Evaluation metrics are drawn per split.
 PANELS = {
@@ -21,11 +22,11 @@ LEGEND = {"loss_IMAGE_regression": "frame loss", "loss_cls": "utterance loss", "
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
-    parser = common.Parser(prog="asda-plot", description=__doc__)
+    parser = Parser(prog="asda-plot", description=__doc__)
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="folder of the run: where its log lies")
     parser.add_argument("--output", type=Path, metavar="PNG", help="[RUN_DIR/curves.png]")
     args = parser.parse_args(argv)
-    return common.run("asda-plot", lambda: plot(args.run_dir, args.output or args.run_dir / "curves.png"))
+    return console.run("asda-plot", lambda: plot(args.run_dir, args.output or args.run_dir / "curves.png"))
 
 
 def panels(run: dict[str, Series]) -> dict[str, dict[str, dict[int, float]]]:
@@ -66,4 +67,4 @@ def plot(run_dir: Path, output: Path) -> int:
         figure.savefig(temporary, format="png", dpi=120)
     pyplot.close(figure)
     print(f"{output}: {', '.join(drawn)}")
-    return common.EXIT_OK
+    return console.EXIT_OK

@@ -10,8 +10,9 @@ from torch.utils.checkpoint import checkpoint
 
 from .attention import Attention, DifferentialAttention, depth_lambda_init
 from .block import TransformerBlock
-from .masking import gather_patches
-from .patches import POSITIONS, PatchEmbed, patch_grid
+from .patches import PatchEmbed, patch_grid
+from .places import gather_patches
+from .positions import POSITIONS
 
 ATTENTIONS = ("differential", "plain")
 CLS_POSITIONS = ("head", "middle")

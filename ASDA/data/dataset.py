@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ..audio.augment import add_noise_and_roll, clip_generator, roll_and_scale
-from ..audio.fbank import FrontEnd
+from ..audio.augment import add_noise_and_roll, roll_and_scale
+from ..audio.front_end import FrontEnd
 from ..audio.io import AudioError
+from ..randomness import clip_generator
 from .bad_clips import BadClips
 from .containers import ClipReader
 from .excerpt import excerpt_s, window_s

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio.io import AUDIO_SUFFIXES
+from ..audio.finding import AUDIO_SUFFIXES
 from .manifest import Manifest, ManifestError, clip_id, open_table
 
 

@@ -18,8 +18,8 @@ from typing import TextIO
 
 import numpy as np
 
-from ..audio.io import AUDIO_SUFFIXES
-from .atomic import atomic_writer
+from ..atomic import atomic_writer
+from ..audio.finding import AUDIO_SUFFIXES
 
 BYTES_PER_ROW = 16
 """Private memory for each row: its place in the file and its number of samples, both int64."""

@@ -13,7 +13,7 @@ import tarfile
 
 import numpy as np
 
-from .atomic import atomic_path
+from ..atomic import atomic_path
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from ASDA.data.atomic import atomic_writer
+from ASDA.atomic import atomic_writer
 from ASDA.data.manifest import write_manifest
 from ASDA.demo.sounds import SOUND_EVENTS, coloured_noise, normalise_peak
 

@@ -24,9 +24,9 @@ from ASDA.audio.fbank import num_frames
 from ASDA.audio.io import AudioError, load_waveform
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
-from ASDA.demo import figures
 from ASDA.inference import TrainedClassifier, load_classifier
-from ASDA.training.logs import read_run
+from ASDA.reports import figures
+from ASDA.reports.run_logs import read_run
 
 NUM_EXAMPLES = 8
 TOP_K = 3

@@ -5,8 +5,9 @@ encoder = load_encoder("checkpoint.pt")
 features = encoder.features("clip.wav")  # (1 + N, D), CLS first
 """
 
-from .checkpoint import Checkpoint, read_checkpoint
-from .files import CheckpointError
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.files import CheckpointError
+from ..checkpoints.reading import read_checkpoint
 from .model import TrainedClassifier, TrainedEncoder, load_classifier, load_encoder
 
 __all__ = [

@@ -10,7 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TextIO
 
-from ..audio.io import list_audio_files
+from ..audio.finding import list_audio_files
 from ..data.manifest import Manifest
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..audio.fbank import FrontEnd
+from ..audio.front_end import FrontEnd
 from ..audio.io import load_waveform, mono_waveform
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.files import CheckpointError
+from ..checkpoints.reading import read_checkpoint
 from ..core.classifier import SpectrogramClassifier
 from ..core.encoder import SpectrogramEncoder
-from .checkpoint import Checkpoint, read_checkpoint
-from .files import CheckpointError
 
 Audio = Union[str, os.PathLike, np.ndarray, Tensor]
 
@@ -116,7 +117,7 @@ def load_encoder(
     Args:
         path: a checkpoint of this project, of ASDA or of EAT.
         device: where to put it.
-        trust: see :func:`ASDA.inference.files.load_torch_file`.
+        trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
         front_end: settings of FrontEnd that differ from those recorded, e.g. ``target_length_frames=512``.
 
     Raises:

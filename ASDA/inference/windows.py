@@ -12,7 +12,8 @@ from itertools import groupby, islice
 import torch
 from torch import Tensor
 
-from ..audio.fbank import FRAME_SHIFT_MS, FrontEnd, fit_length, log_mel, normalise, num_frames
+from ..audio.fbank import FRAME_SHIFT_MS, log_mel, num_frames
+from ..audio.front_end import FrontEnd, fit_length, normalise
 from ..audio.io import AudioError
 from ..core.patches import patch_padding_mask
 from ..data.containers import ClipReader

@@ -1,5 +1,1 @@
-"""Self-supervised objectives in plain torch, one method per file."""
-
-from .self_distillation import SelfDistillation
-
-__all__ = ["SelfDistillation"]
+"""Training objectives in plain torch, one method per file."""

@@ -10,11 +10,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..core.decoder import ConvDecoder2d
 from ..core.encoder import SpectrogramEncoder
-from ..core.losses import channel_std, layer_average_target, summed_regression
-from ..core.masking import kept_indices, restore_grid
-from ..core.teacher import EmaTeacher, LinearDecay
+from ..core.places import kept_indices, restore_grid
+from .conv_decoder import ConvDecoder2d
+from .ema_teacher import EmaTeacher, LinearDecay
+from .losses import channel_std, layer_average_target, summed_regression
 
 
 class SelfDistillation(nn.Module):

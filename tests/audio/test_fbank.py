@@ -19,6 +19,14 @@ def noise(num_samples: int, seed: int = 0) -> torch.Tensor:
     return 0.1 * torch.randn(num_samples, generator=torch.Generator().manual_seed(seed))
 
 
+NUMERICAL_FLOOR = 2.0**-32  # of the loudest bin of a frame
+
+
+def energies_of(features, front_end):
+    """Mel energies of normalised log-mel features."""
+    return (features * 2 * front_end.norm_std + front_end.norm_mean).exp()
+
+
 def test_front_end__golden_numbers(shared_dir):
     """Features of the published front end, for every recording there is."""
     golden = torch.load(shared_dir / "golden" / "fbank.expected.pt", weights_only=True)
@@ -31,9 +39,13 @@ def test_front_end__golden_numbers(shared_dir):
         features = front_end.from_file(shared_dir / "golden" / "wav" / f"{stem}.wav")
         # Stored in half precision: half a unit in the last place, at most 2^-10 for values of 1 to 2.
         tolerance = 1e-4 if expected.dtype == torch.float32 else 2.0**-11 * expected.abs().max().item() + 1e-4
-        torch.testing.assert_close(
-            features, expected[0].float(), atol=tolerance, rtol=0, msg=lambda m, n=name: f"{n}: {m}"
-        )
+        wrong = (features - expected[0].float()).abs() > tolerance
+        # Where a bin holds nothing but the rounding error of the FFT, another processor's FFT (MKL has several) rounds
+        # otherwise, and torchaudio's features differ as these do: there the energies are compared, 96 dB down.
+        energies, wanted = (energies_of(x.double(), front_end) for x in (features, expected[0]))
+        loudest = wanted.amax(dim=1, keepdim=True)
+        wrong &= (energies - wanted).abs() > NUMERICAL_FLOOR * loudest
+        assert not wrong.any(), f"{name}: {int(wrong.sum())} values, the first at {wrong.nonzero()[0].tolist()}"
         checked.add(stem)
     assert checked == {path.stem for path in recordings} and checked
 

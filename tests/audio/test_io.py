@@ -291,7 +291,7 @@ def test_resample__rates_without_common_divisor(rate_hz):
 
 
 def test_resample__direct_interpolation_agrees_with_torchaudio():
-    from ASDA.audio.io import _interpolate
+    from ASDA.audio.resampling import _interpolate
 
     waveform = torch.from_numpy(tone(4_410, 44_100))
     expected = torchaudio.functional.resample(waveform.double(), 44_100, RATE).float()

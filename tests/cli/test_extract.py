@@ -9,7 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from ASDA.audio.fbank import fit_length, normalise, reference_log_mel
+from ASDA.audio.fbank import reference_log_mel
+from ASDA.audio.front_end import fit_length, normalise
 from ASDA.audio.io import load_waveform
 from ASDA.cli.convert import main as convert
 from ASDA.cli.extract import main

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from ASDA.core import Attention, ConvDecoder2d, DifferentialAttention, SpectrogramEncoder
-from ASDA.core.masking import InverseBlockMask, kept_indices
+from ASDA.core.attention import Attention, DifferentialAttention
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.places import kept_indices
+from ASDA.masks.inverse_block import InverseBlockMask
+from ASDA.objectives.conv_decoder import ConvDecoder2d
 
 TINY = {"embed_dim": 32, "depth": 2, "num_heads": 4, "num_mel_bins": 8, "patch_size": 4, "max_patch_rows": 12}
 B, T, F = 3, 24, 8

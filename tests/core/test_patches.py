@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from ASDA.core.patches import PatchEmbed, patch_grid, patch_padding_mask, sincos_1d, sincos_2d
+from ASDA.core.patches import PatchEmbed, patch_grid, patch_padding_mask
+from ASDA.core.positions import sincos_1d, sincos_2d
 
 
 @pytest.mark.parametrize(

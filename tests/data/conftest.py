@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.data.corpora import RATE_HZ, sound, write_corpus
+from tests.data.generated_corpora import RATE_HZ, sound, write_corpus
 
 
 @pytest.fixture

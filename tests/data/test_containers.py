@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.front_end import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data import containers
 from ASDA.data.containers import ClipReader, split_container
 from ASDA.data.preparation.finding import find_clips
-from tests.data.corpora import RATE_HZ, sound, write_h5, write_tar, write_zip
+from tests.data.generated_corpora import RATE_HZ, sound, write_h5, write_tar, write_zip
 
 PCM = np.round(sound() * 32767).astype(np.int16)
 

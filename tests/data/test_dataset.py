@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.front_end import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data.bad_clips import TooManyBadClipsError
 from ASDA.data.dataset import Augmentation, SpectrogramDataset
 from ASDA.data.manifest import Manifest, write_manifest
-from tests.data.corpora import FRONT_END, NUM_PATCHES, RATE_HZ, break_clips, half_masks, labels_of, sound
+from tests.data.generated_corpora import FRONT_END, NUM_PATCHES, RATE_HZ, break_clips, half_masks, labels_of, sound
 
 
 def test_item__is_the_clip_through_the_front_end(corpus):

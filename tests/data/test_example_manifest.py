@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.front_end import FrontEnd
 from ASDA.data.dataset import SpectrogramDataset
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest

@@ -173,7 +173,7 @@ def test_label_tables__size_and_order(folder, num_classes, some):
 
 
 def test_label_tables__agree_with_the_presets():
-    from ASDA.audio.presets import PRESETS
+    from ASDA.data.corpora.corpus import PRESETS
 
     folders = {"audioset": "audioset", "esc50": "esc50", "urbansound8k": "urbansound8k"}
     folders |= {"spcv1": "speechcommands_v1", "spcv2": "speechcommands_v2"}

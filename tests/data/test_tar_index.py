@@ -10,7 +10,7 @@ from ASDA.data import tar_index
 from ASDA.data.containers import ClipReader
 from ASDA.data.preparation.finding import find_clips
 from ASDA.data.tar_index import TarIndex, scan_members
-from tests.data.corpora import write_tar
+from tests.data.generated_corpora import write_tar
 
 NAMES = [f"{i}.wav" for i in range(20)]
 

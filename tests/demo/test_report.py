@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.front_end import FrontEnd
 from ASDA.core.classifier import SpectrogramClassifier
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.data.labels import LabelTable

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ASDA.audio.fbank import FrontEnd
+from ASDA.audio.front_end import FrontEnd
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.inference.clips import Clip
 from ASDA.inference.features import FeatureSpec, assemble, hidden_states

@@ -5,7 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from ASDA.audio.fbank import FrontEnd, log_mel, num_frames
+from ASDA.audio.fbank import log_mel, num_frames
+from ASDA.audio.front_end import FrontEnd
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.core.patches import patch_padding_mask
 from ASDA.data.containers import ClipReader

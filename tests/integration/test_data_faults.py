@@ -6,7 +6,7 @@ import re
 import pytest
 import soundfile
 
-from tests.data.corpora import RATE_HZ, break_clips, sound, write_corpus
+from tests.data.generated_corpora import RATE_HZ, break_clips, sound, write_corpus
 
 from .conftest import TINY_NETWORK, assert_ok, train
 

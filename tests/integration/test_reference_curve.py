@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ASDA.demo import corpus
-from ASDA.training.logs import read_run
+from ASDA.reports.run_logs import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = Path(__file__).with_name("reference_curve.tsv")

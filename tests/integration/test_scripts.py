@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from ASDA.audio.presets import PUBLISHED_FLAGS
-from ASDA.tasks._spectrogram_task import dataset_preset
+from ASDA.checkpoints.layouts.published_names import PUBLISHED_FLAGS
+from ASDA.fairseq_plugin.tasks.spectrogram_task import dataset_preset
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL_SCRIPTS = sorted(
@@ -220,7 +220,7 @@ def test_pretraining__keeps_the_recipes_update_on_any_number_of_gpus(gpus, clips
     # The utterance loss is a sum over a step's clips.
     assert (cfg.model.cls_loss, cfg.model.cls_loss_clips) == (0.5, 12)
     assert cfg.distributed_training.distributed_world_size == gpus
-    assert ("ASDA.cli.torchrun" in words) == (gpus > 1) == (f"--nproc_per_node={gpus}" in words)
+    assert ("ASDA.launch.torchrun" in words) == (gpus > 1) == (f"--nproc_per_node={gpus}" in words)
 
 
 def test_pretraining__warns_with_numbers_when_the_update_is_not_the_recipes(tmp_path):

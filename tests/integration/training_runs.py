@@ -66,7 +66,7 @@ class Run:
         network = TINY_NETWORK if pretraining else ["model.num_classes=3"]
         launcher = []
         if processes > 1:
-            launcher = ["-m", "ASDA.cli.torchrun", "--standalone", f"--nproc_per_node={processes}"]
+            launcher = ["-m", "ASDA.launch.torchrun", "--standalone", f"--nproc_per_node={processes}"]
         self.command = [
             *(sys.executable, *launcher, "-m", "fairseq_cli.hydra_train"),
             *("--config-dir", ROOT / "config", "--config-name", "pretraining_AS2M" if pretraining else "finetuning"),

@@ -9,11 +9,14 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from ASDA.core import Attention, ConvDecoder2d, DifferentialAttention, InverseBlockMask, SpectrogramEncoder
 from ASDA.core import attention as attention_module
-from ASDA.core.losses import layer_average_target
-from ASDA.core.masking import kept_indices, restore_grid
-from ASDA.objectives import SelfDistillation
+from ASDA.core.attention import Attention, DifferentialAttention
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.places import kept_indices, restore_grid
+from ASDA.masks.inverse_block import InverseBlockMask
+from ASDA.objectives.conv_decoder import ConvDecoder2d
+from ASDA.objectives.losses import layer_average_target
+from ASDA.objectives.self_distillation import SelfDistillation
 from benchmarks import reference
 
 B, M, D, H, S = 2, 3, 32, 4, 21

@@ -3,9 +3,11 @@ import math
 import pytest
 import torch
 
-from ASDA.core import ConvDecoder2d, InverseBlockMask, SpectrogramEncoder
-from ASDA.core.masking import kept_indices
-from ASDA.objectives import SelfDistillation
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.places import kept_indices
+from ASDA.masks.inverse_block import InverseBlockMask
+from ASDA.objectives.conv_decoder import ConvDecoder2d
+from ASDA.objectives.self_distillation import SelfDistillation
 
 B, M, D = 2, 3, 32
 Q, PATCH = 8, 16

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...audio.io import AUDIO_SUFFIXES, visible_files
+from ...audio.finding import AUDIO_SUFFIXES, visible_files
 from ..manifest import ManifestError
 from ..tar_index import TarIndex, scan_members
 

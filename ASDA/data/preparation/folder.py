@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..corpora.tables import read_csv
 from ..labels import LabelTable
 from ..manifest import ManifestError
 from .finding import CONTAINER_SUFFIXES, FoundClip, find_clips
 from .plan import Plan, PlannedClip, Problem, table_of
 from .splitting import split_by_ratio, split_into_folds
-from .tables import read_csv
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
+from ...atomic import atomic_writer
 from ...audio.fbank import log_mel
 from ...audio.io import AudioError
-from ..atomic import atomic_writer
 from ..bad_clips import BadClips
 from ..containers import ClipReader
 from ..excerpt import excerpt_s

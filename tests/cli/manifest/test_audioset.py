@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from ASDA.data.corpora.tables import official_table
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
-from ASDA.data.preparation.tables import official_table
 from ASDA.data.sampling import class_balanced_weights, read_clip_weights
 from tests.cli.manifest.reading import read_split
 
@@ -88,7 +88,7 @@ def test_audioset__writes_the_weights_of_the_clips_it_kept(audioset, run, tmp_pa
 def test_audioset__clips_in_h5_and_tar(audioset, run, tmp_path):
     import h5py
 
-    from tests.data.corpora import write_tar
+    from tests.data.generated_corpora import write_tar
 
     data = tmp_path / "data"
     write_tar(data / "shard.tar", [data / "x" / "abc_efg_i-k_22000.flac"])

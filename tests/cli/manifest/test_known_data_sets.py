@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from ASDA.data.corpora.tables import official_table
 from ASDA.data.labels import LabelTable
-from ASDA.data.preparation.tables import official_table
 from tests.cli.manifest.reading import RATE_HZ, read_split
 
 

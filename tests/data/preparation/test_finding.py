@@ -6,7 +6,7 @@ import pytest
 from ASDA.data.containers import ClipReader
 from ASDA.data.manifest import ManifestError
 from ASDA.data.preparation.finding import find_clips
-from tests.data.corpora import write_h5, write_tar, write_zip
+from tests.data.generated_corpora import write_h5, write_tar, write_zip
 
 PCM = np.arange(-2000, 2000, dtype=np.int16)
 

@@ -9,7 +9,7 @@ from ASDA.audio.io import load_waveform
 from ASDA.data.bad_clips import TooManyBadClipsError
 from ASDA.data.manifest import Manifest, ManifestError, write_manifest
 from ASDA.data.preparation.statistics import FeatureStatistics, feature_statistics
-from tests.data.corpora import sound
+from tests.data.generated_corpora import sound
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_statistics__shards_merge_to_the_whole(manifest):
 
 
 def test_statistics__normalised_features_have_half_a_standard_deviation(manifest):
-    from ASDA.audio.fbank import normalise
+    from ASDA.audio.front_end import normalise
 
     statistics, _ = feature_statistics(manifest)
     values = normalise(all_values(manifest), statistics.mean, statistics.std)

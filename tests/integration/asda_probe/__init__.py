@@ -13,8 +13,8 @@ import torch.distributed as dist
 from fairseq.tasks import register_task
 
 import ASDA  # noqa: F401 - registers models and tasks
-from ASDA.tasks.finetuning import FinetuningTask, FinetuningTaskConfig
-from ASDA.tasks.pretraining import PretrainingTask, PretrainingTaskConfig
+from ASDA.fairseq_plugin.tasks.finetuning import FinetuningTask, FinetuningTaskConfig
+from ASDA.fairseq_plugin.tasks.pretraining import PretrainingTask, PretrainingTaskConfig
 
 
 def digest(tensors):

@@ -1,0 +1,1 @@
+"""What is trained after pre-training?"""

@@ -1,0 +1,116 @@
+"""Checkpoint files on disk: safe reading with one clear line for what is wrong, and atomic writing."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..atomic import atomic_path
+from .safe_globals import allow_numpy_scalars
+
+# What torch says when a file holds more than weights_only lets through, rather than being damaged.
+_REFUSED = re.compile(r"WeightsUnpickler error: ((?:Unsupported (?:global|class)|Trying to (?:call|instantiate)).*)")
+_PICKLE_PROTOCOL_MARK = b"\x80"
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be used as a checkpoint; the message names it and says why."""
+
+
+def load_torch_file(path: str | Path, *, trust: bool = False) -> Any:
+    """`torch.load` with weights_only.
+
+    The checksums of the file are verified first, as torch itself does not look at them.
+
+    Args:
+        path: the file.
+        trust: allow arbitrary pickled objects. Such a file can run any code: only for files whose origin is known.
+
+    Raises:
+        CheckpointError: missing, truncated, corrupt, or in need of more than tensors, plain values and NumPy numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint file")
+    try:
+        is_zip = _verified_zip(path)
+        allow_numpy_scalars()
+        # Mapped, because the optimiser's state, most of a training checkpoint, need not be read.
+        return torch.load(path, map_location="cpu", weights_only=not trust, mmap=is_zip)
+    except pickle.UnpicklingError as error:
+        refused = _REFUSED.search(str(error))
+        if refused is None:
+            raise CheckpointError(f"{path}: corrupt, or not a checkpoint ({_first_line(error)})") from error
+        raise CheckpointError(
+            f"{path}: holds more than tensors and plain values ({_first_sentence(refused[1])}); loading it could run "
+            "code of whoever made it. If you trust its origin, add --trust-checkpoint (in Python: trust=True)"
+        ) from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # the format before zip fails in any way at all when a byte of it is wrong
+        raise CheckpointError(f"{path}: truncated, corrupt or not a checkpoint ({_first_line(error)})") from error
+
+
+def _verified_zip(path: Path) -> bool:
+    """Whether the file is in torch's zip format, all of it intact; False for the format before it."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise CheckpointError(f"{path}: corrupt: the checksum of {damaged} does not fit its contents")
+        return True
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start:
+        raise CheckpointError(f"{path}: the file has 0 bytes")
+    if start == b"PK":
+        raise CheckpointError(f"{path}: truncated: the end of the archive is missing")
+    if start[:1] != _PICKLE_PROTOCOL_MARK:
+        raise CheckpointError(f"{path}: not a checkpoint file: expected one written by torch.save")
+    return False
+
+
+def save_torch_file(state: Mapping[str, Any], path: str | Path) -> None:
+    """`torch.save`; the file appears under its name only when it is complete."""
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """All tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: missing, truncated or not such a file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated, corrupt or not a safetensors file ({_first_line(error)})") from error
+
+
+def save_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Writes a safetensors file; it appears under its name only when it is complete."""
+    with atomic_path(path) as temporary:
+        # The metadata is what transformers looks for.
+        save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, metadata={"format": "pt"})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ")[0].strip().removesuffix(".")

@@ -1,0 +1,46 @@
+"""Export for Hugging Face: a directory that `AutoModel.from_pretrained` loads with its own code.
+
+The files in `exported/`, which are never imported here, are copied into the directory together with the files of
+ASDA/core that the encoder consists of; those use relative imports and torch alone for this reason.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from .... import core
+from ....atomic import atomic_path
+from ..directory import write_directory
+from ..project import describe_state
+
+CORE_FILES = ("attention.py", "block.py", "classifier.py", "encoder.py", "patches.py", "places.py", "positions.py")
+EXPORTED_FILES = ("configuration_asda.py", "modeling_asda.py")
+AUTO_MAP = {"AutoConfig": "configuration_asda.AsdaConfig", "AutoModel": "modeling_asda.AsdaModel"}
+
+
+def write_huggingface(folder: Path, state: dict[str, Any], source: Path) -> None:
+    """Writes a checkpoint of this project's layout as a directory for `AutoModel`.
+
+    It is the directory of :func:`.directory.write_directory` and can be used as such; the code is added.
+
+    Args:
+        folder: made if it does not exist.
+        state: a fairseq checkpoint in this project's layout.
+        source: its name, for errors.
+
+    Raises:
+        CheckpointError: the layout is not known.
+    """
+    label_names = describe_state(source, state).label_names
+    places = [(Path(core.__file__).parent, CORE_FILES), (Path(__file__).parent / "exported", EXPORTED_FILES)]
+    for place, names in places:
+        for name in names:
+            with atomic_path(folder / name) as temporary:
+                shutil.copyfile(place / name, temporary)
+    extra: dict[str, Any] = {"architectures": ["AsdaModel"], "auto_map": AUTO_MAP}
+    if label_names:
+        extra["id2label"] = dict(enumerate(label_names))
+        extra["label2id"] = {name: index for index, name in enumerate(label_names)}
+    write_directory(folder, state, source, extra)

@@ -1,0 +1,39 @@
+"""The argument parser of all programs, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..audio.fbank import FRAME_SHIFT_MS
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes every long flag with `-` and with `_` between its words: EAT's scripts use the latter."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        spelled = {name.replace("_", "-"): name for name in self._option_string_actions if name.startswith("--")}
+        args = [self._respell(arg, spelled) for arg in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args(args, namespace)
+
+    @staticmethod
+    def _respell(arg: str, spelled: dict[str, str]) -> str:
+        if not arg.startswith("--"):
+            return arg
+        name, equals, value = arg.partition("=")
+        return spelled.get(name.replace("_", "-"), name) + equals + value
+
+
+def seconds_to_frames(text: str) -> int:
+    """`--hop 0.5` -> 50 frames."""
+    frames = round(float(text) * 1000 / FRAME_SHIFT_MS)
+    if frames < 1:
+        raise argparse.ArgumentTypeError(f"expected at least one frame of {FRAME_SHIFT_MS / 1000:g} s, got {text}")
+    return frames
+
+
+def positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return value

@@ -1,0 +1,126 @@
+"""AudioSet: Google's segment lists joined with the clips that could be downloaded.
+
+A segment list has lines `YTID, start_seconds, end_seconds, "mid,mid,..."` after comments. Clips are recognised by
+name in the usual forms, as files or as keys and members of containers: `<id>`, `Y<id>`, either followed by `_<start>`
+or `_<start>_<end>`, in seconds or milliseconds.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..labels import LabelTable
+from ..manifest import ManifestError, open_table
+from ..preparation.finding import FoundClip, find_clips
+from ..preparation.plan import Plan, PlannedClip, Problem
+
+START_TOLERANCE_S = 1.0
+SHORT_BELOW_S = 1.0
+
+_TIMES = r"(?:_(?P<start>\d+(?:\.\d+)?)(?:_\d+(?:\.\d+)?)?)?"
+_NAME_FORMS = tuple(re.compile(rf"{prefix}(?P<id>[\w-]{{11}}){_TIMES}", re.ASCII) for prefix in ("", "Y"))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One labelled excerpt of a video."""
+
+    video: str
+    start_s: float
+    labels: tuple[str, ...]
+
+
+def plan_audioset(
+    root: Path, segment_lists: dict[str, list[Path]], table: LabelTable, short_below_s: float = SHORT_BELOW_S
+) -> Plan:
+    """Joins segment lists with the clips below a folder.
+
+    Args:
+        segment_lists: the lists of each split, e.g. `{"train": [balanced, unbalanced], "eval": [eval]}`.
+        short_below_s: shorter clips are reported.
+    """
+    clips = _index_clips(find_clips(root))
+    plan = Plan(root, {}, table, weighted_splits=("train",), short_below_s=short_below_s)
+    split_of: dict[str, str] = {}
+    for split, files in segment_lists.items():
+        planned = []
+        for file in files:
+            for segment in read_segments(file, table):
+                if segment.video in split_of:
+                    detail = f"listed in split {split_of[segment.video]!r} and again in {file.name}; kept in the first"
+                    plan.problems.append(Problem("duplicate", segment.video, detail))
+                    continue
+                split_of[segment.video] = split
+                clip = _choose(segment, clips.get(segment.video, []), plan.problems)
+                if clip is not None:
+                    planned.append(PlannedClip(clip.row, segment.labels))
+        if not planned:
+            raise ManifestError(f"{root}: none of the clips of split {split!r} is there")
+        plan.splits[split] = planned
+    return plan
+
+
+def read_segments(file: Path, table: LabelTable) -> Iterator[Segment]:
+    """Reads one of Google's segment lists.
+
+    Raises:
+        ManifestError: a line of another form or an unknown label, with its line number.
+    """
+    if not file.is_file():
+        raise ManifestError(f"{file}: no such segment list")
+    with open_table(file) as handle:
+        reader = csv.reader(handle, skipinitialspace=True)
+        for row in reader:
+            if not row or row[0].startswith("#"):
+                continue
+            where = f"{file}:{reader.line_num}"
+            try:
+                video, start, _, labels = row
+                start_s = float(start)
+            except ValueError:
+                expected = 'YTID, start_seconds, end_seconds, "mid,mid"'
+                raise ManifestError(f"{where}: expected `{expected}`, got {', '.join(row)!r}") from None
+            mids = tuple(labels.split(","))
+            for mid in mids:
+                table.index(mid, where)
+            yield Segment(video, start_s, mids)
+
+
+def _index_clips(found: list[FoundClip]) -> dict[str, list[tuple[FoundClip, float | None]]]:
+    """Clips by every video id that their name can mean, with the start time that the name states."""
+    clips: dict[str, list[tuple[FoundClip, float | None]]] = {}
+    for clip in found:
+        name = clip.name.rsplit("/", 1)[-1]
+        stem = os.path.splitext(name)[0] if "." in name else name
+        for form in _NAME_FORMS:
+            match = form.fullmatch(stem)
+            if match:
+                start = float(match["start"]) if match["start"] else None
+                clips.setdefault(match["id"], []).append((clip, start))
+    return clips
+
+
+def _choose(
+    segment: Segment, candidates: list[tuple[FoundClip, float | None]], problems: list[Problem]
+) -> FoundClip | None:
+    """The clip of a segment, or None if it is not there."""
+    fitting = [clip for clip, start in candidates if _same_start(start, segment.start_s)]
+    if not fitting:
+        others = ", ".join(clip.row for clip, _ in candidates)
+        detail = f"only other excerpts of the video are there: {others}" if others else "no clip of this id"
+        problems.append(Problem("missing", segment.video, detail))
+        return None
+    for duplicate in fitting[1:]:
+        problems.append(Problem("duplicate", segment.video, f"{duplicate.row} is not used, {fitting[0].row} is"))
+    return fitting[0]
+
+
+def _same_start(stated: float | None, start_s: float) -> bool:
+    if stated is None:
+        return True
+    return min(abs(stated - start_s), abs(stated / 1000 - start_s)) < START_TOLERANCE_S

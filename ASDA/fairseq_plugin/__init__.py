@@ -1,0 +1,1 @@
+"""How does fairseq see it? The only folder that imports fairseq."""

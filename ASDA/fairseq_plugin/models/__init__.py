@@ -1,0 +1,1 @@
+"""The registered models: config dataclasses and thin adapters around objectives."""

@@ -1,0 +1,88 @@
+"""Config of the classifier.
+
+No postponed annotations here: omegaconf 2.0 reads the types of the fields.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Optional
+
+from fairseq.dataclass import FairseqDataclass
+
+from ..eat_keys import inert, moot
+from .encoder_keys import Autocast
+
+
+class PredictionMode(Enum):
+    CLS_TOKEN = "CLS_TOKEN"
+    MEAN_POOLING = "MEAN_POOLING"
+    LIN_SOFTMAX = "LIN_SOFTMAX"
+
+
+class ClassificationLoss(Enum):
+    auto = "auto"
+    bce = "bce"
+    cross_entropy = "cross_entropy"
+
+
+@dataclass
+class ClassifierConfig(FairseqDataclass):
+    """A pre-trained encoder with a classification head."""
+
+    model_path: str = field(default="", metadata={"help": "pre-trained checkpoint to start from"})
+    no_pretrained_weights: bool = field(
+        default=False, metadata={"help": "take the architecture of model_path, but start from random weights"}
+    )
+    pretrained_model_args: Any = field(default=None, metadata={"help": "filled in: config of the pre-trained model"})
+    num_classes: int = field(default=527, metadata={"help": "classes of the head"})
+    prediction_mode: PredictionMode = field(
+        default=PredictionMode.CLS_TOKEN, metadata={"help": "CLS_TOKEN or MEAN_POOLING"}
+    )
+    use_fc_norm: bool = field(default=True, metadata={"help": "LayerNorm on the pooled token before the head"})
+    linear_classifier: bool = field(default=False, metadata={"help": "linear probe: the encoder stays frozen"})
+    loss: ClassificationLoss = field(
+        default=ClassificationLoss.auto,
+        metadata={"help": "auto: bce for multi-label data and with mixup, else cross_entropy"},
+    )
+    mixup: float = field(default=0.8, metadata={"help": "a of Beta(a, a); 0: off"})
+    mixup_prob: float = field(default=0.9, metadata={"help": "probability that a batch is mixed"})
+    label_smoothing: float = field(default=0.0, metadata={"help": "share of a target spread over all classes"})
+    specaug: bool = field(default=True, metadata={"help": "mask mel bins and frames while training"})
+    mask_ratio: float = field(default=0.2, metadata={"help": "widest SpecAugment mask, as a share; 0: freqm and timem"})
+    freqm: int = field(default=25, metadata={"help": "widest mask in mel bins when mask_ratio is 0"})
+    timem: int = field(default=200, metadata={"help": "widest mask in frames when mask_ratio is 0; at most the clip"})
+    drop_path_rate: float = field(default=0.1, metadata={"help": "stochastic depth, the same in all layers"})
+    layer_decay: float = field(default=0.65, metadata={"help": "learning rate of a layer over that of the next"})
+    no_decay_blocks: bool = field(default=True, metadata={"help": "keep biases and 1-D weights out of weight decay"})
+    no_decay_group: str = field(
+        default="no_decay", metadata={"help": "optimiser group of biases and 1-D weights; empty: all in default"}
+    )
+    norm_eps: Optional[float] = field(default=None, metadata={"help": "null: as pre-trained"})
+    encoder_dropout: float = field(default=0.0, metadata={"help": "dropout after the attention's projection"})
+    post_mlp_drop: float = field(default=0.0, metadata={"help": "dropout after the MLP"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on the attention maps"})
+    activation_dropout: float = field(default=0.0, metadata={"help": "dropout inside the MLP"})
+    autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
+    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks"})
+    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute blocks instead of keeping them"})
+
+    cutmix: float = inert(0.0)
+    mixup_mode: str = inert("batch")
+    mixup_switch_prob: float = moot(0.0, "needs cutmix > 0")
+    remove_alibi: bool = moot(False, "there is no alibi")
+    dropout_input: float = inert(0.0)
+    layerdrop: float = inert(0.0)
+    prenet_layerdrop: float = moot(0.0, "there is no prenet")
+    prenet_dropout: float = moot(0.0, "there is no prenet")
+    audio_mae: bool = inert(True, network=True)
+    data: str = moot("", "task.data decides")
+    esc50_eval: bool = moot(False, "task.dataset decides")
+    spcv2_eval: bool = moot(False, "task.dataset decides")
+    target_length: int = moot(1024, "task.target_length decides")
+
+
+@dataclass
+class LegacyClassifierConfig(ClassifierConfig):
+    """The same under EAT's name, whose configs have one optimiser group."""
+
+    no_decay_group: str = field(default="", metadata={"help": "optimiser group of biases and 1-D weights"})

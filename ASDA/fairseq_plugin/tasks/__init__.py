@@ -1,0 +1,1 @@
+"""The registered tasks: where data sets, masks and metrics meet the trainer."""

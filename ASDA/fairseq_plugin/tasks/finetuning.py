@@ -1,0 +1,165 @@
+"""The fine-tuning task: labelled clips, and metrics over all clips of all processes.
+
+No postponed annotations here: omegaconf 2.0 reads the types of the fields.
+"""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import metrics
+from fairseq.tasks import register_task
+
+from ...data.dataset import Augmentation
+from ...data.labels import ClipLabels, LabelError, LabelTable, read_clip_labels
+from ...data.manifest import Manifest
+from ...data.sampling import read_clip_weights
+from ...metrics import accuracy, mean_average_precision
+from ..aliases import register_task_alias
+from .dataset import FairseqSpectrogramDataset
+from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors
+
+
+@dataclass
+class FinetuningTaskConfig(SpectrogramTaskConfig):
+    label_descriptors: str = field(
+        default="label_descriptors.csv", metadata={"help": "class table, relative to task.data"}
+    )
+    labels: str = field(default="lbl", metadata={"help": "suffix of the label files, {split}.lbl"})
+    multi_label: Optional[bool] = field(
+        default=None, metadata={"help": "several labels per clip (mAP) or one (accuracy); null: the preset's"}
+    )
+    precompute_mask_config: Any = field(default=None, metadata={"help": "fine-tuning masks no patches; stays null"})
+
+
+@register_task("asda_finetuning", dataclass=FinetuningTaskConfig)
+class FinetuningTask(SpectrogramTask):
+    """Loads clips with labels; validation reports mAP (multi-label) or accuracy (single-label)."""
+
+    def __init__(self, cfg: FinetuningTaskConfig):
+        super().__init__(cfg)
+        if cfg.precompute_mask_config is not None:
+            raise ValueError("task.precompute_mask_config belongs to pre-training: fine-tuning masks no patches")
+        self.multi_label = self.preset.multi_label if cfg.multi_label is None else cfg.multi_label
+        self.label_names: list = []
+        self._num_classes: Optional[int] = None  # of the model, once it is built
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), "label_names": self.label_names, "multi_label": self.multi_label}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        # A task made from a checkpoint has no table of its own; one that trains keeps the one it read.
+        self.label_names = self.label_names or state_dict.get("label_names", [])
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
+        model = super().build_model(cfg, from_checkpoint)
+        self._num_classes = cfg.num_classes if "num_classes" in cfg else None
+        if not from_checkpoint:
+            # The checkpoint has to record which encoder the fine-tuned model holds.
+            cfg.pretrained_model_args = model.cfg.pretrained_model_args
+        return model
+
+    def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
+        cfg = task_cfg or self.cfg
+        manifest = self.manifest(split)
+        table = LabelTable.read(label_descriptors(cfg))
+        if self._num_classes not in (None, len(table)):
+            raise ValueError(
+                f"model.num_classes={self._num_classes}, but {table.file} has {len(table)} classes; set "
+                f"model.num_classes={len(table)}, or task.data and task.label_descriptors to the table that is meant"
+            )
+        self.label_names = list(table.names)
+        labels = read_clip_labels(os.path.join(cfg.data, f"{split}.{cfg.labels}"), manifest, table)
+        if not self.multi_label:
+            _require_single_labels(labels, manifest, table)
+        training = self.trains_on(split)
+        weights = read_clip_weights(cfg.weights_file, manifest) if cfg.weights_file and training else None
+        self.datasets[split] = FairseqSpectrogramDataset(
+            manifest,
+            self.front_end,
+            labels=labels,
+            augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
+            seed=cfg.seed,
+            shuffle=training,
+            random_crop=cfg.random_crop and training,
+            max_bad_fraction=cfg.max_bad_fraction,
+            replace_bad=training,
+            h5_sample_rate_hz=cfg.h5_sample_rate,
+            waveforms=cfg.fbank_on_device,
+            sample_weights=weights,
+            num_draws=cfg.num_samples if weights is not None else None,
+        )
+
+    def valid_step(self, sample, model, criterion):
+        """Adds the scores of all processes to the metrics of this validation; each clip counts once."""
+        captured = []
+        handle = model.register_forward_hook(lambda module, inputs, output: captured.append(output))
+        try:
+            loss, sample_size, logging_output = super().valid_step(sample, model, criterion)
+        finally:
+            handle.remove()
+        ids, scores, targets = (
+            gather_rows(rows)
+            for rows in (sample["id"], captured[0]["_scores"].float(), captured[0]["_targets"].float())
+        )
+        metrics.log_concat_tensor("_ids", ids.cpu())
+        metrics.log_concat_tensor("_scores", scores.cpu())
+        metrics.log_concat_tensor("_targets", targets.cpu())
+        if self.multi_label:
+            metrics.log_derived("mAP", lambda meters: round(_mean_average_precision(meters).value, 5))
+            metrics.log_derived("classes_left_out", lambda meters: _mean_average_precision(meters).num_skipped_classes)
+        else:
+            metrics.log_derived("accuracy", lambda meters: round(accuracy(*_all_clips(meters)), 5))
+        metrics.log_derived("clips", lambda meters: len(_all_clips(meters)[0]))
+        return loss, sample_size, logging_output
+
+
+def _require_single_labels(labels: ClipLabels, manifest: Manifest, table: LabelTable) -> None:
+    """Refuses clips with several labels, whose targets a softmax could not meet and accuracy would not count.
+
+    Raises:
+        LabelError: there are such clips; the message names the first.
+    """
+    several = np.flatnonzero(np.diff(labels.offsets) > 1)
+    if len(several):
+        row = int(several[0])
+        names = ", ".join(f'"{table.names[index]}"' for index in labels.targets(row))
+        others = f", and {len(several) - 1} more clips like it" if len(several) > 1 else ""
+        raise LabelError(
+            f'clip "{manifest.relative_path(row)}" ({manifest.where(row)}) has several labels ({names}){others}, but '
+            "this task expects one per clip; set task.multi_label=true, or leave one label to each clip"
+        )
+
+
+def gather_rows(rows: torch.Tensor) -> torch.Tensor:
+    """The rows (n, ...) of all processes, in rank order; n may differ between them. A collective call."""
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    group = distributed_utils.get_data_parallel_group()
+    counts = [torch.zeros(1, dtype=torch.int64, device=rows.device) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(counts, torch.tensor([len(rows)], device=rows.device), group=group)
+    padded = rows.new_zeros(int(max(counts)), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    gathered = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(gathered, padded, group=group)
+    return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
+
+
+def _all_clips(meters: Any) -> tuple:
+    """Targets and scores (n, C) of the validation, each clip once.
+
+    A process that has run out of batches repeats one so that all keep step; its clips must not count twice.
+    """
+    _, first = np.unique(meters["_ids"].tensor.numpy(), return_index=True)
+    return meters["_targets"].tensor.numpy()[first], meters["_scores"].tensor.numpy()[first]
+
+
+def _mean_average_precision(meters: Any):
+    return mean_average_precision(*_all_clips(meters))
+
+
+register_task_alias("mae_image_classification", FinetuningTask, FinetuningTaskConfig)

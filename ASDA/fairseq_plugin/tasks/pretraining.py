@@ -1,0 +1,131 @@
+"""The pre-training task: unlabelled clips, and masks that depend only on (seed, epoch, clip, student).
+
+No postponed annotations here: omegaconf 2.0 reads the types of the fields.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fairseq.tasks import register_task
+
+from ...core.patches import patch_grid
+from ...data.dataset import Augmentation
+from ...masks.inverse_block import InverseBlockMask
+from ..aliases import register_task_alias
+from ..run.run_config import run_config
+from .dataset import FairseqSpectrogramDataset
+from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig
+
+# Keys of precompute_mask_config -> where the model's config has the same, which stands in for a missing one, as in EAT.
+_MODEL_PLACES = {
+    "patch_size": "modalities.image.patch_size",
+    "clone_batch": "clone_batch",
+    "mask_prob": "modalities.image.mask_prob",
+    "mask_prob_adjust": "modalities.image.mask_prob_adjust",
+    "mask_length": "modalities.image.mask_length",
+    "inverse_mask": "modalities.image.inverse_mask",
+}
+# Keys of precompute_mask_config for variants of the masks that are not implemented -> their inert value.
+_INERT_MASK_KEYS = {"mask_dropout": 0.0, "expand_adjacent": False, "non_overlapping": False}
+
+
+@dataclass
+class PretrainingTaskConfig(SpectrogramTaskConfig):
+    precompute_mask_config: Any = field(
+        default=None,
+        metadata={
+            "help": "patch_size, clone_batch, mask_prob, mask_prob_adjust, mask_length, inverse_mask; what is missing, "
+            "also all of it ({}), is the model's"
+        },
+    )
+
+
+@register_task("asda_pretraining", dataclass=PretrainingTaskConfig)
+class PretrainingTask(SpectrogramTask):
+    """Loads clips without labels and draws a set of masks for each."""
+
+    def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
+        cfg = task_cfg or self.cfg
+        training = self.trains_on(split)
+        self.datasets[split] = FairseqSpectrogramDataset(
+            self.manifest(split),
+            self.front_end,
+            mask_sampler=self.mask_sampler(),
+            augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
+            seed=cfg.seed,
+            shuffle=training,
+            random_crop=cfg.random_crop and training,
+            max_bad_fraction=cfg.max_bad_fraction,
+            replace_bad=training,
+            h5_sample_rate_hz=cfg.h5_sample_rate,
+            waveforms=cfg.fbank_on_device,
+        )
+
+    def mask_sampler(self) -> InverseBlockMask:
+        """The masks of a clip, as task.precompute_mask_config asks for them.
+
+        Raises:
+            ValueError: the config is missing, has a key that it should not have, lacks one that the model's config does
+                not have either, or asks for a variant that is not implemented.
+        """
+        cfg = self._mask_settings()
+        return InverseBlockMask(
+            patch_grid(self.front_end.target_length_frames, self.front_end.num_mel_bins, cfg["patch_size"]),
+            num_masks=cfg["clone_batch"],
+            mask_ratio=cfg["mask_prob"],
+            block_size=cfg["mask_length"],
+            adjust=cfg["mask_prob_adjust"],
+            inverse=cfg["inverse_mask"],
+        )
+
+    def _mask_settings(self) -> dict:
+        given = self.cfg.precompute_mask_config
+        if given is None:
+            raise ValueError(
+                "task.precompute_mask_config is not set: {} takes the model's settings, and it may hold "
+                f"{', '.join(_MODEL_PLACES)} of its own (see config/pretraining_AS2M.yaml)"
+            )
+        for key in given:
+            name = f"task.precompute_mask_config.{key}"
+            if key not in _MODEL_PLACES and key not in _INERT_MASK_KEYS:
+                raise ValueError(f"there is no {name}; the keys are {', '.join(_MODEL_PLACES)}")
+            if key in _INERT_MASK_KEYS and given[key] != _INERT_MASK_KEYS[key]:
+                raise ValueError(f"{name}={given[key]} is not implemented; only {_INERT_MASK_KEYS[key]} is")
+        run = run_config(self.cfg)
+        settings = {}
+        for key, place in _MODEL_PLACES.items():
+            own = given[key] if key in given else None
+            settings[key] = _value_at(run, f"model.{place}") if own is None else own
+            if settings[key] is None:
+                raise ValueError(
+                    f"task.precompute_mask_config.{key} is not set, and this run's configuration has no model.{place} "
+                    "to take it from"
+                )
+        return settings
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        if ignore_grad:
+            # A process that has run out of batches repeats one to keep step: it must not enter the statistics.
+            sample = {**sample, "net_input": {**sample["net_input"], "counts": False}}
+        return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
+    def apply_update(self, optimizer, model, update_num) -> None:
+        """The optimiser's step and, right after it, the teacher's: a checkpoint then holds both."""
+        super().apply_update(optimizer, model, update_num)
+        model.set_num_updates(update_num + 1)
+
+    def leave_out_update(self, optimizer, model, update_num) -> None:
+        super().leave_out_update(optimizer, model, update_num)
+        model.skip_update(update_num + 1)
+
+
+def _value_at(cfg: Any, place: str) -> Any:
+    """What a config has at ``place``; None if there is nothing."""
+    for key in place.split("."):
+        if cfg is None or key not in cfg:
+            return None
+        cfg = cfg[key]
+    return cfg
+
+
+register_task_alias("mae_image_pretraining", PretrainingTask, PretrainingTaskConfig)

@@ -1,0 +1,191 @@
+"""What pre-training and fine-tuning share: a data set's identity, its front end, its clips, its log lines.
+
+No postponed annotations here: omegaconf 2.0 reads the types of the fields.
+"""
+
+import logging
+import os
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from fairseq.dataclass import FairseqDataclass
+from fairseq.logging import metrics
+from omegaconf import II
+
+from ...audio.front_end import FrontEnd
+from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
+from ...data.corpora.corpus import DatasetPreset, get_preset
+from ...data.manifest import Manifest
+from ..run.long_run import LongRunTask
+from ..run.run_config import run_config
+
+logger = logging.getLogger(__name__)
+
+
+def inert(value: Any):
+    """A key of EAT's configs for something this project does not implement: a run may set it to ``value`` only."""
+    return field(default=value, metadata={"inert": value, "help": f"not implemented; stays {value}"})
+
+
+def moot(value: Any, help: str):
+    """A key of EAT's configs that has nothing to act on here, whatever its value; ``help`` says why."""
+    return field(default=value, metadata={"help": help})
+
+
+@dataclass
+class SpectrogramTaskConfig(FairseqDataclass):
+    data: str = field(default="", metadata={"help": "folder with {split}.tsv (and {split}.lbl, label_descriptors.csv)"})
+    dataset: str = field(
+        default="", metadata={"help": "preset for normalisation, length, loss and metric; empty: audioset"}
+    )
+    target_length: Optional[int] = field(default=None, metadata={"help": "frames per clip; null: the preset's"})
+    norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the preset's"})
+    norm_std: Optional[float] = field(default=None, metadata={"help": "null: the preset's"})
+    random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
+    max_bad_fraction: float = field(default=0.01, metadata={"help": "share of unreadable clips that stops the run"})
+    max_skipped_updates: int = field(
+        default=10, metadata={"help": "updates in a row that may be left out for a loss or gradient that is not finite"}
+    )
+    clips_per_update: Optional[int] = field(
+        default=None, metadata={"help": "what the recipe's schedule is for; other sizes get a warning. null: anything"}
+    )
+    fbank_on_device: bool = field(
+        default=False, metadata={"help": "log-mel transform on the training device: the loaders only decode"}
+    )
+    h5_sample_rate: int = field(default=32_000, metadata={"help": "Hz, for h5 data that does not state its own"})
+    seed: int = field(default=II("common.seed"), metadata={"help": "of masks, augmentation and sample order"})
+    rebuild_batches: bool = field(default=True, metadata={"help": "a new sample order in each epoch"})
+    roll_aug: bool = field(default=False, metadata={"help": "roll the waveform and vary its loudness"})
+    noise: bool = field(default=False, metadata={"help": "noise on the spectrogram and a small roll in time"})
+
+    esc50_eval: bool = field(default=False, metadata={"help": "EAT's spelling of dataset=esc50"})
+    spcv2_eval: bool = field(default=False, metadata={"help": "EAT's spelling of dataset=spcv2"})
+    spcv1_finetune: bool = field(default=False, metadata={"help": "EAT's spelling of dataset=spcv1"})
+    fsd50k_eval: bool = field(default=False, metadata={"help": "EAT's spelling of dataset=fsd50k"})
+    AS2M_finetune: bool = field(
+        default=False, metadata={"help": "EAT's spelling of dataset=audioset with weighted sampling (weights_file)"}
+    )
+    weights_file: str = field(default="", metadata={"help": "clip weights for weighted sampling; empty: off"})
+    num_samples: int = field(default=200_000, metadata={"help": "clips per epoch with weighted sampling"})
+
+    multi_data: Any = inert(None)
+    local_cache_path: Optional[str] = inert(None)
+    beit_transforms: bool = inert(False)
+    target_transform: bool = inert(False)
+    no_transform: bool = moot(False, "there are no image transforms")
+    subsample: float = inert(1.0)
+    flexible_mask: bool = inert(False)
+    downsr_16hz: bool = inert(True)
+    audio_mae: bool = inert(True)
+    input_size: int = moot(224, "spectrograms have target_length frames")
+    key: str = moot("source", "the data set decides")
+    dataset_type: str = moot("imagefolder", "the manifest decides")
+    h5_format: bool = moot(False, "a path some.h5/key in the manifest says so by itself")
+    is_finetuning: bool = moot(False, "the task's name says so")
+
+
+def _reject_unsupported(cfg: Any) -> None:
+    for entry in fields(SpectrogramTaskConfig):
+        if "inert" in entry.metadata and cfg[entry.name] != entry.metadata["inert"]:
+            raise ValueError(
+                f"task.{entry.name}={cfg[entry.name]} is not implemented here; "
+                f"only task.{entry.name}={entry.metadata['inert']} is accepted"
+            )
+
+
+def dataset_preset(cfg: Any) -> DatasetPreset:
+    """The data set's identity, from ``task.dataset`` or from EAT's flags.
+
+    Raises:
+        ValueError: an unknown name, or flags that contradict each other or ``task.dataset``.
+    """
+    flagged = {flag: name for flag, name in PUBLISHED_FLAGS.items() if cfg[flag]}
+    names = sorted({*flagged.values(), *([cfg.dataset] if cfg.dataset else [])})
+    if len(names) > 1:
+        raise ValueError(
+            f"task.dataset={cfg.dataset or '(empty)'} and {', '.join(f'task.{f}=true' for f in flagged)} "
+            f"name different data sets ({', '.join(names)}); set task.dataset alone"
+        )
+    return get_preset(names[0] if names else "audioset")
+
+
+class SpectrogramTask(LongRunTask):
+    """Base of both tasks. Checkpoints record the front end, so that a program can hear what the model heard."""
+
+    def __init__(self, cfg: SpectrogramTaskConfig):
+        super().__init__(cfg)
+        self.preset = dataset_preset(cfg)
+        stated = {
+            "target_length_frames": cfg.target_length,
+            "norm_mean": cfg.norm_mean,
+            "norm_std": cfg.norm_std,
+        }
+        self.front_end: FrontEnd = replace(
+            self.preset.front_end(), **{name: value for name, value in stated.items() if value is not None}
+        )
+        logger.info(f'data set "{self.preset.name}": {self.front_end}')
+
+    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
+        model = super().build_model(cfg, from_checkpoint)
+        if not from_checkpoint:  # a checkpoint is used as it is, however it was trained
+            _reject_unsupported(self.cfg)
+            model.reject_unsupported()
+        return model
+
+    def manifest(self, split: str) -> Manifest:
+        if not self.cfg.data:
+            raise ValueError(f"task.data is not set: it names the folder that holds {split}.tsv")
+        return Manifest.read(os.path.join(self.cfg.data, f"{split}.tsv"))
+
+    def trains_on(self, split: str) -> bool:
+        """Whether a split is the one that the run trains on: shuffled, augmented, unreadable clips replaced."""
+        run = run_config(self.cfg)
+        named = run is not None and "train_subset" in run.dataset
+        return split == (run.dataset.train_subset if named else "train")
+
+    def get_batch_iterator(self, *args, num_workers: int = 0, data_buffer_size: int = 0, **kwargs):
+        # Without workers fairseq's read-ahead thread would compute the clips, and a run that ends in mid-epoch would
+        # abort ("terminate called without an active exception") because that thread is still inside torch.
+        data_buffer_size = data_buffer_size if num_workers > 0 else 0
+        return super().get_batch_iterator(*args, num_workers=num_workers, data_buffer_size=data_buffer_size, **kwargs)
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), "front_end": self.front_end.to_dict()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """The state is a record for programs that use the checkpoint; a run's own config stays in force."""
+
+    def with_spectrograms(self, sample: dict, model: torch.nn.Module) -> dict:
+        """The batch itself or, if it holds waveforms, the same with spectrograms in the model's precision."""
+        if "waveforms" not in sample:
+            return sample
+        sample = dict(sample)
+        waveforms, num_samples = sample.pop("waveforms").float(), sample.pop("num_samples")
+        source = self.front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
+        return {**sample, "net_input": {"source": source, **sample["net_input"]}}
+
+    def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        sample = self.with_spectrograms(sample, model)
+        loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
+
+    def valid_step(self, sample, model, criterion):
+        sample = self.with_spectrograms(sample, model)
+        loss, sample_size, log = super().valid_step(sample, model, criterion)
+        return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
+
+    def reduce_metrics(self, logging_outputs, criterion) -> None:
+        unreadable = int(sum(log.get("_num_unreadable", 0) for log in logging_outputs))
+        metrics.log_scalar_sum("unreadable", unreadable, priority=400)
+        if sum(log.get("sample_size", 0) for log in logging_outputs) == 0:  # a skipped update, or no readable clip
+            metrics.log_scalar("loss", float("nan"), weight=0)
+            return
+        super().reduce_metrics(logging_outputs, criterion)
+        metrics.log_speed("clips_per_s", sum(log.get("nsentences", 0) for log in logging_outputs), priority=95, round=2)
+
+
+def label_descriptors(cfg: Any) -> Path:
+    """Where the class table lies: ``task.label_descriptors``, relative to ``task.data``."""
+    return Path(cfg.data) / cfg.label_descriptors

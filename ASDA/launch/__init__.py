@@ -1,0 +1,1 @@
+"""How does a run start? Recipes, batch plans, commands, torchrun; plain Python."""

@@ -1,0 +1,57 @@
+"""torchrun for training runs that can be stopped: `python -m ASDA.launch.torchrun [torchrun's arguments]`.
+
+torchrun itself gives its processes 30 s to react to SIGTERM, dies of SIGUSR1, and replaces their exit codes by 1. Here
+both signals are passed on to the training processes, which get the time it takes to save, and the code with which they
+say that they have (75) comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import parse_args, run
+
+from ASDA.training.stopping import EXIT_STOPPED, SIGNALS
+
+CHILDREN = "/proc/self/task/{thread}/children"
+
+
+def _pass_on(number: int, frame: object) -> None:  # noqa: ARG001 - Python passes the frame too
+    children = [int(child) for thread in os.listdir("/proc/self/task") for child in _children_of(thread)]
+    for child in children:
+        os.kill(child, number)
+    if not children:  # nothing has been started that would have to save
+        raise SystemExit(128 + number)
+
+
+def _children_of(thread: str) -> list[str]:
+    try:
+        return Path(CHILDREN.format(thread=thread)).read_text().split()
+    except FileNotFoundError:  # the thread has ended meanwhile
+        return []
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs torchrun; returns 75 if the processes were stopped and have saved, 1 if they failed."""
+    arguments = parse_args(sys.argv[1:] if argv is None else argv)
+    if Path(CHILDREN.format(thread=os.getpid())).exists():  # Linux
+        arguments.signals_to_handle = "SIGINT,SIGHUP,SIGQUIT"
+        for number in SIGNALS:
+            signal.signal(number, _pass_on)
+    try:
+        run(arguments)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        if failure.exitcode == EXIT_STOPPED:
+            return EXIT_STOPPED
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What do the features of a frozen encoder know?"""

@@ -1,0 +1,72 @@
+"""What do the features of a frozen encoder know? Features of a split, targets, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ASDA.core.classifier import pool_tokens
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.data.labels import LabelTable, read_clip_labels
+from ASDA.data.manifest import Manifest
+from ASDA.inference import TrainedEncoder
+from ASDA.inference.clips import find_clips
+from ASDA.inference.run import run_clips
+from ASDA.inference.windows import BadClip, Windowing
+from ASDA.metrics import accuracy, mean_average_precision
+from ASDA.probes.linear import probe_scores
+
+NUM_DECODING_THREADS = 2
+
+
+def random_twin(encoder: TrainedEncoder, seed: int) -> TrainedEncoder:
+    """The same architecture and front end at newly drawn weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TrainedEncoder(SpectrogramEncoder(**encoder.encoder.config), encoder.front_end).eval()
+
+
+def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, padding: str) -> np.ndarray:
+    """One vector for each clip of a manifest, (n, D), in its order.
+
+    Raises:
+        ValueError: a clip cannot be read, with its path and the reason.
+    """
+    features = np.zeros((len(manifest), encoder.encoder.embed_dim), dtype=np.float32)
+    results = run_clips(
+        lambda source, padding_mask: pool_tokens(encoder(source, padding_mask), pooling, padding_mask),
+        enumerate(find_clips([str(manifest.file)])),
+        Windowing(encoder.front_end, padding=padding, patch_size=encoder.encoder.patch_size),
+        device=encoder.encoder.cls_token.device,
+        batch_size=16,
+        num_threads=NUM_DECODING_THREADS,
+    )
+    for result in results:
+        if isinstance(result, BadClip):
+            raise ValueError(f"{result.clip.path}: {result.reason}")
+        features[result.clip.index] = result.outputs[0].numpy()
+    return features
+
+
+def multi_hot(folder: Path, split: str) -> np.ndarray:
+    """Targets of a split, (n, C) bool."""
+    table = LabelTable.read(folder / "label_descriptors.csv")
+    manifest = Manifest.read(folder / f"{split}.tsv")
+    labels = read_clip_labels(folder / f"{split}.lbl", manifest, table)
+    targets = np.zeros((len(manifest), len(table)), dtype=bool)
+    for row in range(len(manifest)):
+        targets[row, labels.targets(row)] = True
+    return targets
+
+
+def probe_folder(folder: Path, features: Callable[[Path], np.ndarray], regularisation: float) -> dict[str, float]:
+    """mAP, and with one label per clip accuracy, of the eval split in one data folder."""
+    train_targets, eval_targets = multi_hot(folder, "train"), multi_hot(folder, "eval")
+    scores = probe_scores(features(folder / "train.tsv"), train_targets, features(folder / "eval.tsv"), regularisation)
+    result = {"mAP": mean_average_precision(eval_targets, scores).value}
+    if (train_targets.sum(axis=1) == 1).all() and (eval_targets.sum(axis=1) == 1).all():
+        result["accuracy"] = accuracy(eval_targets, scores)
+    return result

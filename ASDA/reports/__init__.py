@@ -1,0 +1,1 @@
+"""What came out? One place that reads the logs of runs, and one that draws."""

@@ -1,1 +1,0 @@
-"""The fairseq tasks: where data sets, masks and metrics meet the trainer."""

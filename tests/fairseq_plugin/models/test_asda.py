@@ -1,0 +1,214 @@
+"""The registered pre-training model: checkpoints, the teacher's count of updates, the collapse monitor, legacy keys."""
+
+import copy
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from ASDA.fairseq_plugin.models.asda import CollapseError
+
+from .conftest import TINY, build
+
+
+def step(model, spectrograms, masks, num_updates: int) -> None:
+    """One plain gradient step, with the calls that fairseq's trainer and the task make around it."""
+    model.train()
+    model.set_num_updates(num_updates)
+    result = model(spectrograms, precomputed_mask=masks)
+    (sum(result["losses"].values()) / result["sample_size"]).backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.1 * parameter.grad
+                parameter.grad = None
+    model.set_num_updates(num_updates + 1)
+
+
+def teacher_of(model) -> dict:
+    return {name: tensor.clone() for name, tensor in model.teacher.encoder.state_dict().items()}
+
+
+def equal(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[n], second[n]) for n in first)
+
+
+def test_pretraining_model__state_dict_carries_the_published_names(tiny_pretraining_model):
+    state = tiny_pretraining_model.state_dict()
+    assert state["modality_encoders.IMAGE.extra_tokens"].shape == (1, 1, 32)
+    assert state["modality_encoders.IMAGE.decoder.blocks.5.0.weight"].shape == (32, 8, 3, 3)
+    assert state["blocks.1.attn.qk.weight"].shape == (128, 32)
+    assert set(state["_ema"]) == {n for n in state if not n.startswith("_ema") and ".decoder." not in n}
+    assert not [n for n in state if n.startswith(("objective", "student", "decoder"))]
+    named = dict(tiny_pretraining_model.named_parameters())
+    assert set(named) == {n for n in state if not n.startswith("_ema")}
+
+
+def test_pretraining_model__round_trip_is_exact(tiny_pretraining_model, spectrograms, masks):
+    step(tiny_pretraining_model, spectrograms, masks, 0)
+    state = copy.deepcopy(tiny_pretraining_model.state_dict())
+    torch.manual_seed(5)
+    other = build("asda", TINY)
+    other.set_num_updates(1)
+    other.load_state_dict(state)
+    assert equal(teacher_of(other), teacher_of(tiny_pretraining_model))
+    restored = other.state_dict()
+    assert all(torch.equal(restored[n], state[n]) for n in state if n != "_ema")
+    assert other.teacher.num_updates == 1
+
+
+def test_set_num_updates__each_update_moves_the_teacher_once(tiny_pretraining_model, spectrograms, masks):
+    model = tiny_pretraining_model
+    before = teacher_of(model)
+    step(model, spectrograms, masks, 0)
+    after = teacher_of(model)
+    assert not equal(before, after)
+    decay = model.teacher.decay(1)
+    for name, parameter in model.student.named_parameters():
+        expected = decay * before[name].double() + (1 - decay) * parameter.detach().double()
+        torch.testing.assert_close(after[name].double(), expected, rtol=0, atol=2.5e-7)
+    model.set_num_updates(1)
+    assert equal(teacher_of(model), after)
+
+
+def test_set_num_updates__own_checkpoint_is_resumed_without_a_step(tiny_pretraining_model, spectrograms, masks):
+    model = tiny_pretraining_model
+    for n in range(3):
+        step(model, spectrograms, masks, n)
+    state = copy.deepcopy(model.state_dict())
+    resumed = build("asda", TINY)
+    resumed.set_num_updates(3)  # fairseq says so before it loads
+    resumed.load_state_dict(state)
+    resumed.set_num_updates(3)
+    assert equal(teacher_of(resumed), teacher_of(model))
+    torch.manual_seed(9)
+    step(model, spectrograms, masks, 3)
+    torch.manual_seed(9)
+    step(resumed, spectrograms, masks, 3)
+    assert equal(teacher_of(resumed), teacher_of(model))
+
+
+def test_set_num_updates__published_checkpoint_gets_the_step_that_is_due(tiny_pretraining_model, spectrograms, masks):
+    model = tiny_pretraining_model
+    step(model, spectrograms, masks, 0)
+    behind = teacher_of(model)
+    step(model, spectrograms, masks, 1)
+    state = copy.deepcopy(model.state_dict())
+    # A published file is written before the teacher's step of its last update, and does not count the steps.
+    state["_ema"] = {n: t for n, t in zip(state["_ema"], behind.values(), strict=True)}
+    del state["_ema_num_updates"]
+    resumed = build("asda", TINY)
+    resumed.set_num_updates(2)
+    resumed.load_state_dict(state)
+    resumed.train()
+    resumed.set_num_updates(2)  # start of the first step after loading
+    assert equal(teacher_of(resumed), teacher_of(model))
+
+
+def test_set_num_updates__counter_that_starts_again_does_not_stop_the_teacher(
+    tiny_pretraining_model, spectrograms, masks
+):
+    model = tiny_pretraining_model
+    state = copy.deepcopy(model.state_dict())
+    state["_ema_num_updates"] = torch.tensor(1000)
+    model.set_num_updates(1000)
+    model.load_state_dict(state)
+    before = teacher_of(model)
+    step(model, spectrograms, masks, 0)  # checkpoint.reset_optimizer=true: fairseq counts from 0 again
+    assert not equal(teacher_of(model), before)
+
+
+def test_forward__reports_the_losses_and_the_statistics(tiny_pretraining_model, spectrograms, masks):
+    result = tiny_pretraining_model(spectrograms, precomputed_mask=masks)
+    assert result["sample_size"] == 6 * 6
+    assert result["masked_pct"] == pytest.approx(0.75)
+    assert set(result["losses"]) == {"cls", "IMAGE_regression"}
+    assert result["ema_decay"] == pytest.approx(999.8)
+    assert 0 < result["pred_var"] < 10 and 0 < result["target_var"] < 10
+
+
+def test_forward__draws_masks_of_its_own_when_none_are_given(tiny_pretraining_model, spectrograms):
+    result = tiny_pretraining_model(spectrograms)
+    assert result["sample_size"] == 2 * 3 * (8 - 1)  # int(8 * 0.2) = 1 kept
+
+
+def test_forward__loss_keys_weigh_the_losses(spectrograms, masks):
+    losses = []
+    for alpha, frame in ((0.5, 1.0), (1.0, 2.0), (0.0, 0.0)):
+        torch.manual_seed(0)
+        model = build("asda", {**TINY, "cls_loss": alpha, "d2v_loss": frame})
+        torch.manual_seed(1)
+        losses.append(model(spectrograms, precomputed_mask=masks)["losses"])
+    for name in ("cls", "IMAGE_regression"):
+        assert float(losses[1][name]) == pytest.approx(2 * float(losses[0][name]), rel=1e-6)
+        assert float(losses[2][name]) == 0.0
+
+
+@pytest.mark.parametrize("floor", ["min_pred_var", "min_target_var"])
+def test_collapse_monitor__stops_after_the_given_update(spectrograms, masks, floor):
+    model = build("asda", {**TINY, floor: 100.0, "collapse_after_updates": 2}).train()
+    for n in (0, 1):
+        model.set_num_updates(n)
+        model(spectrograms, precomputed_mask=masks)
+    model.set_num_updates(2)
+    with pytest.raises(CollapseError, match=rf"{floor.removeprefix('min_')} is .* at update 2.*model.{floor}=100.0"):
+        model(spectrograms, precomputed_mask=masks)
+    model.eval()
+    model(spectrograms, precomputed_mask=masks)
+
+
+def test_autocast__bf16_trains_close_to_float32(spectrograms, masks):
+    def loss_of(autocast):
+        torch.manual_seed(0)
+        model = build("asda", {**TINY, "autocast": autocast})
+        torch.manual_seed(1)
+        result = model(spectrograms, precomputed_mask=masks)
+        total = sum(result["losses"].values())
+        total.backward()
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        return float(total)
+
+    assert loss_of("bf16") == pytest.approx(loss_of("none"), rel=2e-2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"layerdrop": 0.1}, r"model.layerdrop=0.1 is not implemented here; only model.layerdrop=0.0"),
+        ({"modalities": {"image": {"mask_dropout": 0.2}}}, r"model.modalities.image.mask_dropout=0.2"),
+        ({"modalities": {"image": {"decoder": {"projection_layers": 2}}}}, r"image.decoder.projection_layers=2"),
+        ({"modalities": {"image": {"embed_dim": 64}}}, r"image.embed_dim \(64\) must equal model.embed_dim \(32\)"),
+        ({"num_heads": 5}, r"num_heads \(5\) must divide embed_dim \(32\)"),
+        ({"average_top_k_layers": 3}, r"average_top_k_layers \(3\) must be between 1 and depth \(2\)"),
+    ],
+)
+def test_config__what_is_not_implemented_is_refused_by_name(overrides, message):
+    merged = OmegaConf.to_container(OmegaConf.merge(TINY, overrides))
+    with pytest.raises(ValueError, match=message):
+        build("asda", merged).reject_unsupported()  # the task asks a run's model for it, not that of a checkpoint
+
+
+def test_no_decay_group__holds_biases_and_vectors(tiny_pretraining_model):
+    groups = {n: getattr(p, "param_group", "default") for n, p in tiny_pretraining_model.named_parameters()}
+    assert groups["blocks.0.attn.qk.bias"] == groups["blocks.0.norm1.weight"] == "no_decay"
+    assert groups["blocks.0.attn.qk.weight"] == groups["modality_encoders.IMAGE.extra_tokens"] == "default"
+
+
+def test_legacy_name__attention_follows_the_tensors(spectrograms):
+    plain = build("asda", {**TINY, "attention": "plain", "mlp_ratio": 4.0})
+    differential = build("asda", {**TINY, "diff_lambda": 0.1})
+    for source in (plain, differential):
+        model = build("data2vec_multi", TINY)  # records neither attention nor the real MLP width
+        model.load_state_dict(copy.deepcopy(source.state_dict()))
+        features = model.extract_features(spectrograms)["x"]
+        torch.testing.assert_close(features, source.extract_features(spectrograms)["x"], rtol=0, atol=0)
+
+
+def test_extract_features__as_eat_programs_call_it(tiny_pretraining_model, spectrograms):
+    model = tiny_pretraining_model.eval()
+    with_cls = model.extract_features(spectrograms, padding_mask=None, mask=False, remove_extra_tokens=False)["x"]
+    without = model.extract_features(spectrograms, padding_mask=None, mask=False, remove_extra_tokens=True)["x"]
+    assert with_cls.shape == (2, 9, 32)
+    torch.testing.assert_close(with_cls[:, 1:], without, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="mask=True"):
+        model.extract_features(spectrograms, mask=True)

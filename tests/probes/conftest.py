@@ -1,0 +1,3 @@
+"""The demo's smallest corpus."""
+
+from tests.demo.conftest import small_corpus  # noqa: F401

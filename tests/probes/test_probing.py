@@ -1,0 +1,76 @@
+"""The linear probe: it finds what is in the features, and nothing where there is nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from ASDA.audio.front_end import FrontEnd
+from ASDA.cli import probe
+from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.data.manifest import Manifest
+from ASDA.inference import TrainedEncoder
+from ASDA.metrics import mean_average_precision
+from ASDA.probes import linear, probing
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    network = SpectrogramEncoder(embed_dim=32, depth=2, num_heads=4, max_patch_rows=16)
+    return TrainedEncoder(network, FrontEnd(target_length_frames=128, norm_mean=-7.0, norm_std=4.0)).eval()
+
+
+def test_probe_scores__separable_classes_are_found_and_noise_is_not():
+    rng = np.random.default_rng(0)
+    targets = rng.random((400, 3)) < 0.3
+    features = rng.normal(size=(400, 20)).astype(np.float32)
+    features[:, :2] += 6.0 * targets[:, :2]  # nothing tells the third class
+    scores = linear.probe_scores(features[:200], targets[:200], features[200:], regularisation=0.1)
+    per_class = mean_average_precision(targets[200:], scores).per_class
+    assert min(per_class[:2]) > 0.98
+    assert per_class[2] < 0.5
+
+
+def test_probe_scores__a_class_without_training_clips_scores_zero():
+    rng = np.random.default_rng(0)
+    targets = np.stack([rng.random(50) < 0.5, np.zeros(50, dtype=bool), np.ones(50, dtype=bool)], axis=1)
+    scores = linear.probe_scores(rng.normal(size=(50, 4)), targets, rng.normal(size=(9, 4)), regularisation=0.1)
+    assert scores[:, 0].std() > 0
+    assert (scores[:, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_pooled_features__are_the_encoders_in_the_manifests_order(small_corpus, encoder, pooling):
+    manifest = Manifest.read(small_corpus / "valid.tsv")
+    features = probing.pooled_features(encoder, manifest, pooling, "constant")
+    for row in (0, 7, len(manifest) - 1):
+        tokens = encoder.features(manifest.path(row))
+        expected = tokens[0] if pooling == "cls" else tokens[1:].mean(dim=0)
+        np.testing.assert_allclose(features[row], expected.numpy(), atol=1e-5)
+
+
+def test_random_twin__shares_architecture_and_front_end_but_no_weight(encoder):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    twin, same, other = (probing.random_twin(encoder, seed) for seed in (1, 1, 2))
+    assert torch.rand(1) == expected, "the global generator is left alone"
+    assert twin.encoder.config == encoder.encoder.config and twin.front_end == encoder.front_end
+    weight, trained, again, different = (
+        model.encoder.blocks[0].mlp.fc1.weight for model in (twin, encoder, same, other)
+    )
+    assert torch.equal(weight, again)
+    assert not torch.allclose(weight, trained) and not torch.allclose(weight, different)
+    assert not twin.training
+
+
+def test_probe_folder__reports_accuracy_only_for_single_labels(small_corpus):
+    def features(file):
+        return np.random.default_rng(0).normal(size=(len(Manifest.read(file)), 8))
+
+    assert set(probing.probe_folder(small_corpus, features, 0.1)) == {"mAP"}
+
+
+def test_main__a_checkpoint_that_is_not_there_ends_with_one_line(small_corpus, capsys):
+    assert probe.main(["--data", str(small_corpus), "--checkpoint", "/nowhere.pt"]) == 1
+    assert capsys.readouterr().err.strip() == "probe: error: /nowhere.pt: no such checkpoint file"
