@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.corpora.audioset import plan_audioset
-from ..data.corpora.folded import ESC50, URBANSOUND8K, FoldedDataset, plan_folded
+from ..data.corpora.corpus import AUDIOSET, FSD50K
+from ..data.corpora.folded import FOLDED_LAYOUTS, plan_folded
 from ..data.corpora.fsd50k import plan_fsd50k
 from ..data.corpora.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
 from ..data.corpora.tables import official_table
@@ -54,15 +55,15 @@ def _run_folder(args: argparse.Namespace) -> int:
 
 
 def _run_audioset(args: argparse.Namespace) -> int:
-    table = LabelTable.read(args.class_labels) if args.class_labels else official_table("audioset")
+    table = LabelTable.read(args.class_labels) if args.class_labels else official_table(AUDIOSET)
     lists: dict[str, list[Path]] = {}
     for split, file in args.segments:
         lists.setdefault(split, []).append(Path(file))
     return _write(args, lambda: plan_audioset(args.root, lists, table, args.short_below_s))
 
 
-def _run_folded(args: argparse.Namespace, dataset: FoldedDataset) -> int:
-    return _write(args, lambda: plan_folded(args.root, dataset))
+def _run_folded(args: argparse.Namespace) -> int:
+    return _write(args, lambda: plan_folded(args.root, args.layout))
 
 
 def _run_speechcommands(args: argparse.Namespace) -> int:
@@ -170,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     folder.add_argument("--folds", type=int, metavar="K", help="make K folds for cross-validation")
     folder.add_argument("--seed", type=int, default=1, help="of the random division (default 1)")
 
-    audioset = _writer(commands, "audioset", "AudioSet: Google's segment lists and a folder of clips", _run_audioset)
+    audioset = _writer(commands, AUDIOSET.name, "AudioSet: Google's segment lists and a folder of clips", _run_audioset)
     audioset.add_argument(
         "--segments", nargs="+", type=_pair(str), required=True, metavar="SPLIT=CSV",
         help="lists of a split, several if need be: train=balanced.csv train=unbalanced.csv eval=eval.csv",
@@ -182,9 +183,11 @@ def _parser() -> argparse.ArgumentParser:
         "--short-below-s", type=float, default=1.0, help="report clips shorter than this (default 1 s)"
     )
 
-    _writer(commands, "esc50", "ESC-50, five folds", lambda args: _run_folded(args, ESC50))
-    _writer(commands, "urbansound8k", "UrbanSound8K, ten folds", lambda args: _run_folded(args, URBANSOUND8K))
-    _writer(commands, "fsd50k", "FSD50K", lambda args: _write(args, lambda: plan_fsd50k(args.root)))
+    for layout in FOLDED_LAYOUTS:
+        corpus = layout.corpus
+        writer = _writer(commands, corpus.name, f"{corpus.title}, {corpus.num_folds} folds", _run_folded)
+        writer.set_defaults(layout=layout)
+    _writer(commands, FSD50K.name, FSD50K.title, lambda args: _write(args, lambda: plan_fsd50k(args.root)))
     speech = _writer(commands, "speechcommands", "Speech Commands with its official lists", _run_speechcommands)
     speech.add_argument(
         "--version", type=int, choices=(1, 2), default=2, help="1: 10 commands, unknown, silence; 2: 35 words"

@@ -170,12 +170,3 @@ def test_label_tables__size_and_order(folder, num_classes, some):
     assert len(table) == num_classes
     assert len(set(table.names)) == num_classes
     assert {label: table.index(label) for label in some} == some
-
-
-def test_label_tables__agree_with_the_presets():
-    from ASDA.data.corpora.corpus import PRESETS
-
-    folders = {"audioset": "audioset", "esc50": "esc50", "urbansound8k": "urbansound8k"}
-    folders |= {"spcv1": "speechcommands_v1", "spcv2": "speechcommands_v2"}
-    for name, folder in folders.items():
-        assert len(LabelTable.read(DATA_MANIFEST / folder / "label_descriptors.csv")) == PRESETS[name].num_classes

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...audio.front_end import FrontEnd
-from ...data.corpora.corpus import get_preset
+from ...data.corpora.corpus import get_corpus
 from ..checkpoint import Checkpoint
 from ..files import CheckpointError, load_torch_file
 from .published_architecture import UnknownLayoutError, recorded_architecture
@@ -83,7 +83,7 @@ def describe_state(path: Path, state: dict[str, Any]) -> Checkpoint:
     task = state["cfg"].get("task") or {}
     multi_label = task_state.get("multi_label")
     if multi_label is None and parts["head"]:
-        multi_label = _published_preset(task).multi_label
+        multi_label = _published_corpus(task).multi_label
     return Checkpoint(
         path=path,
         encoder_config=config,
@@ -108,16 +108,16 @@ def _pooling(path: Path, model: dict[str, Any]) -> str:
     return _POOLINGS[mode]
 
 
-def _published_preset(task: dict[str, Any]):
-    return get_preset(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
+def _published_corpus(task: dict[str, Any]):
+    return get_corpus(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
 
 
 def _front_end(task: dict[str, Any], task_state: dict[str, Any]) -> FrontEnd:
     """As recorded; published files do not, but say which data set they were trained on."""
     if task_state.get("front_end"):
         return FrontEnd.from_dict(task_state["front_end"])
-    preset = _published_preset(task)
-    return FrontEnd(task.get("target_length") or preset.target_length_frames, preset.norm_mean, preset.norm_std)
+    corpus = _published_corpus(task)
+    return FrontEnd(task.get("target_length") or corpus.target_length_frames, corpus.norm_mean, corpus.norm_std)
 
 
 def _trained_with_softmax(model: dict[str, Any], multi_label: bool | None) -> bool:

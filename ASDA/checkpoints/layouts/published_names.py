@@ -101,7 +101,7 @@ def split_published(tensors: dict) -> dict[str, dict]:
     return parts
 
 
-# How the configs of published checkpoints say which data set it is -> the name of its preset.
+# How the configs of published checkpoints say which data set it is -> its name in data.corpora.
 PUBLISHED_FLAGS = {
     "esc50_eval": "esc50",
     "spcv2_eval": "spcv2",

@@ -34,7 +34,7 @@ class ClassifierConfig(FairseqDataclass):
         default=False, metadata={"help": "take the architecture of model_path, but start from random weights"}
     )
     pretrained_model_args: Any = field(default=None, metadata={"help": "filled in: config of the pre-trained model"})
-    num_classes: int = field(default=527, metadata={"help": "classes of the head"})
+    num_classes: Optional[int] = field(default=None, metadata={"help": "classes of the head; null: those of the data"})
     prediction_mode: PredictionMode = field(
         default=PredictionMode.CLS_TOKEN, metadata={"help": "CLS_TOKEN or MEAN_POOLING"}
     )
@@ -78,11 +78,12 @@ class ClassifierConfig(FairseqDataclass):
     data: str = moot("", "task.data decides")
     esc50_eval: bool = moot(False, "task.dataset decides")
     spcv2_eval: bool = moot(False, "task.dataset decides")
-    target_length: int = moot(1024, "task.target_length decides")
+    target_length: Optional[int] = moot(None, "task.target_length decides")
 
 
 @dataclass
 class LegacyClassifierConfig(ClassifierConfig):
     """The same under EAT's name, whose configs have one optimiser group."""
 
+    num_classes: Optional[int] = field(default=527, metadata={"help": "classes of the head"})
     no_decay_group: str = field(default="", metadata={"help": "optimiser group of biases and 1-D weights"})

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ASDA.data.corpora.corpus import AUDIOSET
 from ASDA.data.corpora.tables import official_table
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
@@ -53,7 +54,7 @@ def test_audioset__joins_segment_lists_with_clips_of_any_naming(audioset, run, t
         "x/abc_efg_i-k_22000.flac": ("Dog",),
     }
     assert read_split(tmp_path / "out", "eval") == {"eval/evalclip001_0.flac": ("Music",)}
-    assert LabelTable.read(tmp_path / "out" / "label_descriptors.csv").mids == official_table("audioset").mids
+    assert LabelTable.read(tmp_path / "out" / "label_descriptors.csv").mids == official_table(AUDIOSET).mids
 
 
 def test_audioset__reports_missing_unreadable_short_and_duplicate_clips(audioset, run, tmp_path):
@@ -78,7 +79,7 @@ def test_audioset__reports_missing_unreadable_short_and_duplicate_clips(audioset
 def test_audioset__writes_the_weights_of_the_clips_it_kept(audioset, run, tmp_path):
     run(*audioset)
     manifest = Manifest.read(tmp_path / "out" / "train.tsv")
-    labels = read_clip_labels(tmp_path / "out" / "train.lbl", manifest, official_table("audioset"))
+    labels = read_clip_labels(tmp_path / "out" / "train.lbl", manifest, official_table(AUDIOSET))
     weights = read_clip_weights(tmp_path / "out" / "weight_train_all.csv", manifest)
     np.testing.assert_allclose(weights, class_balanced_weights(labels), rtol=1e-8)
     np.testing.assert_allclose(weights, [2 * 1000 / 2.01, 1000 / 2.01, 1000 / 2.01], rtol=1e-8)
