@@ -48,6 +48,15 @@ def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[st
     return rows
 
 
+def mids_of(text: str, table: LabelTable, where: str) -> tuple[str, ...]:
+    """The mids of a field `mid,mid,...`, each once.
+
+    Raises:
+        LabelError: one that the table does not have.
+    """
+    return tuple(dict.fromkeys(table.mids[table.index(mid.strip(), where)] for mid in text.split(",")))
+
+
 def require_layout(root: Path, names: tuple[str, ...], dataset: str) -> None:
     """Raises `ManifestError` if a folder does not look like the data set."""
     missing = [name for name in names if not (root / name).exists()]

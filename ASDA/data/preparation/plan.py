@@ -24,11 +24,14 @@ class PlannedClip:
 
     Args:
         row: path relative to the root, or absolute, in the manifest's forms for containers.
-        labels: mids of its classes.
+        labels: mids of its classes; one that is given twice counts once.
     """
 
     row: str
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "labels", tuple(dict.fromkeys(self.labels)))
 
 
 @dataclass
@@ -59,5 +62,8 @@ def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:
         The table, and the mid of each name: the name itself where a label file can hold it.
     """
     names = sorted(set(labels))
-    mids = [f"class_{i}" if any(c in name for c in ",\t\n") else name for i, name in enumerate(names)]
+    prefix = "class_"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    mids = [f"{prefix}{i}" if any(c in name for c in ",\t\n") else name for i, name in enumerate(names)]
     return LabelTable(mids, names), dict(zip(names, mids, strict=True))

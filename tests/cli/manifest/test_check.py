@@ -77,7 +77,7 @@ FAULTS = {
     lose_a_label: ['clip "dog/b.flac" (train.tsv:4) has no line in', "train.lbl"],
     unknown_label: ['label "wolf" (train.lbl:3) is not in', "label_descriptors.csv"],
     empty_manifest: ["train.tsv: the manifest lists no clip"],
-    duplicate_ids: ["repeated\tdog/a.wav (train.tsv:5)\talready in line 3", 'clip "dog/a.wav" stands twice in'],
+    duplicate_ids: ["repeated\tdog/a.wav (train.tsv:5)\talready in line 3", 'id "a" stands twice in'],
     wrong_header: ["train.tsv:1: the first line must be the root folder"],
 }
 
