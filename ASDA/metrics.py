@@ -140,6 +140,7 @@ def bootstrap_interval(
     seed: int,
     resamples: int = 1000,
     level: float = 0.95,
+    value: float | None = None,
 ) -> tuple[float, float]:
     """Interval of a metric from clips drawn with replacement, centred on the metric's own value.
 
@@ -163,6 +164,7 @@ def bootstrap_interval(
         seed: of the draws.
         resamples: how many times the clips are drawn.
         level: probability inside the interval.
+        value: the metric of all clips, if it is known already.
 
     Returns:
         (low, high); draws in which the metric is NaN are left out, both NaN when it always is. `mean_auc` and
@@ -183,12 +185,12 @@ def bootstrap_interval(
         for _ in range(resamples):
             drawn = rng.integers(0, len(scores), len(scores))
             values.append(float(metric(targets[drawn], scores[drawn])))
-    values = [value for value in values if not math.isnan(value)]
-    own_value = float(metric(targets, scores))
-    if not values or math.isnan(own_value):
+    values = [drawn for drawn in values if not math.isnan(drawn)]
+    value = float(metric(targets, scores)) if value is None else value
+    if not values or math.isnan(value):
         return math.nan, math.nan
     low, median, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2])
-    return max(0.0, own_value - float(median - low)), min(1.0, own_value + float(high - median))
+    return max(0.0, value - float(median - low)), min(1.0, value + float(high - median))
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def metrics(targets: np.ndarray, scores: np.ndarray, single_label: bool, draws: 
     def with_interval(metric, value: float) -> dict[str, float]:
         if draws < 1:
             return {"value": value}
-        low, high = bootstrap_interval(metric, targets, scores, BOOTSTRAP_SEED, resamples=draws)
+        low, high = bootstrap_interval(metric, targets, scores, BOOTSTRAP_SEED, draws, value=value)
         return {"value": value, "low": low, "high": high}
 
     precision = mean_average_precision(targets, scores)
