@@ -20,7 +20,7 @@ from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
 from ..inference.clips import find_clips
 from ..inference.model import TrainedClassifier, build_classifier
-from ..inference.predictions import window_scores
+from ..inference.predictions import clip_scores, window_scores
 from ..inference.run import run_clips
 from ..inference.windows import BadClip
 from ..metrics import (
@@ -92,7 +92,7 @@ def evaluate(args) -> int:
     )
     report = {"clips": len(targets), "unreadable": len(bad), **metrics(targets, scores, single_label, args.bootstrap)}
     if args.json:
-        print(json.dumps(_without_nan(report)))
+        print(json.dumps(_only_finite(report), allow_nan=False))
     else:
         print_report(report)
     if args.ap_log_path:
@@ -101,11 +101,11 @@ def evaluate(args) -> int:
     return console.report_bad_clips(bad, len(manifest), args.errors)
 
 
-def _without_nan(value: Any) -> Any:
-    """The value with null where a metric is not defined: json has no NaN."""
+def _only_finite(value: Any) -> Any:
+    """The value with null where a metric is not defined, or d' infinite: json has neither NaN nor infinity."""
     if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
+        return {name: _only_finite(part) for name, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.ndarray, list[BadClip]]:
@@ -128,7 +128,7 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
         if isinstance(result, BadClip):
             bad.append(result)
         else:
-            scores[result.clip.index] = window_scores(result, model).mean(dim=0).numpy()
+            scores[result.clip.index] = clip_scores(window_scores(result, model), result).numpy()
     return scores, bad
 
 

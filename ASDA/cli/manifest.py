@@ -18,6 +18,7 @@ from ..data.labels import LabelTable
 from ..data.manifest import Manifest, ManifestError
 from ..data.preparation.checking import check_manifest
 from ..data.preparation.folder import plan_folder
+from ..data.preparation.identical import SplitContents, identical_clips
 from ..data.preparation.plan import Plan, Problem
 from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
@@ -107,7 +108,11 @@ def _run_stats(args: argparse.Namespace) -> int:
                 note(f"{file}: {len(bad_clips)} clips could not be read and are left out")
     if statistics.num_values == 0:
         raise ManifestError("no clip is as long as one window: there are no features to take statistics of")
+    if statistics.std == 0:
+        raise ManifestError("all features have one value, as those of silence do: there is nothing to normalise by")
     print(f"{statistics.num_clips} clips, {statistics.num_values} values")
+    if len(statistics.lengths) == statistics.num_clips:  # not of files that an earlier version wrote
+        print(statistics.lengths.summary())
     print(f"task.norm_mean={statistics.mean:.4f} task.norm_std={statistics.std:.4f}")
     if args.out:
         statistics.write(args.out)
@@ -116,14 +121,26 @@ def _run_stats(args: argparse.Namespace) -> int:
 
 def _run_check(args: argparse.Namespace) -> int:
     num_problems = 0
+    splits: dict[Path, list[SplitContents]] = {}  # of a folder: those of a fold are not compared with another fold's
     for file in _manifests(args.paths):
         result = check_manifest(file, args.workers, args.h5_sample_rate)
+        if result.contents is not None:
+            splits.setdefault(file.resolve().parent, []).append(result.contents)
+            result.notes += identical_clips([result.contents])[1]
         num_problems += len(result.problems)
         print(f"{file}: {result.num_clips} clips, {result.seconds / 3600:.2f} h")
+        if result.lengths.counts:
+            print(f"  {result.lengths.summary()}")
         for (rate_hz, channels), count in result.formats.most_common():
             print(f"  {count} clips at {rate_hz} Hz with {channels} channel{'s' if channels > 1 else ''}")
         _print_problems("problems", result.problems, listed=None)
         _print_problems("notes", result.notes, listed=MAX_LISTED)
+    for folder, contents in splits.items():
+        shared = identical_clips(contents)[0]
+        num_problems += len(shared)
+        if shared:
+            print(f"{folder}: clips of one split are in another")
+            _print_problems("problems", shared, listed=None)
     print("no problems" if num_problems == 0 else f"{num_problems} problems")
     return EXIT_PROBLEMS if num_problems else EXIT_OK
 

@@ -133,7 +133,8 @@ def load_classifier(
     """Loads a fine-tuned checkpoint, in eval mode; arguments as of :func:`load_encoder`.
 
     Raises:
-        CheckpointError: the file cannot be used, or holds no classification head.
+        CheckpointError: the file cannot be used, holds no classification head, or names more or fewer classes than that
+            has.
     """
     checkpoint = read_checkpoint(path, trust=trust)
     return build_classifier(checkpoint, **front_end).to(device)
@@ -149,6 +150,11 @@ def build_classifier(checkpoint: Checkpoint, **front_end: float) -> TrainedClass
     if not checkpoint.head:
         raise CheckpointError(
             f"{checkpoint.path}: a pre-trained encoder without a classification head; expected a fine-tuned checkpoint"
+        )
+    if checkpoint.label_names and len(checkpoint.label_names) != checkpoint.num_classes:
+        raise CheckpointError(
+            f"{checkpoint.path}: {len(checkpoint.label_names)} label_names are recorded, but the head has "
+            f"{checkpoint.num_classes} outputs; which name belongs to which is not known"
         )
     classifier = SpectrogramClassifier(
         _encoder(checkpoint),
@@ -175,6 +181,14 @@ def _encoder(checkpoint: Checkpoint) -> SpectrogramEncoder:
 def _load(checkpoint: Checkpoint, module: nn.Module, tensors: dict[str, Tensor]) -> None:
     # A checkpoint may have been saved in half precision; programs compute in float32 unless told otherwise.
     tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    damaged = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        count = int((~torch.isfinite(tensors[damaged[0]])).sum())
+        others = f", and {len(damaged) - 1} more tensors hold such values" if len(damaged) > 1 else ""
+        raise CheckpointError(
+            f"{checkpoint.path}: {damaged[0]} holds {count} values that are NaN or infinite{others}; the checkpoint is "
+            "damaged, or its training had diverged: use an earlier one"
+        )
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

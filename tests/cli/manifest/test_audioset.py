@@ -133,3 +133,44 @@ def test_audioset__holds_out_clips_to_choose_a_checkpoint_by(audioset, run, tmp_
     assert code == 0, text
     train, valid = read_split(tmp_path / "out"), read_split(tmp_path / "out", "valid")
     assert valid and train and {**train, **valid} == whole
+
+
+@pytest.mark.parametrize(
+    ("start_s", "stated", "fits"),
+    [
+        (0, "_240.000_250.000", False),
+        (0, "_240_250", False),
+        (0, "_240", False),  # 0.24 s in milliseconds, but then it would say 0
+        (0, "_0_10000", True),
+        (0, "_0", True),
+        (30, "_30000_40000", True),
+        (30, "_30.000_40.000", True),
+        (30, "_30_40", True),
+        (30, "_30000", True),
+        (30, "_30", True),
+        (30, "_30000.000_30010.000", False),
+        (30, "_31_41", False),
+        (30000, "_30000_40000", False),
+        (30000, "_30000_30010", True),
+        (0.24, "_240_10240", True),
+        (5, "", True),
+    ],
+)
+def test_audioset__times_in_a_name_have_one_unit(audio, run, tmp_path, start_s, stated, fits):
+    (tmp_path / "list.csv").write_text(f'abcdefghijk, {start_s:.3f}, {start_s + 10:.3f}, "/m/09x0r"\n')
+    audio(f"Yabcdefghijk{stated}.wav")
+    code, text = run("audioset", "{data}", "--out", "{out}", "--segments", f"train={tmp_path}/list.csv")
+    assert code == (0 if fits else 1), text
+
+
+def test_audioset__a_mid_that_is_listed_twice_counts_once(audio, run, tmp_path):
+    (tmp_path / "list.csv").write_text(
+        'abcdefghijk, 0, 10, "/m/09x0r,/m/09x0r, /m/0bt9lr"\nabcdefghij2, 0, 10, "/m/09x0r"\n'
+    )
+    audio("abcdefghijk.wav")
+    audio("abcdefghij2.wav")
+    assert run("audioset", "{data}", "--out", "{out}", "--segments", f"train={tmp_path}/list.csv")[0] == 0
+    assert "abcdefghijk\t/m/09x0r,/m/0bt9lr\n" in (tmp_path / "out" / "train.lbl").read_text()
+    manifest = Manifest.read(tmp_path / "out" / "train.tsv")
+    weights = read_clip_weights(tmp_path / "out" / "weight_train_all.csv", manifest)
+    assert sorted(weights) == pytest.approx([1000 / 2.01, 1000 / 2.01 + 1000 / 1.01])
