@@ -50,8 +50,9 @@ class TrainedEncoder(nn.Module):
 
         Raises:
             AudioError: the audio cannot be used.
+            ValueError: the features hold NaN or infinity.
         """
-        return self(self.spectrogram(audio, sample_rate_hz)[None])[0]
+        return _finite(self(self.spectrogram(audio, sample_rate_hz)[None])[0], "features")
 
     def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
         """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`."""
@@ -106,7 +107,14 @@ class TrainedClassifier(TrainedEncoder):
     @torch.no_grad()
     def scores(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
         """Scores of one clip: (C,); arguments as of :meth:`features`."""
-        return self.scores_of(self.logits(self.spectrogram(audio, sample_rate_hz)[None]).float())[0]
+        logits = self.logits(self.spectrogram(audio, sample_rate_hz)[None]).float()[0]
+        return self.scores_of(_finite(logits, "logits"))
+
+
+def _finite(values: Tensor, what: str) -> Tensor:
+    if not torch.isfinite(values).all():
+        raise ValueError(f"the {what} hold NaN or infinity; are the model's norm_mean and norm_std right?")
+    return values
 
 
 def load_encoder(
