@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import sys
 from pathlib import Path
@@ -33,6 +32,7 @@ from ..metrics import (
 )
 from . import _console as console
 from . import _flags as flags
+from ._json import to_json
 from ._parser import Parser, positive
 
 BOOTSTRAP_SEED = 1
@@ -92,20 +92,13 @@ def evaluate(args) -> int:
     )
     report = {"clips": len(targets), "unreadable": len(bad), **metrics(targets, scores, single_label, args.bootstrap)}
     if args.json:
-        print(json.dumps(_only_finite(report), allow_nan=False))
+        print(to_json(report))
     else:
         print_report(report)
     if args.ap_log_path:
         write_table(Path(args.ap_log_path), table, targets, scores, single_label)
         console.note(f"per-class table: {args.ap_log_path}")
     return console.report_bad_clips(bad, len(manifest), args.errors)
-
-
-def _only_finite(value: Any) -> Any:
-    """The value with null where a metric is not defined, or d' infinite: json has neither NaN nor infinity."""
-    if isinstance(value, dict):
-        return {name: _only_finite(part) for name, part in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.ndarray, list[BadClip]]:

@@ -8,7 +8,6 @@ asda-infer --checkpoint_dir finetuned.pt meeting.flac --segments --hop 1.0 --tar
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
@@ -19,6 +18,7 @@ from ..inference.run import run_clips
 from ..inference.windows import BadClip
 from . import _console as console
 from . import _flags as flags
+from ._json import to_json
 from ._parser import Parser, finite, positive
 
 DEFAULT_EVENT_THRESHOLD = 0.3
@@ -88,7 +88,7 @@ def infer(args) -> int:
             record = {"path": path, "duration_s": duration_s, "predictions": [asdict(found) for found in best]}
             if timeline is not None:
                 record["segments"] = [asdict(event) for event in timeline]
-            print(json.dumps(record, allow_nan=False), flush=True)
+            print(to_json(record), flush=True)
         elif timeline is not None:
             print_timeline(path, timeline)
         else:

@@ -216,11 +216,12 @@ def _match(file: Path, manifest: Manifest, ids: list[str]) -> np.ndarray:
                 "which clip each is about; use relative paths as ids"
             )
         line_of_id[name] = line
+    max_folders = max((name.count("/") for name in ids), default=0)
     row_of_line = np.full(len(ids), -1, dtype=np.int64)
     result = np.empty(len(manifest), dtype=np.int64)
     for row in range(len(manifest)):
         path = manifest.relative_path(row)
-        line = next((line_of_id[name] for name in _ids_of(path) if name in line_of_id), None)
+        line = next((line_of_id[name] for name in _ids_of(path, max_folders) if name in line_of_id), None)
         if line is None:
             there = (
                 f'; line {row + 1} there is about "{ids[row]}"' if row < len(ids) else f", which has {len(ids)} lines"
@@ -233,18 +234,19 @@ def _match(file: Path, manifest: Manifest, ids: list[str]) -> np.ndarray:
     return result
 
 
-def _ids_of(path: str) -> Iterator[str]:
-    """What may stand for a clip, most of its path first: ends at a folder border, with and without the audio ending."""
-    stem, dot, suffix = path.rpartition(".")
-    has_ending = dot and f".{suffix.lower()}" in AUDIO_SUFFIXES
-    start = 0
-    while True:
-        yield path[start:]
-        if has_ending and len(stem) > start:
-            yield stem[start:]
-        start = path.find("/", start) + 1
-        if start == 0:
-            return
+def _ids_of(path: str, max_folders: int) -> list[str]:
+    """What may stand for a clip, most of its path first: ends at a folder border, with and without the audio ending.
+
+    Args:
+        max_folders: no id says more of them.
+    """
+    *folders, name = path.rsplit("/", max_folders + 1)
+    if len(folders) > max_folders:  # the first is all that no id can say
+        folders = folders[1:]
+    stem, dot, suffix = name.rpartition(".")
+    names = (name, stem) if stem and f".{suffix.lower()}" in AUDIO_SUFFIXES else (name,)
+    starts = ["/".join(folders[first:]) + "/" for first in range(len(folders))] + [""]
+    return [start + end for start in starts for end in names]
 
 
 def _refuse_shared_id(file: Path, manifest: Manifest, name: str, line: int, first: int, second: int) -> None:
