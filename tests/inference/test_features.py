@@ -137,8 +137,8 @@ def test_assemble__means_over_windows_weigh_by_the_sound_that_each_heard(encoder
     windowing = Windowing(FrontEnd(64), padding, hop_frames=64)
     clip = clip_of(64 + 64 + 4, windowing)
     with torch.no_grad():
-        outputs = [encoder(window.spectrogram[None, None])[0] for window in clip.windows]
-    rows = [states[1:].unflatten(0, (-1, 8))[:kept] for states, kept in zip(outputs, (4, 4, 1), strict=True)]
+        outputs = [encoder(window.spectrogram[None, None])[1][0] for window in clip.windows]  # (N, D) each
+    rows = [patches.unflatten(0, (-1, 8))[:kept] for patches, kept in zip(outputs, (4, 4, 1), strict=True)]
     expected = sum(w * grid.mean(dim=0) for w, grid in zip((64, 64, 4), rows, strict=True)) / 132
     found = extract(encoder, clip, granularity="frame", pool="time").values
     torch.testing.assert_close(found, expected)
