@@ -14,7 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from ASDA.checkpoints.layouts.published_names import PUBLISHED_FLAGS
-from ASDA.fairseq_plugin.tasks.spectrogram_task import dataset_preset
+from ASDA.fairseq_plugin.tasks.spectrogram_task import corpus_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL_SCRIPTS = sorted(
@@ -196,13 +196,13 @@ def test_launch_script__validates_on_two_splits_as_the_documentation_has_it(tmp_
 @pytest.mark.parametrize("flag, name", [*PUBLISHED_FLAGS.items(), (None, "audioset")])
 def test_finetuning__published_flags_name_the_data_set(flag, name, tmp_path):
     (words,) = dry_run("finetuning_AS20K.sh", *([f"task.{flag}=true"] if flag else []), cwd=tmp_path)
-    assert dataset_preset(compose(words).task).name == name
+    assert corpus_of(compose(words).task).name == name
 
 
 def test_pretraining__is_on_audioset_unless_a_flag_or_name_says_otherwise(tmp_path):
     for argument, name in (("task.rebuild_batches=true", "audioset"), ("+task.fsd50k_eval=true", "fsd50k")):
         (words,) = dry_run("pretraining_AS2M.sh", argument, cwd=tmp_path)
-        assert dataset_preset(compose(words).task).name == name
+        assert corpus_of(compose(words).task).name == name
 
 
 @pytest.mark.parametrize("recipe", sorted(ROOT.glob("config/recipe/*.yaml")), ids=lambda recipe: recipe.stem)
