@@ -9,7 +9,10 @@ from .settings import LaunchError
 
 # key=value, +key=value, ++key=value; ~key deletes
 _OVERRIDE = re.compile(r"(?P<prefix>\+{0,2}|~)(?P<key>[A-Za-z_][\w./@:-]*)(?P<value>=.*)?", re.DOTALL)
-MULTIRUN = ("-m", "--multirun")
+_REFUSED = {
+    **dict.fromkeys(("-m", "--multirun"), "start a run of its own, with its own SAVE_DIR, for each value"),
+    **dict.fromkeys(("-cn", "--config-name", "-cd", "--config-dir", "-cp", "--config-path"), "set CONFIG to the yaml"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Arguments:
         recipes = [name for word in words[:count] for name in word.split(",") if name]
         rest = []
         for word in words[count:]:
-            if word in MULTIRUN:
-                raise LaunchError(f"{word}: start a run of its own, with its own SAVE_DIR, for each value")
+            if word.partition("=")[0] in _REFUSED:
+                raise LaunchError(f"{word}: {_REFUSED[word.partition('=')[0]]}")
             prefix, key, value = split_override(word)
             if key == "recipe" and prefix in ("+", "++") and value is not None:
                 recipes += _names(word, value)
@@ -54,11 +57,6 @@ class Arguments:
     def names(self, key: str) -> bool:
         """Whether an override gives the key a value."""
         return any(split_override(word)[1] == key for word in self.overrides)
-
-    def value(self, key: str) -> str:
-        """What the last override gives the key, unquoted; empty if none does. For paths and names."""
-        values = [value or "" for _, name, value in map(split_override, self.overrides) if name == key]
-        return _unquoted(values[-1]) if values else ""
 
     def without(self, *keys: str) -> Arguments:
         """The same without the overrides of these keys."""
@@ -79,12 +77,6 @@ def quoted(value: object) -> str:
     if re.fullmatch(r"[A-Za-z0-9_./:@+-]*", text):
         return text
     return "'" + re.sub(r"(\\*)('|\Z)", lambda m: 2 * m[1] + ("\\'" if m[2] else ""), text) + "'"
-
-
-def _unquoted(text: str) -> str:
-    if len(text) < 2 or text[0] != text[-1] or text[0] not in "'\"":
-        return text
-    return text[1:-1].replace("\\" + text[0], text[0])
 
 
 def _changes(prefix: str, key: str, value: str | None) -> bool:

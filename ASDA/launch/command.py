@@ -11,7 +11,7 @@ from typing import Any
 
 from .arguments import Arguments, quoted
 from .batch_plan import BatchPlan, plan_batch
-from .inputs import check_data, is_labelled, splits
+from .inputs import KEYS, find_inputs
 from .processes import Processes, choose_processes, count_gpus
 from .recipe import PROJECT, Recipe, find_config, search_path
 from .settings import LaunchError, Settings
@@ -74,74 +74,28 @@ def plan_launch(
     arguments = Arguments.parse(words)
     file = find_config(settings.config or config)
     recipe = Recipe(file, arguments)
-    folds, notes = _folds(recipe, arguments, settings, num_folds)
-    data, checkpoint, save_dir = _paths(recipe, arguments, settings, folds)
+    inputs = find_inputs(recipe, arguments, settings, num_folds)
     processes = choose_processes(settings, gpus)
+    notes = list(inputs.notes)
     if processes.device == "cpu":
         notes.append("no GPU: running on the CPU in full precision")
     plan, most_clips = _plan(recipe, arguments, settings, processes)
     notes.append(plan.describe(recipe.get("task.clips_per_update"), processes.unit))
 
-    arguments = arguments.without("task.data", "model.model_path", "checkpoint.save_dir")
-    overrides = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips)]
-    if checkpoint is not None:
-        overrides.append(f"model.model_path={quoted(checkpoint)}")
+    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips)]
+    if inputs.checkpoint is not None:
+        fixed.append(f"model.model_path={quoted(inputs.checkpoint)}")
+    program = [*_program(processes), "--config-dir", str(file.parent), "--config-name", file.stem, *search_path(file)]
+    typed = arguments.without(*KEYS.values()).words
     runs = []
-    for fold in folds or [""]:
-        name = f"fold{fold}" if fold else ""
-        folders = [f"task.data={quoted(data / name)}", f"checkpoint.save_dir={quoted(save_dir / name)}"]
-        folders.append(f"hydra.job_logging.handlers.file.filename={quoted(save_dir / name / 'train.log')}")
-        command = [*_program(processes), "--config-dir", str(file.parent), "--config-name", file.stem]
-        runs.append(Run((*command, *search_path(file), *folders, *overrides, *arguments.words), save_dir / name, fold))
+    for fold, data, save_dir in inputs.folders():
+        folders = [
+            f"task.data={quoted(data)}",
+            f"checkpoint.save_dir={quoted(save_dir)}",
+            f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
+        ]
+        runs.append(Run((*program, *folders, *fixed, *typed), save_dir, fold))
     return Launch(tuple(runs), tuple(notes))
-
-
-def _folds(
-    recipe: Recipe, arguments: Arguments, settings: Settings, num_folds: Callable[[str], int]
-) -> tuple[list[str], list[str]]:
-    """The folds to run and what to say about them: those of FOLDS, else all of the data set, unless DATA is one."""
-    if not is_labelled(recipe):
-        if settings.folds:
-            raise LaunchError(f"FOLDS={' '.join(settings.folds)}: pre-training has no folds; unset it")
-        return [], []
-    if settings.folds:
-        return list(settings.folds), []
-    number = num_folds(recipe.get("task.dataset", ""))
-    data = arguments.value("task.data") or settings.data
-    first = f"{splits(recipe)[0]}.tsv"
-    if number and data and (Path.cwd() / data / first).exists():
-        return [], [f"one run, on the {first} of DATA; for all {number} folds DATA is the folder that holds them"]
-    return [str(fold) for fold in range(1, number + 1)], []
-
-
-def _paths(
-    recipe: Recipe, arguments: Arguments, settings: Settings, folds: list[str]
-) -> tuple[Path, Path | None, Path]:
-    """DATA, CHECKPOINT (None where there is none) and SAVE_DIR, absolute; an override wins over the setting."""
-    labelled = is_labelled(recipe)
-    needed = "a folder with manifests, labels and label_descriptors.csv" if labelled else "a folder with train.tsv"
-    kept = "the folder for checkpoints and logs of the run; an interrupted run continues from it"
-    if folds:
-        needed = f"a folder with {', '.join(f'fold{fold}' for fold in folds)}, each with train and eval manifests"
-        kept = "the folder for the runs; each fold gets a folder in it"
-    data = _path("DATA", arguments.value("task.data") or settings.data, needed)
-    for name in [f"fold{fold}" for fold in folds] or [""]:
-        recipe.set("task.data", str(data / name))
-        if not settings.dry_run:
-            check_data(recipe, data / name)
-    checkpoint = None
-    if recipe.has("model.model_path"):
-        meaning = "a pre-trained checkpoint"
-        checkpoint = _path("CHECKPOINT", arguments.value("model.model_path") or settings.checkpoint, meaning)
-        if not settings.dry_run and not checkpoint.exists():
-            raise LaunchError(f"CHECKPOINT: {checkpoint} does not exist; it has to be {meaning}")
-    return data, checkpoint, _path("SAVE_DIR", arguments.value("checkpoint.save_dir") or settings.save_dir, kept)
-
-
-def _path(name: str, value: str, meaning: str) -> Path:
-    if not value:
-        raise LaunchError(f"set {name}: {meaning}")
-    return Path.cwd() / value
 
 
 def _plan(recipe: Recipe, arguments: Arguments, settings: Settings, processes: Processes) -> tuple[BatchPlan, int]:

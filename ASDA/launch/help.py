@@ -14,7 +14,7 @@ from .settings import SETTINGS
 WIDTH = 110
 _KEYS = (
     "key=value are hydra overrides and win over everything else. The keys stand in {file} and in base/ beside it. "
-    "Paths, in settings and in overrides, are relative to the current directory. The log of a run is SAVE_DIR/train.log."
+    "Paths, in settings and in overrides, are relative to the current directory. A run's log is SAVE_DIR/train.log."
 )
 _ONLY_LABELLED = ("CHECKPOINT", "FOLDS")
 

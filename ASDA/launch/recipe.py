@@ -119,10 +119,13 @@ def _compose(file: Path, overrides: list[str]) -> Any:
     groups = [word for word in overrides if _is_group(file, split_override(word)[1])]
     values = [word for word in overrides if word not in groups]
     try:
-        present = _hydra_compose(file, groups)
-        return _hydra_compose(file, groups + [_added_where_absent(word, present) for word in _last_ones(values)])
+        if any(_is_fairseqs(word) for word in values):
+            present = _hydra_compose(file, groups)
+            values = [_added_where_absent(word, present) for word in _last_ones(values)]
+        return _hydra_compose(file, [*groups, *values])
     except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
-        raise LaunchError(f"{file}: {_one_line(error)}") from error
+        # hydra says what it could not read of an override, but not of which.
+        raise LaunchError(f"{getattr(error, 'override', file)}: {_one_line(error)}") from error
 
 
 def _hydra_compose(file: Path, overrides: list[str]) -> Any:
@@ -146,12 +149,16 @@ def _last_ones(overrides: list[str]) -> list[str]:
     return list({split_override(word)[1]: word for word in overrides}.values())
 
 
+def _is_fairseqs(word: str) -> bool:
+    prefix, key, _ = split_override(word)
+    return not prefix and key.partition(".")[0] in _FAIRSEQ_SECTIONS
+
+
 def _added_where_absent(word: str, config: Any) -> str:
     """A key that fairseq will know although the yaml does not name it has to be added here."""
-    prefix, key, _ = split_override(word)
-    section, _, name = key.partition(".")
-    absent = section in _FAIRSEQ_SECTIONS and name and not (section in config and name in config[section].keys())
-    return f"+{word}" if absent and not prefix else word
+    section, _, name = split_override(word)[1].partition(".")
+    present = section in config and name in config[section].keys()
+    return f"+{word}" if _is_fairseqs(word) and not present else word
 
 
 def _one_line(error: Exception) -> str:
