@@ -11,9 +11,10 @@ from typing import Any
 
 from .arguments import Arguments, quoted
 from .batch_plan import BatchPlan, plan_batch
+from .composing import PROJECT, search_path
 from .inputs import KEYS, find_inputs
 from .processes import Processes, choose_processes, count_gpus
-from .recipe import PROJECT, Recipe, find_config, search_path
+from .recipe import Recipe, find_config
 from .settings import LaunchError, Settings
 
 # Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.

@@ -7,8 +7,9 @@ import textwrap
 from pathlib import Path
 
 from .arguments import Arguments
+from .composing import PROJECT
 from .inputs import is_labelled
-from .recipe import PROJECT, Recipe, find_config, recipe_files
+from .recipe import Recipe, find_config, recipe_files
 from .settings import SETTINGS
 
 WIDTH = 110

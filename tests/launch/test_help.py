@@ -6,8 +6,8 @@ import pytest
 
 pytest.importorskip("hydra", reason="recipes are composed by hydra")
 
+from ASDA.launch.composing import CONFIG_FOLDER
 from ASDA.launch.help import help_text, purpose
-from ASDA.launch.recipe import CONFIG_FOLDER
 from ASDA.launch.settings import SETTINGS
 
 from .conftest import plan

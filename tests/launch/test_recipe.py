@@ -4,7 +4,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from ASDA.launch.arguments import Arguments
-from ASDA.launch.recipe import CONFIG_FOLDER, Recipe, find_config, recipe_files
+from ASDA.launch.composing import CONFIG_FOLDER
+from ASDA.launch.recipe import Recipe, find_config, recipe_files
 from ASDA.launch.settings import LaunchError
 
 PRIMARIES = sorted(CONFIG_FOLDER.glob("*.yaml"))
@@ -160,6 +161,20 @@ def test_recipe__a_yaml_elsewhere_uses_this_projects_and_its_own(tmp_path):
     assert read("./mine").get("common.fp16_no_flatten_grads") is True
     assert read("./mine", "short").get("dataset.batch_size") == 4
     assert read("./mine", "ESC50").get("task.dataset") == "esc50"
+
+
+@pytest.mark.parametrize(
+    ("defaults", "says"),
+    [
+        ("[finetuning, _self_]", "_self_ has to stand first"),
+        ("[finetuning]", "_self_ has to stand first"),
+        ("[_self_, finetuning]", "its model.mixup is lost"),
+    ],
+)
+def test_recipe__a_yaml_that_would_lose_to_its_bases_is_refused(defaults, says, tmp_path):
+    (tmp_path / "mine.yaml").write_text(f"defaults: {defaults}\ncommon: {{seed: 1}}\nmodel: {{mixup: 0.3}}\n")
+    with pytest.raises(LaunchError, match=f"^{tmp_path}/mine.yaml: {says}"):
+        read("./mine")
 
 
 def test_recipe__a_damaged_yaml_is_named_with_its_line(tmp_path):
