@@ -68,9 +68,13 @@ def num_folds(dataset: str) -> int:
     """How many folds a data set is published in; 0 for one without, or without a name."""
     if not dataset:
         return 0
-    from ..data.corpora.folded import ESC50, URBANSOUND8K  # needs torch
+    try:
+        from ..data.corpora.corpus import CORPORA
+    except ImportError:
+        from ..data.corpora.folded import ESC50, URBANSOUND8K
 
-    return next((folded.num_folds for folded in (ESC50, URBANSOUND8K) if folded.name == dataset), 0)
+        CORPORA = {folded.name: folded for folded in (ESC50, URBANSOUND8K)}
+    return getattr(CORPORA.get(dataset), "num_folds", None) or 0
 
 
 def _start(name: str, launch: Launch) -> int:
