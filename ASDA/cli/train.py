@@ -68,13 +68,10 @@ def num_folds(dataset: str) -> int:
     """How many folds a data set is published in; 0 for one without, or without a name."""
     if not dataset:
         return 0
-    try:
-        from ..data.corpora.corpus import CORPORA
-    except ImportError:
-        from ..data.corpora.folded import ESC50, URBANSOUND8K
+    from ..data.corpora.corpus import CORPORA  # only a run that names one pays for the import
 
-        CORPORA = {folded.name: folded for folded in (ESC50, URBANSOUND8K)}
-    return getattr(CORPORA.get(dataset), "num_folds", None) or 0
+    corpus = CORPORA.get(dataset)
+    return (corpus.num_folds or 0) if corpus else 0
 
 
 def _start(name: str, launch: Launch) -> int:

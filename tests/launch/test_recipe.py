@@ -52,15 +52,16 @@ def test_config__starts_with_purpose_data_and_launch_line(file):
 
 # recipe -> updates, warm-up, clips per update, learning rate, target length (frames), data set, validation splits;
 # where there is one, as in the paper
+# A length of None is the data set's.
 FINETUNING = {
-    "": (60_000, 6_000, 32, 5e-5, 1024, "", "eval"),
-    "AS20K": (60_000, 6_000, 32, 5e-5, 1024, "audioset", "eval"),
-    "AS2M": (600_000, 60_000, 48, 5e-5, 1024, "", "eval"),
-    "ESC50": (4_000, 400, 48, 5e-5, 512, "esc50", "eval"),
-    "SPCv2": (80_000, 8_000, 256, 2e-4, 128, "spcv2", "valid,eval"),
-    "FSD50K": (60_000, 6_000, 48, 5e-5, 1024, "fsd50k", "valid,eval"),
-    "UrbanSound8K": (8_000, 800, 48, 5e-5, 400, "urbansound8k", "eval"),
-    "linear_probe": (60_000, 6_000, 32, 1e-3, 1024, "", "eval"),
+    "": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
+    "AS20K": (60_000, 6_000, 32, 5e-5, None, "audioset", "eval"),
+    "AS2M": (600_000, 60_000, 48, 5e-5, None, "", "eval"),
+    "ESC50": (4_000, 400, 48, 5e-5, None, "esc50", "eval"),
+    "SPCv2": (80_000, 8_000, 256, 2e-4, None, "spcv2", "valid,eval"),
+    "FSD50K": (60_000, 6_000, 48, 5e-5, None, "fsd50k", "valid,eval"),
+    "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
+    "linear_probe": (60_000, 6_000, 32, 1e-3, None, "", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
 PRETRAINING = {

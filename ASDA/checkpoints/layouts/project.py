@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ...audio.front_end import FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ...data.corpora.corpus import Corpus, get_corpus
@@ -84,8 +86,13 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         multi_label=multi_label,
         independent_scores=not _trained_with_softmax(cfg["model"], multi_label),
         training_config=cfg,
+        training_parts={"decoder": sum(map(_size, parts["decoder"].values()))} if parts["decoder"] else {},
         num_updates=(state.get("optimizer_history") or [{}])[-1].get("num_updates"),
     )
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel()
 
 
 def pretraining_model_config(cfg: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ _SPEECH_COMMANDS_STATISTICS = {"norm_mean": -6.846, "norm_std": 5.565}
 
 AUDIOSET = Corpus(
     "audioset", "AudioSet", 1024, **_AUDIOSET_STATISTICS, num_classes=527, multi_label=True, class_table="audioset",
-    recipes=("AS2M",),  # AS-20K is config/finetuning.yaml as it stands
+    recipes=("AS2M", "AS20K"),
 )  # fmt: skip
 ESC50 = Corpus(
     "esc50", "ESC-50", 512, norm_mean=-6.627, norm_std=5.359, num_classes=50, multi_label=False, num_folds=5,

@@ -86,20 +86,19 @@ def corpus_of(cfg: Any) -> Corpus:
     return named_corpus(cfg) or AUDIOSET
 
 
+def front_end_of(cfg: Any) -> FrontEnd:
+    """What a run hears: the data set's front end, with what the run states."""
+    stated = {"target_length_frames": cfg.target_length, "norm_mean": cfg.norm_mean, "norm_std": cfg.norm_std}
+    return replace(corpus_of(cfg).front_end(), **{name: value for name, value in stated.items() if value is not None})
+
+
 class SpectrogramTask(LongRunTask):
     """Base of both tasks. Checkpoints record the front end, so that a program can hear what the model heard."""
 
     def __init__(self, cfg: SpectrogramTaskConfig):
         super().__init__(cfg)
         self.corpus = corpus_of(cfg)
-        stated = {
-            "target_length_frames": cfg.target_length,
-            "norm_mean": cfg.norm_mean,
-            "norm_std": cfg.norm_std,
-        }
-        self.front_end: FrontEnd = replace(
-            self.corpus.front_end(), **{name: value for name, value in stated.items() if value is not None}
-        )
+        self.front_end: FrontEnd = front_end_of(cfg)
         logger.info(f'data set "{self.corpus.name}": {self.front_end}')
 
     @classmethod
