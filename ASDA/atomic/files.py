@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
 from .locks import lock_descriptor
 from .names import is_temporary, temporary_name
@@ -75,16 +75,17 @@ def atomic_writer(file: str | os.PathLike) -> Iterator[TextIO]:
 
 
 @contextmanager
-def atomic_binary(file: str | os.PathLike, *, durable: bool = True) -> Iterator[BinaryIO]:
+def atomic_binary(file: str | os.PathLike, *, durable: bool = True) -> Iterator[PatientFile]:
     """Opens a file for a library written in C, as :func:`atomic_path` does: see PatientFile and signals_held."""
-    with signals_held(), atomic_path(file, durable=durable) as temporary, open(temporary, "w+b", buffering=0) as raw:
-        patient = PatientFile(raw)
-        try:
-            yield patient
-        except Exception:
-            patient.raise_failure()  # the cause, rather than what the library made of it
-            raise
-        patient.raise_failure()
+    with signals_held() as interrupted, atomic_path(file, durable=durable) as temporary:
+        with open(temporary, "w+b", buffering=0) as raw:
+            patient = PatientFile(raw, interrupted)
+            try:
+                yield patient
+            except Exception:
+                patient.raise_failure()  # the cause, rather than what the library made of it
+                raise
+            patient.raise_failure()
 
 
 def sync(path: str | os.PathLike) -> None:

@@ -64,9 +64,10 @@ class PatientFile(io.RawIOBase):
     torch ends the process, and HDF5 breaks its own state, when a disk is full. Ask `raise_failure` when they are done.
     """
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO, interrupted: Callable[[], bool] = lambda: False):
         super().__init__()
         self._file = file
+        self._interrupted = interrupted
         self._failure: OSError | None = None
         self._dropped_end = 0
 
@@ -74,6 +75,12 @@ class PatientFile(io.RawIOBase):
         """Raises what went wrong, if anything."""
         if self._failure is not None:
             raise self._failure
+
+    def require_going_on(self) -> None:
+        """Raises what went wrong, or InterruptedError if a signal waits: for those who write for long."""
+        self.raise_failure()
+        if self._interrupted():
+            raise InterruptedError("interrupted")
 
     def write(self, data) -> int:
         rest = memoryview(data).cast("B")

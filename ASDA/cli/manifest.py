@@ -22,6 +22,7 @@ from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
 from ._console import EXIT_OK, MAX_LISTED, note, run
+from ._parser import Parser
 
 EXIT_PROBLEMS = 1
 """`check` has found problems."""
@@ -150,7 +151,7 @@ def _print_problems(title: str, problems: Sequence[Problem], listed: int | None)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="asda-manifest", description=__doc__)
+    parser = Parser(prog="asda-manifest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     folder = _writer(commands, "folder", "any tree of audio files, h5, tar or zip", _run_folder)
