@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 import zipfile
@@ -14,12 +15,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import atomic_path
+from ..atomic import atomic_binary, atomic_path
 from .safe_globals import allow_numpy_scalars
 
 # What torch says when a file holds more than weights_only lets through, rather than being damaged.
 _REFUSED = re.compile(r"WeightsUnpickler error: ((?:Unsupported (?:global|class)|Trying to (?:call|instantiate)).*)")
 _PICKLE_PROTOCOL_MARK = b"\x80"
+
+
+# How safetensors reports what the system has told it.
+_SYSTEM_ERROR = re.compile(r"code: (\d+)")
 
 
 class CheckpointError(ValueError):
@@ -81,8 +86,8 @@ def _verified_zip(path: Path) -> bool:
 
 def save_torch_file(state: Mapping[str, Any], path: str | Path) -> None:
     """`torch.save`; the file appears under its name only when it is complete."""
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    with atomic_binary(path) as file:
+        torch.save(state, file)
 
 
 def load_safetensors(path: str | Path) -> dict[str, Tensor]:
@@ -105,7 +110,12 @@ def save_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
     """Writes a safetensors file; it appears under its name only when it is complete."""
     with atomic_path(path) as temporary:
         # The metadata is what transformers looks for.
-        save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, metadata={"format": "pt"})
+        try:
+            save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            number = _SYSTEM_ERROR.search(str(error))
+            reason = os.strerror(int(number[1])) if number else _first_line(error)
+            raise OSError(int(number[1]) if number else None, f"cannot be written ({reason})", str(path)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,6 +71,14 @@ def one_line(path: str) -> str:
     for character, escaped in (("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
         path = path.replace(character, escaped)
     return path
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file was written by `torch.save`, of either format."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    return _head(path).startswith(b"\x80")
 
 
 def begins_with(*starts: str) -> Callable[[Path], bool]:

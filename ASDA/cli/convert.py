@@ -9,20 +9,33 @@ huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_re
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..atomic import atomic_folder
 from ..checkpoints.files import save_torch_file
-from ..checkpoints.layouts.directory import read_directory_state, write_directory
-from ..checkpoints.layouts.huggingface import write_huggingface
+from ..checkpoints.layouts.directory import (
+    CONFIG,
+    MODEL,
+    MODEL_TYPE,
+    PRETRAINING,
+    TRAINING,
+    read_directory_state,
+    write_directory,
+)
+from ..checkpoints.layouts.huggingface import CORE_FILES, EXPORTED_FILES, write_huggingface
 from ..checkpoints.layouts.project import describe_state, read_state
 from ..checkpoints.layouts.published import to_project, to_published
 from ..data.labels import LabelTable
 from . import _console as console
 from . import _flags as flags
+from ._outputs import is_torch_file, refuse_foreign
 from ._parser import Parser
 
+OWN_FILES = frozenset((CONFIG, MODEL, TRAINING, PRETRAINING, *CORE_FILES, *EXPORTED_FILES))
+"""Files of a model directory; what else lies in it stays there."""
 LAYOUTS = ("published", "project", "directory", "huggingface")
 
 
@@ -52,15 +65,19 @@ def convert(args) -> int:
         raise ValueError(f"{target}: a file; --to {args.to} writes a directory")
     if args.to in ("published", "project") and target.is_dir():
         raise ValueError(f"{target}: a directory; --to {args.to} writes a .pt file")
+    if args.to in ("directory", "huggingface"):
+        refuse_foreign_folder(target)
+    else:
+        refuse_foreign(target, "a checkpoint", is_torch_file)
     if source.is_dir():
         state = read_directory_state(source)
     else:
         state = to_project(read_state(source, trust=args.trust_checkpoint), source)
     state = record(state, source, args)
-    if args.to == "huggingface":
-        write_huggingface(target, state, source)
-    elif args.to == "directory":
-        write_directory(target, state, source)
+    if args.to in ("directory", "huggingface"):
+        write = write_huggingface if args.to == "huggingface" else write_directory
+        with atomic_folder(target, OWN_FILES.__contains__) as folder:
+            write(folder, state, source)
     elif args.to == "project":
         save_torch_file(state, target)
     else:
@@ -74,6 +91,26 @@ def convert(args) -> int:
         save_torch_file(state, target)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
+
+
+def refuse_foreign_folder(folder: Path) -> None:
+    """Refuses a folder with files of the names that a model's have, but of another kind of model.
+
+    Raises:
+        ValueError: it holds them.
+    """
+    there = [name for name in sorted(OWN_FILES) if (folder / name).exists()]
+    if not there:
+        return
+    try:
+        kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, TypeError, KeyError):
+        kind = None
+    if kind != MODEL_TYPE:
+        raise ValueError(
+            f"{folder}: holds {there[0]}, but not of a model of this project (model_type={MODEL_TYPE} in {CONFIG}), so "
+            "it is left as it is; name another folder"
+        )
 
 
 def record(state: dict[str, Any], source: Path, args) -> dict[str, Any]:

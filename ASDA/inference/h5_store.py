@@ -130,7 +130,7 @@ class H5File(FeatureStore):
                 recorded = json.loads(file.attrs.get(_SETTINGS, "null"))
                 if not isinstance(recorded, dict) or "features" not in file:
                     raise OutputError(
-                        f"{path}: exists and holds no features, so it is left as it is; name another output or remove it"
+                        f"{path}: exists and holds no features, so it is left as it is; name another or remove it"
                     )
                 if self.resume:
                     if different := _differences_from(recorded, self.settings):

@@ -1,4 +1,4 @@
-"""Which files of a folder are features, and from which clips: so that a later run knows what it may replace or remove."""
+"""Which files of a folder are features, and of what: so that a later run knows what it may replace or remove."""
 
 from __future__ import annotations
 
@@ -99,11 +99,10 @@ class Inventory:
 def _entry(line: str) -> tuple[str, Source | None] | None:
     try:
         key, _, *source = json.loads(line)
-        inside = (
-            isinstance(key, str) and key.endswith(".npy") and not key.startswith("/") and ".." not in key.split("/")
-        )
-        return (key, Source(*source) if source else None) if inside else None
-    except (ValueError, TypeError):  # the last line of a run that was killed
+        if not key.endswith(".npy") or key.startswith("/") or ".." in key.split("/"):
+            return None
+        return key, Source(*source) if source else None
+    except (ValueError, TypeError, AttributeError):  # the last line of a run that was killed
         return None
 
 

@@ -47,9 +47,7 @@ class NpyFile(FeatureStore):
     def __init__(self, path: Path, timestamps: bool):
         stream = is_stream(path)
         if stream and timestamps:
-            raise OutputError(
-                f"{path}: no file, so there is no place for time stamps beside it; leave --timestamps away"
-            )
+            raise OutputError(f"{path}: no file, so time stamps have no place beside it; leave --timestamps away")
         self.path = path if stream or path.suffix == _SUFFIX else path.with_name(f"{path.name}{_SUFFIX}")
         self.timestamps = timestamps
 
@@ -161,9 +159,9 @@ class NpyTree(FeatureStore):
         arrays = {times_path(path): features.times_s.numpy(), path: features.values.numpy()}
         try:
             for file, array in arrays.items():
-                if file in self._inventory:  # of an earlier sound
+                if file in self._inventory and not file.is_symlink():  # of an earlier sound
                     file.unlink(missing_ok=True)
-                elif not _may_replace(file, array):
+                elif (file == path or self.timestamps) and not _may_replace(file, array):
                     raise UnwritableClipError(_kept(file))
             for file, array in arrays.items():
                 if file == path or self.timestamps:
@@ -225,6 +223,4 @@ def _may_replace(path: Path, values: np.ndarray) -> bool:
 
 
 def _kept(path: Path) -> str:
-    return (
-        f"{path}: exists and holds no features of this kind, so it is left as it is; name another output or remove it"
-    )
+    return f"{path}: exists and holds no such features, so it is left as it is; name another output or remove it"
