@@ -23,6 +23,7 @@ from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
 from ._console import EXIT_OK, MAX_LISTED, note, run
+from ._outputs import holds, refuse_foreign
 from ._parser import Parser
 
 EXIT_PROBLEMS = 1

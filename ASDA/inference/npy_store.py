@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..atomic import OutputLock, atomic_path, atomic_writer, fitting_name, is_stream
+from ..atomic import OutputLock, atomic_binary, atomic_writer, fitting_name, is_stream
 from .clips import Clip, Clips
 from .features import ClipFeatures
 from .inventory import Inventory, array_header, source_of
@@ -208,7 +208,7 @@ def times_path(path: Path) -> Path:
 
 
 def _save(path: Path, values: np.ndarray, durable: bool = True) -> None:
-    with atomic_path(path, durable=durable) as temporary, open(temporary, "wb") as file:
+    with atomic_binary(path, durable=durable) as file:
         np.save(file, values)
 
 
