@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..atomic import OutputLock
 from ..data.corpora.audioset import plan_audioset
 from ..data.corpora.folded import ESC50, URBANSOUND8K, FoldedDataset, plan_folded
 from ..data.corpora.fsd50k import plan_fsd50k
@@ -76,12 +75,10 @@ def _run_speechcommands(args: argparse.Namespace) -> int:
 
 def _write(args: argparse.Namespace, make_plan) -> int:
     refuse_existing(args.out, args.overwrite)  # before any long work
-    with OutputLock(args.out):
-        plan: Plan = make_plan()
-        if args.hold_out:
-            plan.splits = hold_out(plan.splits, *args.hold_out, args.hold_out_seed)
-        summaries = write_plan(plan, args.out, args.workers, args.overwrite)
-    for summary in summaries:
+    plan: Plan = make_plan()
+    if args.hold_out:
+        plan.splits = hold_out(plan.splits, *args.hold_out, args.hold_out_seed)
+    for summary in write_plan(plan, args.out, args.workers, args.overwrite):
         print(f"{summary.name}: {summary.num_clips} clips, {summary.hours:.2f} h")
     if plan.table is not None:
         print(f"{len(plan.table)} classes")

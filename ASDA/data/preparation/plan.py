@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..labels import LabelTable
+from ..manifest import ManifestError
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,20 @@ def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:
 
     Returns:
         The table, and the mid of each name: the name itself where a label file can hold it.
+
+    Raises:
+        ManifestError: two names that differ in nothing but the spaces around them.
     """
     names = sorted(set(labels))
-    mids = [f"class_{i}" if any(c in name for c in ",\t\n") else name for i, name in enumerate(names)]
-    return LabelTable(mids, names), dict(zip(names, mids, strict=True))
+    shown = [name.encode("utf-8", "backslashreplace").decode().strip() for name in names]
+    first: dict[str, str] = {}
+    for name, text in zip(names, shown, strict=True):
+        if first.setdefault(text, name) != name:
+            raise ManifestError(f"the classes {first[text]!r} and {name!r} would have one name; rename one")
+    mids = []
+    for index, (name, text) in enumerate(zip(names, shown, strict=True)):
+        mid = name if name == text and not any(c in name for c in ',"\t\n\r') else f"class_{index}"
+        while mid != name and mid in first:  # a class is really called so
+            mid += "_"
+        mids.append(mid)
+    return LabelTable(mids, shown), dict(zip(names, mids, strict=True))
