@@ -15,26 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_folder
-from ..checkpoints.files import save_torch_file
-from ..checkpoints.layouts.directory import (
-    CONFIG,
-    MODEL,
-    MODEL_TYPE,
-    PRETRAINING,
-    TRAINING,
-    read_directory_state,
-    write_directory,
-)
-from ..checkpoints.layouts.huggingface import CORE_FILES, EXPORTED_FILES, write_huggingface
-from ..checkpoints.layouts.project import describe_state, read_state
-from ..checkpoints.layouts.published import to_project, to_published
+from ..checkpoints.layouts import directory, huggingface, project, published
+from ..checkpoints.reading import read_training_state
 from ..data.labels import LabelTable
 from . import _console as console
 from . import _flags as flags
 from ._outputs import is_torch_file, refuse_foreign
 from ._parser import Parser
 
-OWN_FILES = frozenset((CONFIG, MODEL, TRAINING, PRETRAINING, *CORE_FILES, *EXPORTED_FILES))
+OWN_FILES = frozenset(
+    (directory.CONFIG, directory.MODEL, directory.TRAINING, directory.PRETRAINING)
+    + (*huggingface.CORE_FILES, *huggingface.EXPORTED_FILES)
+)
 """Files of a model directory; what else lies in it stays there."""
 LAYOUTS = ("published", "project", "directory", "huggingface")
 
@@ -69,26 +61,21 @@ def convert(args) -> int:
         refuse_foreign_folder(target)
     else:
         refuse_foreign(target, "a checkpoint", is_torch_file)
-    if source.is_dir():
-        state = read_directory_state(source)
-    else:
-        state = to_project(read_state(source, trust=args.trust_checkpoint), source)
-    state = record(state, source, args)
-    if args.to in ("directory", "huggingface"):
-        write = write_huggingface if args.to == "huggingface" else write_directory
-        with atomic_folder(target, OWN_FILES.__contains__) as folder:
-            write(folder, state, source)
-    elif args.to == "project":
-        save_torch_file(state, target)
-    else:
-        state, unknown = to_published(state, source)
+    state = recorded(read_training_state(source, trust=args.trust_checkpoint), source, args)
+    if args.to == "project":
+        project.write(target, state)
+    elif args.to == "published":
+        unknown = published.write(target, state)
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
             console.note(
                 f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95) and "
                 f"will not honour {stated}; this project does, through the keys added to cfg.model"
             )
-        save_torch_file(state, target)
+    else:
+        write = huggingface.write if args.to == "huggingface" else directory.write
+        with atomic_folder(target, OWN_FILES.__contains__) as folder:
+            write(folder, project.describe(source, state), state)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
 
@@ -103,22 +90,22 @@ def refuse_foreign_folder(folder: Path) -> None:
     if not there:
         return
     try:
-        kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
+        kind = json.loads((folder / directory.CONFIG).read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, TypeError, KeyError):
         kind = None
-    if kind != MODEL_TYPE:
+    if kind != directory.MODEL_TYPE:
         raise ValueError(
-            f"{folder}: holds {there[0]}, but not of a model of this project (model_type={MODEL_TYPE} in {CONFIG}), so "
-            "it is left as it is; name another folder"
+            f"{folder}: holds {there[0]}, but not of a model of this project (model_type={directory.MODEL_TYPE} in "
+            f"{directory.CONFIG}), so it is left as it is; name another folder"
         )
 
 
-def record(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
+def recorded(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
     """The checkpoint with the front end and the labels that the flags give."""
-    checkpoint = describe_state(source, state)
+    checkpoint = project.describe(source, state)
     task_state = {**state["task_state"], "front_end": flags.front_end(args, checkpoint.front_end).to_dict()}
     if args.label_file:
-        if not checkpoint.head:
+        if checkpoint.head_config is None:
             raise ValueError(f"{source}: a pre-trained encoder has no classes; --label_file does not apply")
         table = LabelTable.read(args.label_file)
         flags.check_labels(checkpoint, table)

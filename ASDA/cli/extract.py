@@ -108,7 +108,7 @@ def extract(args) -> int:
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
     # Window after window without overlap, so that every stretch of the clip is there once. Frames of a window beyond
     # its last whole patch are not heard in it, and so begin the next.
-    patch_size = model.encoder.patch_size
+    patch_size = model.encoder.config.patches.size[0]
     whole_patches = model.front_end.target_length_frames // patch_size * patch_size
     hop_frames = max(whole_patches, 1) if args.long == "windows" else None
     windowing = Windowing(model.front_end, args.padding, hop_frames, patch_size)
@@ -182,7 +182,7 @@ def _settings(args, model: TrainedEncoder, spec: FeatureSpec, windowing: Windowi
         weights = zlib.crc32(tensor.cpu().numpy().tobytes(), weights)
     return {
         "weights_crc32": f"{weights:08x}",
-        "encoder": model.encoder.config,
+        "encoder": model.encoder.config.to_dict(),
         "front_end": windowing.front_end.to_dict(),
         "h5_sample_rate_hz": args.h5_sample_rate,
         "padding": windowing.padding,
