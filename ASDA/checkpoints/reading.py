@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import Checkpoint
+from .consistency import require_consistent
 from .contents import Contents
 from .files import CheckpointError
 from .layouts import directory, project, published
@@ -24,7 +25,7 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
         CheckpointError: it cannot be read, or its layout is not known; then with what was expected and found.
     """
     contents = Contents.open(path, trust=trust)
-    return _layout_of(contents).read(contents)
+    return require_consistent(_layout_of(contents).read(contents))
 
 
 def read_training_state(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
@@ -38,7 +39,9 @@ def read_training_state(path: str | Path, *, trust: bool = False) -> dict[str, A
         CheckpointError: see :func:`read_checkpoint`; or the run is not recorded there.
     """
     contents = Contents.open(path, trust=trust)
-    return _layout_of(contents).training_state(contents)
+    layout = _layout_of(contents)
+    require_consistent(layout.read(contents))
+    return layout.training_state(contents)
 
 
 def _layout_of(contents: Contents):

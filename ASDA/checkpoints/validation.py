@@ -156,6 +156,17 @@ def expect_equal(file: str | Path, key: str, value: Any, expected: Any, why: str
     return value
 
 
+def expect_history(file: str | Path, value: Any) -> Sequence[Mapping[str, Any]]:
+    """`optimizer_history` of fairseq's trainer, one table for each optimiser; an empty one where there is none."""
+    if not value and not isinstance(value, (bool, float, int, str)):
+        return [{}]
+    if not isinstance(value, (list, tuple)):
+        refuse(file, "optimizer_history", "a list of tables", value)
+    for number, entry in enumerate(value):
+        expect_mapping(file, f"optimizer_history.{number}", entry)
+    return value
+
+
 def expect_tensors(file: str | Path, key: str, value: Any) -> Mapping[str, Tensor]:
     """The value, a table of tensors."""
     for name, tensor in expect_mapping(file, key, value).items():

@@ -192,7 +192,7 @@ def test_read__damaged_pt_files(files, tmp_path, file):
     tally.check(at_least=100, refused=20)
 
 
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "training.json"])
 def test_read__damaged_directories(files, tmp_path, file):
     shutil.copytree(files / "finetuned_directory", tmp_path / "model")
     original = (tmp_path / "model" / file).read_bytes()
@@ -205,4 +205,4 @@ def test_read__damaged_directories(files, tmp_path, file):
     for content in (b"", b"{}", b"[]", b"null", b"3", b"NaN", b"\xff\xfe", b"{" * 5_000, b'{"encoder": ' * 3_000):
         (tmp_path / "model" / file).write_bytes(content)
         tally.case(repr(content[:20]), tmp_path / "model")
-    tally.check(at_least=100, refused=60)
+    tally.check(at_least=100, refused=20)
