@@ -206,3 +206,31 @@ def test_read__damaged_directories(files, tmp_path, file):
         (tmp_path / "model" / file).write_bytes(content)
         tally.case(repr(content[:20]), tmp_path / "model")
     tally.check(at_least=100, refused=20)
+
+
+@pytest.mark.parametrize("source", ["pretrained.pt", "finetuned.pt", "finetuned_project.pt", "pretrained_directory"])
+def test_convert__edits_of_what_training_recorded(files, tmp_path, source, capsys):
+    """All of it is handed on, so more of it is looked into than for using a model."""
+    if is_directory := source.endswith("directory"):
+        shutil.copytree(files / source, tmp_path / "edited")
+        original = json.loads((files / source / "training.json").read_text())
+        inner = original
+    else:
+        original = torch.load(files / source, weights_only=True)
+        inner = {name: value for name, value in original.items() if name not in ("model", "last_optimizer_state")}
+    draw = random.Random(f"{SEED} {source}")
+    found = list(places(inner))
+    outer = [path for path in found if len(path) <= 2 or path[-1] == "_name"]
+    codes = []
+    for path in [*outer, *draw.sample(found, min(20, len(found)))]:
+        edit = edited(original, path, draw.choice(EDITS))
+        if is_directory:
+            (tmp_path / "edited" / "training.json").write_text(json.dumps(edit))
+        else:
+            torch.save(edit, tmp_path / "edited")
+        layout = draw.choice(["project", "published", "directory"])
+        target = tmp_path / ("new" if layout == "directory" else "new.pt")
+        codes.append(convert([str(tmp_path / "edited"), str(target), "--to", layout]))
+        said = capsys.readouterr().err.splitlines()
+        assert codes[-1] in (0, 1) and (codes[-1] == 0 or len(said) == 1), (path, said)
+    assert {0, 1} <= set(codes) and len(codes) >= 30

@@ -26,7 +26,7 @@ from ..checkpoint import Checkpoint
 from ..consistency import front_end_of
 from ..contents import CONFIG, Contents, read_json
 from ..files import CheckpointError, load_safetensors, save_safetensors
-from ..validation import expect_history, expect_key, expect_mapping, expect_texts
+from ..validation import expect_history, expect_key, expect_mapping, expect_number, expect_texts
 from .directory_version_1 import upgrade_config, upgrade_name
 from .published_names import (
     TEACHER_KEY,
@@ -100,6 +100,10 @@ def training_state(contents: Contents) -> dict[str, Any]:
     record = read_json(folder / TRAINING)
     for table in ("cfg", "task_state"):
         expect_mapping(folder / TRAINING, table, expect_key(folder / TRAINING, "", record, table))
+    if record.get("extra_state") is not None:
+        expect_mapping(folder / TRAINING, "extra_state", record["extra_state"])
+    updates = record.get(TEACHER_UPDATES_KEY)
+    expect_number(folder / TRAINING, TEACHER_UPDATES_KEY, updates, low=0, high=10**15, whole=True, optional=True)
     expect_mapping(folder / TRAINING, "cfg.model", expect_key(folder / TRAINING, "cfg", record["cfg"], "model"))
     model: dict[str, Any] = encoder_to_published(checkpoint.encoder, "model." if checkpoint.head else "")
     model |= head_to_published(checkpoint.head)

@@ -19,7 +19,15 @@ from ..checkpoint import Checkpoint
 from ..consistency import front_end_of
 from ..contents import Contents
 from ..files import CheckpointError, save_torch_file
-from ..validation import expect_history, expect_mapping, expect_number, expect_tensors, expect_texts, refuse
+from ..validation import (
+    expect_history,
+    expect_mapping,
+    expect_number,
+    expect_tensors,
+    expect_text,
+    expect_texts,
+    refuse,
+)
 from .published_architecture import UnknownLayoutError, recorded_architecture
 from .published_names import PUBLISHED_FLAGS, TEACHER_KEY, TEACHER_UPDATES_KEY, split_published
 
@@ -105,11 +113,12 @@ def _require_tables(path: Path, state: dict[str, Any]) -> None:
     expect_tensors(path, "model", model)
     cfg = state["cfg"]
     nested = cfg["model"].get("pretrained_model_args")
-    tables = {"task_state": state.get("task_state"), "cfg.task": cfg.get("task")}
-    tables["cfg.model.pretrained_model_args"] = nested
+    tables = {name: state.get(name) for name in ("task_state", "extra_state")}
+    tables |= {"cfg.task": cfg.get("task"), "cfg.model.pretrained_model_args": nested}
     models = {"cfg.model": cfg["model"]}
     if isinstance(nested, Mapping):
         models["cfg.model.pretrained_model_args.model"] = nested.get("model")
+        tables["cfg.model.pretrained_model_args.task"] = nested.get("task")
     for key, value in models.items():
         tables[key] = value
         if isinstance(value, Mapping):
@@ -118,8 +127,8 @@ def _require_tables(path: Path, state: dict[str, Any]) -> None:
             if isinstance(modalities, Mapping):
                 tables[f"{key}.modalities.image"] = modalities.get("image")
     for key, value in tables.items():
-        if value is not None:
-            expect_mapping(path, key, value)
+        if value is not None and expect_mapping(path, key, value).get("_name") is not None:
+            expect_text(path, f"{key}._name", value["_name"])
 
 
 def pretraining_model_config(cfg: dict[str, Any]) -> dict[str, Any]:
