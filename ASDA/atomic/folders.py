@@ -49,8 +49,9 @@ def atomic_folder(folder: str | os.PathLike, is_own: Callable[[str], bool]) -> I
             os.chmod(temporary, stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o777 & ~umask())
             for path in (*temporary.rglob("*"), temporary):
                 sync(path)
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(temporary, ignore_errors=True)
+            _raise_for(error, temporary, Path(folder))
             raise
         try:
             _swap(temporary, target)
@@ -61,6 +62,14 @@ def atomic_folder(folder: str | os.PathLike, is_own: Callable[[str], bool]) -> I
             ) from error
         sync(target.parent)
         _clear(temporary, target, is_own)  # which is the old one now
+
+
+def _raise_for(error: BaseException, temporary: Path, folder: Path) -> None:
+    """Raises an error about a file in the temporary folder as one about the file that it was to become."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        file = Path(os.fsdecode(error.filename))
+        if file.is_relative_to(temporary):
+            raise OSError(error.errno, error.strerror, str(folder / file.relative_to(temporary))) from error
 
 
 def _swap(temporary: Path, target: Path) -> None:

@@ -24,7 +24,7 @@ _PICKLE_PROTOCOL_MARK = b"\x80"
 
 
 # How safetensors reports what the system has told it.
-_SYSTEM_ERROR = re.compile(r"code: (\d+)")
+_SYSTEM_ERROR = re.compile(r"(?:os error|code:) (\d+)")
 
 
 class CheckpointError(ValueError):
@@ -114,8 +114,9 @@ def save_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
             save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, metadata={"format": "pt"})
         except SafetensorError as error:
             number = _SYSTEM_ERROR.search(str(error))
-            reason = os.strerror(int(number[1])) if number else _first_line(error)
-            raise OSError(int(number[1]) if number else None, f"cannot be written ({reason})", str(path)) from error
+            if number is None:
+                raise OSError(f"{path}: cannot be written ({_first_line(error)})") from error
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _first_line(error: Exception) -> str:

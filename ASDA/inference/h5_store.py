@@ -55,6 +55,8 @@ class H5File(FeatureStore):
         self._read_earlier()  # again, as another process may have written meanwhile
 
     def end(self) -> None:
+        with suppress(OSError):  # there is something in it
+            self.parts.rmdir()
         self._lock.release()
 
     def done(self, clip: Clip) -> bool:

@@ -55,6 +55,12 @@ def test_atomic_folder__an_error_leaves_the_old_one(tmp_path):
     assert contents(tmp_path / "new") == dict.fromkeys(FILES, "first") and os.listdir(tmp_path) == ["new"]
 
 
+def test_atomic_folder__an_error_names_the_file_that_was_meant(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught, atomic_folder(tmp_path / "new", is_own) as temporary:
+        (temporary / "sub" / "a").write_text("no such folder")
+    assert caught.value.filename == str(tmp_path / "new" / "sub" / "a") and os.listdir(tmp_path) == []
+
+
 def test_atomic_folder__through_a_link_and_not_over_a_file(tmp_path):
     write(tmp_path / "real", "first")
     (tmp_path / "link").symlink_to("real")
