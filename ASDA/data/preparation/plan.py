@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..labels import LabelTable
+from ..manifest import ManifestError
 
 
 @dataclass(frozen=True)
@@ -75,5 +76,4 @@ def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:
         prefix = f"_{prefix}"
     holds = [bool(name) and not any(c in name for c in ',\t\n\r"') for name in names]
     mids = [name if fits else f"{prefix}{i}" for i, (name, fits) in enumerate(zip(names, holds, strict=True))]
-    table = LabelTable(mids, [name or mid for name, mid in zip(names, mids, strict=True)])
-    return table, {label_of[name]: mid for name, mid in zip(names, mids, strict=True)}
+    return LabelTable(mids, names), {label_of[name]: mid for name, mid in zip(names, mids, strict=True)}
