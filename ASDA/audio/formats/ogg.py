@@ -1,0 +1,80 @@
+"""Ogg pages: is the last one there, and do all belong to one stream?"""
+
+from typing import Optional
+
+from .source import Source
+
+_HEAD_BYTES = 27
+_PAGE_MAX_BYTES = _HEAD_BYTES + 255 + 255 * 255
+_FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
+_MAX_STREAMS = 64
+_BLOCK_BYTES = 1 << 22
+_FIRST_PAGE_MARKS = (b"OggS\0\x02", b"OggS\0\x06")
+
+
+def ogg_damage(source: Source, start: int, whole: bool) -> Optional[str]:
+    """Why the decoder would not give all of an Ogg file, or None.
+
+    Args:
+        start: of the first page.
+        whole: look at every page, not only at the first and the last.
+    """
+    tail_start = max(start, source.num_bytes - 2 * _PAGE_MAX_BYTES)
+    tail = source.read(tail_start, 2 * _PAGE_MAX_BYTES)
+    at = tail.rfind(b"OggS")
+    size = _page_bytes(tail[at:]) if at >= 0 else 0
+    if not size or len(tail) < at + size:
+        return "truncated: the last Ogg page is incomplete"
+    page = tail[at:]
+    if not page[5] & _LAST_PAGE:
+        return "truncated: the Ogg stream stops without its end mark"
+    serials, behind = _streams_at(source, start)
+    if page[14:18] not in serials:
+        return _chained()
+    if whole:
+        second = _next_stream(source, behind)
+        if second is not None:
+            return _chained(second)
+    return None
+
+
+def _page_bytes(page: bytes) -> int:
+    """Size of a page by its head; 0 if it is none."""
+    if len(page) < _HEAD_BYTES or not page.startswith(b"OggS"):
+        return 0
+    num_segments = page[26]
+    lengths = page[_HEAD_BYTES : _HEAD_BYTES + num_segments]
+    return _HEAD_BYTES + num_segments + sum(lengths) if len(lengths) == num_segments else 0
+
+
+def _streams_at(source: Source, position: int) -> tuple[set[bytes], int]:
+    """Serial numbers of the streams that begin together at a position, and the first byte behind their first pages."""
+    serials: set[bytes] = set()
+    for _ in range(_MAX_STREAMS):
+        head = source.read(position, _HEAD_BYTES + 255)
+        size = _page_bytes(head)
+        if not size or not head[5] & _FIRST_PAGE:
+            break
+        serials.add(head[14:18])
+        position += size
+    return serials, position
+
+
+def _next_stream(source: Source, position: int) -> Optional[int]:
+    """Where the next stream begins, or None."""
+    overlap = len(_FIRST_PAGE_MARKS[0]) - 1
+    while position < source.num_bytes:
+        block = source.read(position, _BLOCK_BYTES + overlap)
+        found = [at for at in map(block.find, _FIRST_PAGE_MARKS) if at >= 0]
+        if found:
+            return position + min(found)
+        position += _BLOCK_BYTES
+    return None
+
+
+def _chained(position: Optional[int] = None) -> str:
+    place = "" if position is None else f" at byte {position}"
+    return (
+        f"several Ogg streams one after the other (a second begins{place}), of which only the first would be read; "
+        "write it anew as one, e.g. ffmpeg -i in.ogg out.flac"
+    )
