@@ -52,14 +52,15 @@ def find_damage(file: soundfile.SoundFile, source: Source, whole: bool) -> Optio
             through the file, where otherwise its beginning and its end are enough.
     """
     start = skip_id3(source)
-    if file.format == "OGG":
+    name = file.format  # soundfile searches a table for it
+    if name == "OGG":
         return ogg_damage(source, start, whole)
-    if file.format == "FLAC":
+    if name == "FLAC":
         return flac_damage(source, start, whole)
-    if file.format == "MP3":
+    if name == "MP3":
         return mpeg_damage(source, file.frames)
     try:
-        extent = _EXTENTS[file.format](source, start)
+        extent = _EXTENTS[name](source, start)
     except DamagedHeader as damage:
         return str(damage)
     return _size_damage(extent, source) or _decoder_damage(extent, file)

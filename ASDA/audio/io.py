@@ -211,18 +211,20 @@ def load_waveform(
             raise AudioError(path, "holds no samples")
         if start >= info.num_samples:
             raise AudioError(path, f"the excerpt starts at {start_s} s, the file ends at {info.duration_s:.3f} s")
-        samples, position = _decode(file, path, start, stop)
+        subtype = file.subtype  # soundfile searches a table for it
+        samples, position = _decode(file, path, start, stop, "int16" if subtype == "PCM_16" else "float32")
         if position < stop and length_is_exact(file, source):
             raise AudioError(path, f"truncated: the header promises {stop} samples, decoding ends after {position}")
-        is_wide = file.subtype == "PCM_32"
-    return _resampled(samples, info.sample_rate_hz, sample_rate_hz, path, is_wide)
+    return _resampled(samples, info.sample_rate_hz, sample_rate_hz, path, is_wide=subtype == "PCM_32")
 
 
-def _decode(file: soundfile.SoundFile, path: PathLike, start: int, stop: int) -> tuple[np.ndarray, int]:
-    """Samples [start, stop) of an open file, channels averaged: float32 (W,), and the position where decoding ended."""
+def _decode(file: soundfile.SoundFile, path: PathLike, start: int, stop: int, dtype: str) -> tuple[np.ndarray, int]:
+    """Samples [start, stop) of an open file, channels averaged: float32 (W,), and the position where decoding ended.
+
+    `dtype` is the decoder's: NumPy scales integers of 16 bits faster than libsndfile does.
+    """
     blocks = []
     block_frames = max(1, _BLOCK_SAMPLES // file.channels)
-    dtype = "int16" if file.subtype == "PCM_16" else "float32"  # NumPy scales integers faster than libsndfile does
     try:
         if start:
             file.seek(start)

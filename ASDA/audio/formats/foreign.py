@@ -15,7 +15,7 @@ AUDIO = (  # marks at the beginning of what libsndfile decodes
     (re.compile(rb"OggS\0"), "ogg"),
     (re.compile(rb"NIST_1A\n"), "NIST"),
     (re.compile(rb"Creative Voice File\x1a"), "voc"),
-    (re.compile(rb"ID3[\2-\4]"), "mp3"),
+    (re.compile(rb"ID3[\2-\4]|\xff[\xe2\xe3\xf2\xf3\xfa\xfb]"), "mp3"),
 )
 
 _CONVERT = "which is not decoded here; convert it, e.g. ffmpeg -i in out.flac"

@@ -2,14 +2,15 @@
 
 from typing import Optional
 
+from .marks import find_marks
 from .source import Source
 
 _HEAD_BYTES = 27
 _PAGE_MAX_BYTES = _HEAD_BYTES + 255 + 255 * 255
 _FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
 _MAX_STREAMS = 64
-_BLOCK_BYTES = 1 << 22
-_FIRST_PAGE_MARKS = (b"OggS\0\x02", b"OggS\0\x06")
+_MARK = b"OggS"
+_FIRST_PAGES = (b"OggS\0\x02", b"OggS\0\x06")
 
 
 def ogg_damage(source: Source, start: int, whole: bool) -> Optional[str]:
@@ -21,7 +22,7 @@ def ogg_damage(source: Source, start: int, whole: bool) -> Optional[str]:
     """
     tail_start = max(start, source.num_bytes - 2 * _PAGE_MAX_BYTES)
     tail = source.read(tail_start, 2 * _PAGE_MAX_BYTES)
-    at = tail.rfind(b"OggS")
+    at = tail.rfind(_MARK)
     size = _page_bytes(tail[at:]) if at >= 0 else 0
     if not size or len(tail) < at + size:
         return "truncated: the last Ogg page is incomplete"
@@ -40,7 +41,7 @@ def ogg_damage(source: Source, start: int, whole: bool) -> Optional[str]:
 
 def _page_bytes(page: bytes) -> int:
     """Size of a page by its head; 0 if it is none."""
-    if len(page) < _HEAD_BYTES or not page.startswith(b"OggS"):
+    if len(page) < _HEAD_BYTES or not page.startswith(_MARK):
         return 0
     num_segments = page[26]
     lengths = page[_HEAD_BYTES : _HEAD_BYTES + num_segments]
@@ -62,14 +63,7 @@ def _streams_at(source: Source, position: int) -> tuple[set[bytes], int]:
 
 def _next_stream(source: Source, position: int) -> Optional[int]:
     """Where the next stream begins, or None."""
-    overlap = len(_FIRST_PAGE_MARKS[0]) - 1
-    while position < source.num_bytes:
-        block = source.read(position, _BLOCK_BYTES + overlap)
-        found = [at for at in map(block.find, _FIRST_PAGE_MARKS) if at >= 0]
-        if found:
-            return position + min(found)
-        position += _BLOCK_BYTES
-    return None
+    return next((at for at, head in find_marks(source, _MARK, position) if head.startswith(_FIRST_PAGES)), None)
 
 
 def _chained(position: Optional[int] = None) -> str:

@@ -3,7 +3,7 @@
 import os
 from typing import BinaryIO, Union
 
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 1024
 
 
 class FileBytes:
@@ -24,7 +24,8 @@ class FileBytes:
         """Up to `size` bytes from `start`; fewer only at the end of the file."""
         if start + size <= len(self._head):
             return self._head[start : start + size]
-        return self._read(start, size) if start < self.num_bytes else b""
+        size = min(size, self.num_bytes - start)  # the system would provide for all that was asked for
+        return self._read(start, size) if size > 0 else b""
 
     def _read(self, start: int, size: int) -> bytes:
         if hasattr(os, "pread"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from ...audio.fbank import FRAME_LENGTH_MS
-from ...audio.io import AudioError, AudioInfo
+from ...audio.io import MIN_PLAUSIBLE_PEAK, AmplitudeError, AudioError, AudioInfo
 from ..containers import ClipReader
 from ..labels import LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError
@@ -70,7 +70,8 @@ def _judge_clip(
 ) -> None:
     clip = f"{manifest.relative_path(index)} ({manifest.where(index)})"
     if isinstance(found, AudioError):
-        result.problems.append(Problem("unreadable", clip, found.reason))
+        kind = "amplitude" if isinstance(found, AmplitudeError) else "unreadable"
+        result.problems.append(Problem(kind, clip, found.reason))
         return
     info, peak = found
     result.seconds += info.duration_s
@@ -82,6 +83,9 @@ def _judge_clip(
         result.notes.append(Problem("short", clip, f"{info.duration_s * 1000:.1f} ms is less than one window"))
     if peak == 0:
         result.notes.append(Problem("silent", clip, "every sample is 0"))
+    elif peak < MIN_PLAUSIBLE_PEAK:
+        detail = "no sample is above 1/32768 of full scale, as when 16-bit values are kept in 32-bit integers"
+        result.notes.append(Problem("amplitude", clip, detail))
 
 
 def _check_repeats(manifest: Manifest, result: CheckResult) -> None:
