@@ -16,7 +16,7 @@ from .formats.foreign import HEAD_BYTES, audio_kind
 from .formats.mpeg import length_header, mpeg_damage
 from .formats.ogg import ogg_damage
 from .formats.source import Source
-from .formats.tags import end_without_tags, skip_id3
+from .formats.tags import end_without_tags, skip_id3, skip_padding
 
 _EXTENTS = {
     "WAV": chunks.riff,
@@ -93,7 +93,7 @@ def _size_damage(extent: Extent, source: Source) -> Optional[str]:
     present = max(0, source.num_bytes - extent.start)
     if present + _LEFT_OUT_BYTES < extent.size or (present < extent.size and not extent.size_counts_padding):
         return f"truncated: the header promises {extent.size} bytes of samples, the file holds {present}"
-    end = skip_id3(source, extent.end)
+    end = skip_padding(source, extent.end)
     num_left = end_without_tags(source, end) - end
     if num_left <= 0:
         return None

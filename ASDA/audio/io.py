@@ -5,6 +5,7 @@ wrong with a file ends in an `AudioError` that names the file and the reason: a 
 clips catches one type, reports it, and carries on.
 """
 
+import io
 import logging
 import os
 import stat
@@ -81,19 +82,24 @@ class AudioInfo:
 def _opened(path: PathLike, encoded: Optional[BinaryIO]) -> Iterator[tuple[soundfile.SoundFile, Source]]:
     """The decoder of a file and the file's bytes, or AudioError."""
     if encoded is not None:
-        source = MemoryBytes(encoded)
-        with _decoder(path, encoded, source) as file:
-            yield file, source
-        return
-    descriptor = _open_file(path)
-    try:
+        source, descriptor = MemoryBytes(encoded), None
+    else:
+        descriptor = _open_file(path)
         source = FileBytes(descriptor)
         # By descriptor: a path would make libsndfile take any file called .au, .snd, .vox or .gsm for samples without
         # a header. (Under Windows descriptors mean nothing to it.)
-        with _decoder(path, descriptor if os.name == "posix" else os.fspath(path), source) as file:
+        encoded = descriptor if os.name == "posix" else os.fspath(path)
+    try:
+        tags = skip_id3(source)
+        if tags and audio_kind(source.read(tags, HEAD_BYTES)) not in (None, "mp3"):
+            # Before other formats libsndfile passes over one such tag, and then miscounts in some of them.
+            encoded = io.BytesIO(source.read(tags, source.num_bytes - tags))
+            source = MemoryBytes(encoded)
+        with _decoder(path, encoded, source) as file:
             yield file, source
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _decoder(path: PathLike, encoded: Union[int, str, BinaryIO], source: Source) -> soundfile.SoundFile:

@@ -10,7 +10,10 @@ _MAX_CHUNKS = 10_000
 _UNKNOWN_32 = ((1 << 31) - (1 << 16), (1 << 31) + (1 << 16), (1 << 32) - (1 << 16))
 """Programs that write to a pipe do not know the size, and put about 2**31 or 2**32 there."""
 _WITH_BLOCK_ALIGN = {1, 3, 6, 7, 0xFFFE}  # PCM, float, A-law, mu-law, extensible: one frame is one block
-_FILE_NAMES = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff")
+_FILE_NAMES = frozenset(
+    {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff", b"fLaC", b"OggS", b".snd", b"NIST"}
+)
+"""What a file begins with would pass for the name of a chunk."""
 
 
 class _Chunk(NamedTuple):

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Optional
 
+from .foreign import HEAD_BYTES, audio_kind
 from .source import Source
 from .tags import end_without_tags, skip_id3
 
@@ -102,6 +103,11 @@ def mpeg_damage(source: Source, samples_to_read: int) -> Optional[str]:
         )
     if present < header.num_frames - 1:
         return f"truncated: its length header promises {header.num_frames} frames, the file holds {present}"
+    behind = skip_id3(source, header.position + (header.num_bytes or 0))
+    if header.num_bytes is not None and (kind := audio_kind(source.read(behind, HEAD_BYTES))) not in (None, "mp3"):
+        return (
+            f"several files joined to one: a second ({kind}) begins at byte {behind} and would not be read; split them"
+        )
     return None
 
 

@@ -4,11 +4,13 @@ from typing import Optional
 
 from .marks import find_marks
 from .source import Source
+from .tags import end_without_tags
 
 _HEAD_BYTES = 27
 _PAGE_MAX_BYTES = _HEAD_BYTES + 255 + 255 * 255
 _FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
 _MAX_STREAMS = 64
+_JUNK_BYTES = 4096  # some programs leave rubbish behind the audio
 _MARK = b"OggS"
 _FIRST_PAGES = (b"OggS\0\x02", b"OggS\0\x06")
 
@@ -29,6 +31,11 @@ def ogg_damage(source: Source, start: int, whole: bool) -> Optional[str]:
     page = tail[at:]
     if not page[5] & _LAST_PAGE:
         return "truncated: the Ogg stream stops without its end mark"
+    if (
+        len(tail) - at - size > _JUNK_BYTES
+        and end_without_tags(source, tail_start + at + size) > tail_start + at + size
+    ):
+        return f"damaged: {len(tail) - at - size} bytes stand behind the last Ogg page, and would not be read"
     serials, behind = _streams_at(source, start)
     if page[14:18] not in serials:
         return _chained()

@@ -19,6 +19,19 @@ def skip_id3(source: Source, position: int = 0) -> int:
     return position
 
 
+def skip_padding(source: Source, position: int) -> int:
+    """The first byte behind the zeros and ID3v2 tags at a position."""
+    while block := source.read(position, _BLOCK_BYTES):
+        num_left = len(block.lstrip(b"\0"))
+        position += len(block) - num_left
+        if num_left:
+            behind = skip_id3(source, position)
+            if behind == position:
+                break
+            position = behind
+    return position
+
+
 def end_without_tags(source: Source, start: int) -> int:
     """The end of what stands behind `start`, less the tags and zeros at the very end of the file."""
     end = source.num_bytes
