@@ -136,7 +136,7 @@ def _whole(file, data) -> Place:
         raise LayoutError(reason)
     table = table_of(data)
     if table is not None:
-        name = data.name.lstrip("/")
+        name = _name(data)
         raise LayoutError(
             f"a table of {len(table.lengths)} clips, one in each row: name a row, as in {name}[0]; "
             "asda-manifest folder lists them all"
@@ -149,7 +149,7 @@ def _whole(file, data) -> Place:
 
 def not_sound(file, data) -> str | None:
     """Why a data set can be neither a clip nor a table of clips; None if it can."""
-    name = data.name.lstrip("/")
+    name = _name(data)
     if name.startswith(("features/", "times_s/")) and "settings" in file.attrs:
         return "features that asda-extract has written, no sound"
     try:
@@ -168,6 +168,12 @@ def not_sound(file, data) -> str | None:
     if (reason := _not_written(file, data)) is not None:
         return reason
     return _not_a_vector_of_samples(data) if data.ndim == 1 else _not_a_matrix_of_samples(data)
+
+
+def _name(data) -> str:
+    """The name in its file; of a damaged one it may not be text."""
+    name = data.name or ""
+    return (name if isinstance(name, str) else os.fsdecode(name)).lstrip("/")
 
 
 def _not_a_vector_of_samples(data) -> str | None:
@@ -226,7 +232,7 @@ def table_of(data) -> Table | None:
     if data.ndim != 2 or data.shape[1] <= MAX_CHANNELS or _label_like(data):
         return None
     parent, count = data.parent, data.shape[0]
-    base = data.name.rsplit("/", 1)[-1]
+    base = _name(data).rsplit("/", 1)[-1]
     if not _SOUND.search(base) and (_FEATURES.search(base) or data.shape[1] < _MIN_ROW_SAMPLES):
         return None
     siblings = [name for name in (parent if len(parent) <= _MAX_SIBLINGS else _COMPANIONS) if name != base]

@@ -17,6 +17,7 @@ BLOCK_BYTES = 512
 
 _END_MARK = bytes(BLOCK_BYTES)
 _MAGIC_AT = 257  # of all tars but the oldest
+_MAX_LINKS = 16  # one after the other
 _SKIPPED_BYTES = 1 << 20
 _UNREADABLE = (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError)
 """What tarfile raises on damaged headers."""
@@ -100,14 +101,12 @@ class _Scan:
     def resolved(self) -> Iterator[TarMember]:
         for name, member in self.members.items():
             target = name
-            for _ in range(len(self.links) + 1):
-                if target not in self.links:
-                    break
-                target = self.links[target]
-            found = self.members.get(target)
-            if target == name:
+            for _ in range(_MAX_LINKS):  # links that lead round in a circle end here
+                target = self.links.get(target, target)
+            found = None if target in self.links else self.members.get(target)
+            if name not in self.links:
                 yield member
-            elif found is None or target in self.links:
+            elif found is None:
                 yield TarMember(name, 0, 0, f"a link to {self.links[name]!r}, which the tar does not hold")
             else:
                 yield replace(found, name=name)

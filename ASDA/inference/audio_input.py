@@ -83,7 +83,7 @@ def _of_samples(audio: Any, to_rate_hz: int, rate_hz: float) -> Tensor:
             "expected a path, an open binary file, bytes, samples, (samples, rate) or a dict with array and "
             f"sampling_rate, got {type(audio).__name__}"
         )
-    if rate_hz != int(rate_hz):
+    if not float(rate_hz).is_integer():
         raise AudioError(_NAME, f"sample rate of {rate_hz} Hz, expected a whole number")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T

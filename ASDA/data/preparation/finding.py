@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...audio.finding import AUDIO_SUFFIXES, PassedOver, visible_files
-from ..h5_layout import not_sound, table_of
+from ..h5_layout import Table, not_sound, table_of
 from ..manifest import ManifestError
 from ..tar_index import TarIndex
 from ..tar_members import scan_members
@@ -25,7 +25,7 @@ _ZIP_LOCAL_HEADER_BYTES = 30
 
 _ZIP_MEMBER = b"PK\3\4"
 _ZIP_ENCRYPTED = 0x1
-_UNREADABLE = (OSError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, NotImplementedError, ValueError)
+_UNREADABLE = (OSError, RuntimeError, LookupError, TypeError, ValueError, tarfile.TarError, zipfile.BadZipFile)
 """What the readers of damaged containers raise."""
 
 
@@ -117,38 +117,42 @@ def _h5_members(search: _Search) -> Iterator[tuple[str, str]]:
     import h5py  # only those who have h5 data pay for its import
 
     found: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = []  # beside the clips there may be labels, times and the like
 
     with h5py.File(search.path, "r") as file:
 
         def collect(name: str, item) -> None:
             if not isinstance(item, h5py.Dataset):
                 return
-            # Beside the clips there may be labels, times and the like.
-            reason = not_sound(file, item)
+            try:
+                reason = not_sound(file, item)
+                table = table_of(item) if reason is None else None
+            except _UNREADABLE as error:
+                reason, table = f"damaged ({error})", None
             if reason is not None:
                 left_out.append((name, reason))
-                return
-            table = table_of(item)
-            if table is None:
+            elif table is None:
                 found.append((f"/{name}", name))
-                return
-            folder, names = name.rpartition("/")[0], table.names
-            own_names = len(set(names)) == len(table.lengths)
-            for row in range(len(table.lengths)):
-                said = posixpath.join(folder, names[row]) if own_names else f"{name}[{row}]"
-                found.append((f"/{name}[{row}]", said))
+            else:
+                found.extend(_rows(name, table))
 
-        left_out: list[tuple[str, str]] = []
         file.visititems(collect)
     if left_out and not found:
         name, reason = left_out[0]
-        detail = f"none of its {len(left_out)} data sets is a clip; {name}: {reason}"
-        search.note("no clip", detail)
+        left_out = []
+        search.note("no clip", detail := f"none of its data sets is a clip; {name}: {reason}")
         logger.warning("%s: %s", search.path, detail)
-    else:
-        for name, reason in left_out:
-            search.note("no clip", reason, f"/{name}")
+    for name, reason in left_out:
+        search.note("no clip", reason, f"/{name}")
     yield from found
+
+
+def _rows(name: str, table: Table) -> Iterator[tuple[str, str]]:
+    """The clips of a table, by the names that the file gives them if those are different."""
+    folder = name.rpartition("/")[0]
+    has_names = len(set(table.names)) == len(table.lengths)
+    for row in range(len(table.lengths)):
+        yield f"/{name}[{row}]", posixpath.join(folder, table.names[row]) if has_names else f"{name}[{row}]"
 
 
 def _tar_members(search: _Search) -> Iterator[tuple[str, str]]:
