@@ -1,5 +1,6 @@
 """The configuration of a whole run, seen from its task: finding it, and refusing what cannot work before it starts."""
 
+import os
 from typing import Any, Optional
 
 
@@ -8,6 +9,18 @@ def run_config(cfg: Any) -> Optional[Any]:
     root = cfg._get_root() if hasattr(cfg, "_get_root") else None
     parts = ("common", "checkpoint", "dataset", "optimization", "distributed_training")
     return root if root is not None and all(part in root for part in parts) else None
+
+
+def starting_checkpoint(cfg: Any) -> Optional[str]:
+    """The file that the run of a task's config goes on from, where fairseq looks for it; None if that stands alone."""
+    run = run_config(cfg)
+    if run is None:
+        return None
+    file = run.checkpoint.restore_file
+    if file != "checkpoint_last.pt":  # the default, and the one name that is relative to the save folder
+        return file
+    last = os.path.join(run.checkpoint.save_dir, file)
+    return last if os.path.isfile(last) else run.checkpoint.finetune_from_model or last
 
 
 def check_precision(common: Any) -> None:
