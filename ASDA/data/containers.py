@@ -24,8 +24,9 @@ from typing import Protocol
 
 import torch
 
-from ..audio import io as audio_io
-from ..audio.io import AudioError, AudioInfo
+from ..audio.errors import AudioError
+from ..audio.io import AudioInfo, load_waveform, probe
+from ..audio.samples import mono_waveform
 from ..audio.spelling import existing_spelling
 from .h5_layout import LayoutError, Place, Table, find_place, stated_rate_hz
 from .tar_index import MissingMemberError, TarIndex
@@ -74,7 +75,7 @@ class ClipReader:
         """
         file, kind, key = split_container(path)
         if kind is None:
-            return audio_io.probe(path)
+            return probe(path)
         return self._container(path, file, kind).probe(key, path)
 
     def load(self, path: str, start_s: float = 0.0, duration_s: float | None = None) -> torch.Tensor:
@@ -88,7 +89,7 @@ class ClipReader:
         """
         file, kind, key = split_container(path)
         if kind is None:
-            return audio_io.load_waveform(path, self.sample_rate_hz, start_s, duration_s)
+            return load_waveform(path, self.sample_rate_hz, start_s, duration_s)
         return self._container(path, file, kind).load(key, path, self.sample_rate_hz, start_s, duration_s)
 
     def close(self) -> None:
@@ -161,7 +162,7 @@ class Hdf5Container:
             samples = place.read(start, min(stop, place.num_samples))
         except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # by the filter that fails
             raise AudioError(path, f"the data set cannot be read ({error})") from error
-        return audio_io.mono_waveform(samples, rate_hz, sample_rate_hz, path)
+        return mono_waveform(samples, rate_hz, sample_rate_hz, path)
 
     def close(self) -> None:
         self._file.close()
@@ -196,10 +197,10 @@ class EncodedContainer:
         raise NotImplementedError
 
     def probe(self, key: str, path: str) -> AudioInfo:
-        return audio_io.probe(path, self._encoded(key, path))
+        return probe(path, self._encoded(key, path))
 
     def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
-        return audio_io.load_waveform(path, sample_rate_hz, start_s, duration_s, self._encoded(key, path))
+        return load_waveform(path, sample_rate_hz, start_s, duration_s, self._encoded(key, path))
 
     def close(self) -> None:
         os.close(self._descriptor)

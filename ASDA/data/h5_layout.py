@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..audio.formats.foreign import HEAD_BYTES, audio_kind
-from ..audio.io import PLAUSIBLE_RATES_HZ
+from ..audio.samples import PLAUSIBLE_RATES_HZ
 from ..audio.spelling import same_name
 
 RATE_ATTRIBUTES = ("sample_rate_hz", "sample_rate", "sampling_rate", "sr")

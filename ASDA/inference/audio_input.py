@@ -10,7 +10,9 @@ from typing import Any, BinaryIO, Union
 import numpy as np
 from torch import Tensor
 
-from ..audio.io import AudioError, load_waveform, mono_waveform
+from ..audio.errors import AudioError
+from ..audio.io import load_waveform
+from ..audio.samples import mono_waveform
 from ..data.containers import ClipReader
 
 Samples = Union[np.ndarray, Tensor, list]
@@ -87,7 +89,7 @@ def _of_samples(audio: Any, to_rate_hz: int, rate_hz: float) -> Tensor:
         raise AudioError(_NAME, f"sample rate of {rate_hz} Hz, expected a whole number")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         samples = samples.T
-    return mono_waveform(samples, int(rate_hz), to_rate_hz, "the waveform")
+    return mono_waveform(samples, int(rate_hz), to_rate_hz, "the waveform", warn_always=True)
 
 
 def _of_bytes(audio: Any, to_rate_hz: int) -> Tensor:

@@ -240,7 +240,8 @@ def test_load_waveform__floats_on_the_scale_of_16_bits_are_refused(sound):
     assert "divide 16-bit values by 32768" in reason(file.getvalue())
 
 
-def test_load_waveform__whole_numbers_of_16_bits_in_32_are_warned_of(tmp_path, caplog):
+def test_load_waveform__whole_numbers_of_16_bits_in_32_are_warned_of(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("ASDA.audio.samples._quiet", set())
     paths = [tmp_path / f"{number}.wav" for number in range(9)]
     for path in paths:
         soundfile.write(path, (32767 * SAMPLES).astype(np.int32), RATE, subtype="PCM_32")

@@ -2,8 +2,8 @@
 
 python -m tests.data.mutated_files FOLDER FILES_PER_FORMAT
 
-Prints, as JSON, for each format how many files were read and how many were refused, and the longest time of one.
-Anything but samples or a one-line AudioError ends it with a traceback.
+Writes FOLDER/report.json: for each format how many files were read and how many were refused, and the longest time of
+one. Anything but samples or a one-line AudioError ends it with a traceback.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def main(folder: Path, count: int) -> None:
         inside.mkdir()
         results[name] = run(name, data, list(held.values()), inside / f"s{Path(name).suffix}", count, read_container)
     peak_bytes = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"results": results, "peak_bytes": peak_bytes}))
+    (folder / "report.json").write_text(json.dumps({"results": results, "peak_bytes": peak_bytes}))
 
 
 if __name__ == "__main__":

@@ -68,8 +68,9 @@ def test_read_waveform__integers_without_a_scale_are_refused(given):
 def test_read_waveform__scale_of_16_bits_in_other_types(caplog):
     with pytest.raises(AudioError, match="divide 16-bit values by 32768"):
         read_waveform(PCM.astype(np.float32), RATE_HZ)
-    read_waveform(PCM.astype(np.int32), RATE_HZ)
-    assert "in 32-bit integers" in caplog.text
+    for _ in range(9):
+        read_waveform(PCM.astype(np.int32), RATE_HZ)
+    assert caplog.text.count("in 32-bit integers") == 9
 
 
 @pytest.mark.parametrize(

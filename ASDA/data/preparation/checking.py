@@ -9,8 +9,10 @@ from pathlib import Path
 
 import torch
 
+from ...audio.errors import AmplitudeError, AudioError
 from ...audio.fbank import FRAME_LENGTH_MS
-from ...audio.io import MIN_PLAUSIBLE_PEAK, AmplitudeError, AudioError, AudioInfo
+from ...audio.io import AudioInfo
+from ...audio.samples import MIN_PLAUSIBLE_PEAK
 from ..containers import ClipReader
 from ..labels import LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError
