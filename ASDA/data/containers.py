@@ -18,18 +18,15 @@ import os
 import re
 import tarfile
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 
 from ..audio.errors import AudioError
 from ..audio.io import AudioInfo, load_waveform, probe
-from ..audio.samples import mono_waveform
 from ..audio.spelling import existing_spelling
-from .h5_layout import LayoutError, Place, Table, find_place, stated_rate_hz
-from .tar_index import MissingMemberError, TarIndex
+from .h5_container import Hdf5Container
+from .tar_index import Location, MissingMemberError, TarIndex
 from .tar_members import BLOCK_BYTES
 
 MAX_OPEN_CONTAINERS = 64
@@ -136,56 +133,6 @@ def split_container(path: str) -> tuple[str, str | None, str]:
     return path, None, ""
 
 
-class Hdf5Container:
-    """HDF5 data sets of samples."""
-
-    def __init__(self, file: str, default_rate_hz: int):
-        import h5py  # only those who have h5 data pay for its import
-
-        self._file = h5py.File(file, "r")
-        self._default_rate_hz = default_rate_hz
-        self._tables: dict[str, Table] = {}
-
-    def probe(self, key: str, path: str) -> AudioInfo:
-        place = self._place(key, path)
-        return AudioInfo(self._rate_hz(place, path), place.num_channels, place.num_samples)
-
-    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
-        place = self._place(key, path)
-        rate_hz = self._rate_hz(place, path)
-        start = round(start_s * rate_hz)
-        stop = place.num_samples if duration_s is None else start + max(1, round(duration_s * rate_hz))
-        if start >= place.num_samples:
-            length_s = place.num_samples / rate_hz
-            raise AudioError(path, f"the excerpt starts at {start_s} s, the clip ends at {length_s:.3f} s")
-        try:
-            samples = place.read(start, min(stop, place.num_samples))
-        except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # by the filter that fails
-            raise AudioError(path, f"the data set cannot be read ({error})") from error
-        return mono_waveform(samples, rate_hz, sample_rate_hz, path)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _place(self, key: str, path: str) -> Place:
-        with _layout_errors(path):
-            return find_place(self._file, key, self._tables)
-
-    def _rate_hz(self, place: Place, path: str) -> int:
-        with _layout_errors(path):
-            return stated_rate_hz(place.data) or self._default_rate_hz
-
-
-@contextmanager
-def _layout_errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except LayoutError as error:
-        raise AudioError(path, str(error)) from error
-    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:  # what h5py makes of damaged files
-        raise AudioError(path, f"damaged: the data set cannot be opened ({error})") from error
-
-
 class EncodedContainer:
     """A file that holds encoded clips (wav, flac, ...) as plain ranges of bytes."""
 
@@ -245,9 +192,9 @@ class TarContainer(EncodedContainer):
     def locate(self, key: str, path: str) -> tuple[int, int]:
         index = self._indices[self._file]
         try:
-            offset, size = index.locate(key)
-            if self._is_there(index, key, offset):
-                return offset, size
+            location = index.locate(key)
+            if self._is_there(location):
+                return location.offset, location.size
         except MissingMemberError as error:
             if index.is_scanned:
                 raise AudioError(path, error.args[0]) from None
@@ -257,14 +204,14 @@ class TarContainer(EncodedContainer):
         """After the index has turned out not to be that of the tar: the tar itself says where its members are."""
         try:
             index = self._indices[self._file] = TarIndex.scanned(self._file)
-            offset, size = index.locate(key)
+            location = index.locate(key)
         except MissingMemberError as error:
             raise AudioError(path, error.args[0]) from None
         except (OSError, tarfile.TarError) as error:
             raise AudioError(path, f"the container cannot be read ({error})") from error
-        if not self._is_there(index, key, offset):
+        if not self._is_there(location):
             raise AudioError(path, "the tar has changed while it is being read")
-        return offset, size
+        return location.offset, location.size
 
-    def _is_there(self, index: TarIndex, key: str, offset: int) -> bool:
-        return index.fits(key, os.pread(self._descriptor, BLOCK_BYTES, offset - BLOCK_BYTES))
+    def _is_there(self, location: Location) -> bool:
+        return location.fits(os.pread(self._descriptor, BLOCK_BYTES, location.offset - BLOCK_BYTES))

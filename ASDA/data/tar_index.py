@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,11 +29,29 @@ class MissingMemberError(KeyError):
     """A tar holds no member of that name, or none that can be read; the argument says which."""
 
 
+class Location(NamedTuple):
+    """Where a member's data stands.
+
+    Attributes:
+        offset: first byte.
+        size: bytes.
+        header_hash: of the block before it.
+    """
+
+    offset: int
+    size: int
+    header_hash: int
+
+    def fits(self, header: bytes) -> bool:
+        """Whether the block before the data is the header that it had when the index was made."""
+        return _hash(header) == self.header_hash
+
+
 class TarIndex:
     """Offset and size of members by a hash of their name, with a hash of their header: 32 bytes each.
 
     A tar that was replaced by another of the same size is found out when a member is read: the header before its data
-    is not the one that the index knows (see `fits`).
+    is not the one that the index knows (see `Location.fits`).
 
     Args:
         entries: sorted by the hash of the name; the first holds the size of the tar in `offset`.
@@ -99,29 +118,21 @@ class TarIndex:
     def __len__(self) -> int:
         return len(self._entries) - 1
 
-    def locate(self, name: str) -> tuple[int, int]:
-        """Offset and size of a member's data.
+    def locate(self, name: str) -> Location:
+        """Where a member's data stands.
 
         Raises:
             MissingMemberError: no such member, or it cannot be read.
         """
-        entry = self._entry(name)
-        if entry["size"] == _NO_DATA:
-            problem = (self._problems or {}).get(member_name(name), "it cannot be read")
-            raise MissingMemberError(f"the tar's member {name!r} is {problem}")
-        return int(entry["offset"]), int(entry["size"])
-
-    def fits(self, name: str, header: bytes) -> bool:
-        """Whether the block before a member's data is the header that it had when the index was made."""
-        return _hash(header) == self._entry(name)["header_hash"]
-
-    def _entry(self, name: str) -> np.void:
-        wanted = np.uint64(_hash(_encoded(member_name(name))))
+        name = member_name(name)
+        wanted = np.uint64(_hash(_encoded(name)))
         place = int(np.searchsorted(self._entries["name_hash"][1:], wanted, side="right"))
-        entry = self._entries[place]  # one to the left, as the first entry is not a member
-        if place == 0 or entry["name_hash"] != wanted:
+        name_hash, header_hash, offset, size = self._entries[place].tolist()  # one to the left: the first is no member
+        if place == 0 or name_hash != wanted:
             raise MissingMemberError(f"the tar holds no member {name!r}")
-        return entry
+        if size == _NO_DATA:
+            raise MissingMemberError(f"the tar's member {name!r} is {(self._problems or {}).get(name, 'not readable')}")
+        return Location(offset, size, header_hash)
 
 
 def _entry(descriptor: int, member: TarMember) -> tuple[int, int, int, int]:

@@ -35,7 +35,7 @@ def test_index__finds_every_member(tar):
     index = TarIndex.of_members(str(tar), content)
     assert len(index) == len(NAMES) and content.problem == ""
     for member in content.members:
-        assert index.locate(member.name) == (member.offset, member.size)
+        assert index.locate(member.name)[:2] == (member.offset, member.size)
     for name in ("", "absent.wav", "clips", "0.wa"):
         with pytest.raises(KeyError):
             index.locate(name)

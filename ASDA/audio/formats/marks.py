@@ -8,23 +8,35 @@ from .source import Source
 
 _BLOCK_BYTES = 1 << 22
 _OVERLAP_BYTES = 16  # what callers want to see behind a mark, and a mark that lies across the border of two blocks
+_FEW_BYTES = 1 << 14
 
 
 def find_marks(source: Source, mark: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """The places of a mark of four bytes from `start`, in order, each with the 16 bytes that begin there.
-
-    As numbers of 32 bits they are found ten times as fast as by `bytes.find`, which counts beside the decoding of a
-    short clip.
-    """
-    wanted = int.from_bytes(mark, "little")
+    """The places of a mark of four bytes from `start`, in order, each with the 16 bytes that begin there."""
     while start < source.num_bytes:
         block = source.read(start, min(_BLOCK_BYTES + _OVERLAP_BYTES, source.num_bytes - start))
-        places = []
-        for shift in range(4):
-            words = np.frombuffer(block, "<u4", max(0, len(block) - shift) // 4, shift if len(block) >= 4 else 0)
-            hits = words == wanted
-            if hits.any():
-                places += (4 * np.flatnonzero(hits) + shift).tolist()
-        for place in sorted(place for place in places if place < _BLOCK_BYTES):
-            yield start + place, block[place : place + _OVERLAP_BYTES]
+        for place in _places(block, mark):
+            if place < _BLOCK_BYTES:
+                yield start + place, block[place : place + _OVERLAP_BYTES]
         start += _BLOCK_BYTES
+
+
+def _places(block: bytes, mark: bytes) -> list[int]:
+    """Where a mark stands in some bytes.
+
+    In more than a few, its first half is looked for as a number of 16 bits, several times as fast as by `bytes.find`,
+    which would count beside the decoding of a short clip.
+    """
+    if len(block) < _FEW_BYTES:
+        places, place = [], block.find(mark)
+        while place >= 0:
+            places.append(place)
+            place = block.find(mark, place + 1)
+        return places
+    half = int.from_bytes(mark[:2], "little")
+    candidates = []
+    for shift in range(2):
+        hits = np.frombuffer(block, "<u2", (len(block) - shift) // 2, shift) == half
+        if hits.any():
+            candidates += (2 * np.flatnonzero(hits) + shift).tolist()
+    return [place for place in sorted(candidates) if block.startswith(mark, place)]

@@ -1,15 +1,17 @@
 """The bytes of a file, on disk or in memory, read by position."""
 
+import io
 import os
 from typing import BinaryIO, Union
 
 _HEAD_BYTES = 1024
+_SMALL_BYTES = 1 << 18  # read as a whole, once more than a few bytes are wanted
 
 
 class FileBytes:
     """An open file; reading here does not move the position of those that decode it.
 
-    Its first bytes are kept, where parsers look a few at a time.
+    Its first bytes are kept, where parsers look a few at a time; of a small file all are.
 
     Args:
         descriptor: of a file opened for reading; stays the caller's.
@@ -22,9 +24,12 @@ class FileBytes:
 
     def read(self, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start`; fewer only at the end of the file."""
-        if start + size <= len(self._head):
+        if start + size <= len(self._head) or len(self._head) == self.num_bytes:
             return self._head[start : start + size]
         size = min(size, self.num_bytes - start)  # the system would provide for all that was asked for
+        if size > _HEAD_BYTES and self.num_bytes <= _SMALL_BYTES:
+            self._head = self._read(0, self.num_bytes)
+            return self._head[start : start + size]
         return self._read(start, size) if size > 0 else b""
 
     def _read(self, start: int, size: int) -> bytes:
@@ -42,10 +47,13 @@ class MemoryBytes:
     """
 
     def __init__(self, stream: BinaryIO):
-        position = stream.tell()
-        stream.seek(0)
-        self._data = stream.read()
-        stream.seek(position)
+        if isinstance(stream, io.BytesIO):
+            self._data = stream.getvalue()  # which copies nothing
+        else:
+            position = stream.tell()
+            stream.seek(0)
+            self._data = stream.read()
+            stream.seek(position)
         self.num_bytes = len(self._data)
 
     def read(self, start: int, size: int) -> bytes:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...audio.finding import AUDIO_SUFFIXES, PassedOver, visible_files
-from ..h5_layout import Table, not_sound, table_of
+from ..h5_layout import not_sound
+from ..h5_tables import Known, Table, table_of
 from ..manifest import ManifestError
 from ..tar_index import TarIndex
 from ..tar_members import scan_members
@@ -119,13 +120,15 @@ def _h5_members(search: _Search) -> Iterator[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     left_out: list[tuple[str, str]] = []  # beside the clips there may be labels, times and the like
 
+    known = Known()
+
     with h5py.File(search.path, "r") as file:
 
         def collect(name: str, item) -> None:
             if not isinstance(item, h5py.Dataset):
                 return
             try:
-                reason = not_sound(file, item)
+                reason = not_sound(file, item, known)
                 table = table_of(item) if reason is None else None
             except _UNREADABLE as error:
                 reason, table = f"damaged ({error})", None
