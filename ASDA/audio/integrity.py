@@ -11,10 +11,10 @@ import soundfile
 
 from .formats import chunks, headers
 from .formats.extent import DamagedHeader, Extent
-from .formats.flac import flac_damage
+from .formats.flac import second_flac_stream
 from .formats.foreign import HEAD_BYTES, audio_kind
 from .formats.mpeg import length_header, mpeg_damage
-from .formats.ogg import ogg_damage
+from .formats.ogg import ogg_damage, second_ogg_stream
 from .formats.source import Source
 from .formats.tags import end_without_tags, skip_id3, skip_padding
 
@@ -38,25 +38,26 @@ _PARSERS |= {"NIST": headers.nist, "voc": headers.voc}
 
 _SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
 _SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
+_SECOND_STREAM = {"FLAC": second_flac_stream, "OGG": second_ogg_stream}
+_READ_AHEAD_BYTES = 1 << 14  # decoders take half of that at a time
+_MARK_BYTES = 4  # the mark of the first stream is none of a second
 _LEFT_OUT_BYTES = 1  # the padding behind an odd number of bytes
 _JUNK_BYTES = 4096  # some programs leave rubbish behind the samples
 
 
-def find_damage(file: soundfile.SoundFile, source: Source, whole: bool) -> Optional[str]:
-    """Why an opened file cannot be trusted to give all of its audio, or None.
+def find_damage(file: soundfile.SoundFile, source: Source) -> Optional[str]:
+    """Why an opened file cannot be trusted to give all of its audio, or None, by its headers and its end.
 
     Args:
         file: the opened file.
         source: its bytes.
-        whole: all of it is to be decoded, so that a second stream behind the first matters; finding that takes looking
-            through the file, where otherwise its beginning and its end are enough.
     """
     start = skip_id3(source)
     name = file.format  # soundfile searches a table for it
     if name == "OGG":
-        return ogg_damage(source, start, whole)
+        return ogg_damage(source, start)
     if name == "FLAC":
-        return flac_damage(source, start, whole)
+        return None
     if name == "MP3":
         return mpeg_damage(source, file.frames)
     try:
@@ -64,6 +65,24 @@ def find_damage(file: soundfile.SoundFile, source: Source, whole: bool) -> Optio
     except DamagedHeader as damage:
         return str(damage)
     return _size_damage(extent, source) or _decoder_damage(extent, file)
+
+
+def find_unread(file: soundfile.SoundFile, source: Source) -> Optional[str]:
+    """Why a file that was decoded from its beginning to its end holds more than that, or None.
+
+    Decoders of FLAC and Ogg end with the first stream, and have then read a little beyond it.
+    """
+    find_second = _SECOND_STREAM.get(file.format)
+    if find_second is None:
+        return None
+    position = source.decoded_to()
+    reason = find_second(source, max(_MARK_BYTES, position - _READ_AHEAD_BYTES))
+    num_left = source.num_bytes - position
+    if reason is None and num_left > _JUNK_BYTES:
+        num_left = end_without_tags(source, position) - skip_padding(source, position)
+        if num_left > _JUNK_BYTES:
+            reason = f"damaged: {num_left} bytes stand behind the last sample, and would not be read"
+    return reason
 
 
 def header_damage(source: Source) -> Optional[str]:

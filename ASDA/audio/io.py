@@ -13,7 +13,7 @@ import soundfile
 from torch import Tensor
 
 from .errors import AudioError, PathLike
-from .integrity import find_damage, length_is_exact
+from .integrity import find_damage, find_unread, length_is_exact
 from .opening import one_line, open_audio
 from .samples import average_channels, resampled, to_float32
 
@@ -82,7 +82,7 @@ def load_waveform(
         stop = info.num_samples
         if duration_s is not None:
             stop = min(stop, start + max(1, round(duration_s * info.sample_rate_hz)))
-        damage = find_damage(file, source, whole=start == 0 and stop == info.num_samples)
+        damage = find_damage(file, source)
         if damage:
             raise AudioError(path, damage)
         if info.num_samples == 0:
@@ -93,6 +93,9 @@ def load_waveform(
         samples, position = _decode(file, path, start, stop, "int16" if subtype == "PCM_16" else "float32")
         if position < stop and length_is_exact(file, source):
             raise AudioError(path, f"truncated: the header promises {stop} samples, decoding ends after {position}")
+        unread = find_unread(file, source) if start == 0 and stop == info.num_samples else None
+        if unread:
+            raise AudioError(path, unread)
     return resampled(samples, info.sample_rate_hz, sample_rate_hz, path, is_wide=subtype == "PCM_32")
 
 

@@ -51,7 +51,7 @@ class Hdf5Container:
 
     def _rate_hz(self, place: Place, path: str) -> int:
         with _layout_errors(path):
-            return stated_rate_hz(place.data) or self._default_rate_hz
+            return stated_rate_hz(place.data, self._known) or self._default_rate_hz
 
 
 @contextmanager

@@ -205,17 +205,25 @@ def _not_written(file, data) -> str | None:
     return None
 
 
-def stated_rate_hz(data) -> int | None:
+def stated_rate_hz(data, known: Known) -> int | None:
     """The rate that a data set, its group or its file states in an attribute; None if none does.
 
     Raises:
         LayoutError: it is no rate.
     """
-    for place in (data, data.parent, data.file):
-        for name in RATE_ATTRIBUTES:
-            if name in place.attrs:
-                return _rate_hz(name, place.attrs[name])
-    return None
+    own = _rate_in(data.attrs)
+    if own is not None:
+        return own
+    group = data_set_name(data).rpartition("/")[0]
+    if group not in known.rates_hz:
+        of_group = _rate_in(data.parent.attrs)
+        known.rates_hz[group] = _rate_in(data.file.attrs) if of_group is None else of_group
+    return known.rates_hz[group]
+
+
+def _rate_in(attributes) -> int | None:
+    names = attributes.keys() if len(attributes) else ()  # most data sets have none
+    return next((_rate_hz(name, attributes[name]) for name in RATE_ATTRIBUTES if name in names), None)
 
 
 def _rate_hz(name: str, value: Any) -> int:

@@ -43,10 +43,12 @@ class Known:
     Attributes:
         tables: data sets with a clip in each row, by name.
         groups: those that hold no lengths beside their data sets.
+        rates_hz: what groups, or else the file, state for their data sets, by name; None if they state none.
     """
 
     tables: dict[str, Table] = field(default_factory=dict)
     groups: set[str] = field(default_factory=set)
+    rates_hz: dict[str, int | None] = field(default_factory=dict)
 
 
 def data_set_name(data) -> str:

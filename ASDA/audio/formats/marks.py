@@ -27,7 +27,7 @@ def _places(block: bytes, mark: bytes) -> list[int]:
     In more than a few, its first half is looked for as a number of 16 bits, several times as fast as by `bytes.find`,
     which would count beside the decoding of a short clip.
     """
-    if len(block) < _FEW_BYTES:
+    if len(block) <= _FEW_BYTES:
         places, place = [], block.find(mark)
         while place >= 0:
             places.append(place)

@@ -15,13 +15,8 @@ _MARK = b"OggS"
 _FIRST_PAGES = (b"OggS\0\x02", b"OggS\0\x06")
 
 
-def ogg_damage(source: Source, start: int, whole: bool) -> Optional[str]:
-    """Why the decoder would not give all of an Ogg file, or None.
-
-    Args:
-        start: of the first page.
-        whole: look at every page, not only at the first and the last.
-    """
+def ogg_damage(source: Source, start: int) -> Optional[str]:
+    """What the first and the last page, of which the first begins at `start`, say against an Ogg file, or None."""
     tail_start = max(start, source.num_bytes - 2 * _PAGE_MAX_BYTES)
     tail = source.read(tail_start, 2 * _PAGE_MAX_BYTES)
     at = tail.rfind(_MARK)
@@ -36,13 +31,16 @@ def ogg_damage(source: Source, start: int, whole: bool) -> Optional[str]:
         and end_without_tags(source, tail_start + at + size) > tail_start + at + size
     ):
         return f"damaged: {len(tail) - at - size} bytes stand behind the last Ogg page, and would not be read"
-    serials, behind = _streams_at(source, start)
-    if page[14:18] not in serials:
-        return _chained()
-    if whole:
-        second = _next_stream(source, behind)
-        if second is not None:
-            return _chained(second)
+    if page[14:18] not in _serials_at(source, start):
+        return _chained("")
+    return None
+
+
+def second_ogg_stream(source: Source, position: int) -> Optional[str]:
+    """Whether another stream begins behind a position inside the first one, perhaps with the same serial number."""
+    for place, head in find_marks(source, _MARK, position):
+        if head.startswith(_FIRST_PAGES):
+            return _chained(f" at byte {place}")
     return None
 
 
@@ -55,8 +53,8 @@ def _page_bytes(page: bytes) -> int:
     return _HEAD_BYTES + num_segments + sum(lengths) if len(lengths) == num_segments else 0
 
 
-def _streams_at(source: Source, position: int) -> tuple[set[bytes], int]:
-    """Serial numbers of the streams that begin together at a position, and the first byte behind their first pages."""
+def _serials_at(source: Source, position: int) -> set[bytes]:
+    """Serial numbers of the streams that begin together at a position."""
     serials: set[bytes] = set()
     for _ in range(_MAX_STREAMS):
         head = source.read(position, _HEAD_BYTES + 255)
@@ -65,16 +63,10 @@ def _streams_at(source: Source, position: int) -> tuple[set[bytes], int]:
             break
         serials.add(head[14:18])
         position += size
-    return serials, position
+    return serials
 
 
-def _next_stream(source: Source, position: int) -> Optional[int]:
-    """Where the next stream begins, or None."""
-    return next((at for at, head in find_marks(source, _MARK, position) if head.startswith(_FIRST_PAGES)), None)
-
-
-def _chained(position: Optional[int] = None) -> str:
-    place = "" if position is None else f" at byte {position}"
+def _chained(place: str) -> str:
     return (
         f"several Ogg streams one after the other (a second begins{place}), of which only the first would be read; "
         "write it anew as one, e.g. ffmpeg -i in.ogg out.flac"

@@ -5,13 +5,12 @@ import os
 from typing import BinaryIO, Union
 
 _HEAD_BYTES = 1024
-_SMALL_BYTES = 1 << 18  # read as a whole, once more than a few bytes are wanted
 
 
 class FileBytes:
     """An open file; reading here does not move the position of those that decode it.
 
-    Its first bytes are kept, where parsers look a few at a time; of a small file all are.
+    Its first bytes are kept, where parsers look a few at a time.
 
     Args:
         descriptor: of a file opened for reading; stays the caller's.
@@ -24,13 +23,14 @@ class FileBytes:
 
     def read(self, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start`; fewer only at the end of the file."""
-        if start + size <= len(self._head) or len(self._head) == self.num_bytes:
+        if start + size <= len(self._head):
             return self._head[start : start + size]
         size = min(size, self.num_bytes - start)  # the system would provide for all that was asked for
-        if size > _HEAD_BYTES and self.num_bytes <= _SMALL_BYTES:
-            self._head = self._read(0, self.num_bytes)
-            return self._head[start : start + size]
         return self._read(start, size) if size > 0 else b""
+
+    def decoded_to(self) -> int:
+        """How far the decoder that shares the descriptor has read; 0 where that is not known."""
+        return os.lseek(self._descriptor, 0, os.SEEK_CUR) if os.name == "posix" else 0
 
     def _read(self, start: int, size: int) -> bytes:
         if hasattr(os, "pread"):
@@ -47,6 +47,7 @@ class MemoryBytes:
     """
 
     def __init__(self, stream: BinaryIO):
+        self._stream = stream
         if isinstance(stream, io.BytesIO):
             self._data = stream.getvalue()  # which copies nothing
         else:
@@ -59,6 +60,10 @@ class MemoryBytes:
     def read(self, start: int, size: int) -> bytes:
         """Up to `size` bytes from `start`; fewer only at the end of the file."""
         return self._data[start : start + size]
+
+    def decoded_to(self) -> int:
+        """How far the decoder of the stream has read."""
+        return self._stream.tell()
 
 
 Source = Union[FileBytes, MemoryBytes]
