@@ -14,6 +14,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..inference.clips import Clips, find_clips
 from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, FeatureSpec, assemble, hidden_states
 from ..inference.h5_store import H5File
@@ -137,7 +139,12 @@ def extract(args) -> int:
                 continue
             cut.count(result.clip)
             features = assemble(result.clip, result.outputs, spec)
-            store.write(result.clip.clip, features.half() if args.half else features)
+            features = features.half() if args.half else features
+            if not torch.isfinite(features.values).all():
+                reason = "a feature is beyond what float16 holds; extract without --half"
+                bad.append(BadClip(result.clip.index, result.clip.clip, reason, not_finite=True))
+                continue
+            store.write(result.clip.clip, features)
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)

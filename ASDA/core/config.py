@@ -320,9 +320,9 @@ def _require_type(key: str, value: Any, annotation: str) -> None:
 
 
 def _attention(values: Any, key: str) -> AttentionConfig:
-    if not isinstance(values, Mapping) or values.get("kind") not in ATTENTIONS:
+    kind = ATTENTIONS.get(str(values.get("kind"))) if isinstance(values, Mapping) else None
+    if kind is None:
         raise ConfigError(f"{key}: expected a table with kind = {' or '.join(ATTENTIONS)}, found {values!r}")
-    kind = ATTENTIONS[values["kind"]]
     return _build(kind, _section({k: v for k, v in values.items() if k != "kind"}, key, kind), key)
 
 

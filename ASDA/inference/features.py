@@ -84,8 +84,10 @@ def hidden_states(
 def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> ClipFeatures:
     """Joins the windows of a clip.
 
-    Patches stand one after the other in time; CLS is the mean over the windows, weighted by their length. Patches that
-    hold nothing but padding are kept only where constant padding fills up a single window, as EAT's programs do.
+    Patches stand one after the other in time. CLS is the mean over the windows, and so are pooled patches, with the
+    frames of sound that each window heard as its weight. Patches that hold nothing but padding are kept only where
+    constant padding fills up a single window, as EAT's programs do. CLS and patches pooled over time stand for what was
+    heard, which is less than the clip if that was cut to the window.
 
     Args:
         clip: the clip.
@@ -96,35 +98,41 @@ def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> Clip
     columns = windowing.front_end.num_mel_bins // windowing.patch_size
     patch = windowing.patch_size
     keep_padding = windowing.padding == "constant" and len(outputs) == 1
-    grids, row_starts, weights = [], [], []
-    for window, states in zip(clip.windows, outputs, strict=True):
+    windows = clip.windows
+    grids, row_starts, row_weights = [], [], []
+    for window, states in zip(windows, outputs, strict=True):
         rows = window.padded_length // patch
         if not keep_padding:
             rows = min(rows, -(-window.num_frames // patch))
         grids.append(states[:, 1 : 1 + rows * columns].unflatten(1, (rows, columns)))
         row_starts.extend(window.start + patch * row for row in range(rows))
-        weights.append(float(window.num_frames))
+        row_weights.extend([window.heard_frames / rows] * rows)
     grid = torch.cat(grids, dim=1)  # (layers, P, Q, D)
-    weight = torch.tensor(weights, device=grid.device) / sum(weights)
-    cls_token = sum(w * states[:, 0] for w, states in zip(weight, outputs, strict=True))  # (layers, D)
+    heard = torch.tensor([float(window.heard_frames) for window in windows], device=grid.device)
+    cls_token = sum(w * states[:, 0] for w, states in zip(heard / heard.sum(), outputs, strict=True))  # (layers, D)
+    row_weight = torch.tensor(row_weights, device=grid.device) / heard.sum() if len(outputs) > 1 else None  # (P,)
 
     first_frames = torch.tensor(row_starts, dtype=torch.float64)
     row_times = torch.stack([first_frames, first_frames + patch], dim=1) * seconds(1)  # (P, 2)
-    whole = torch.tensor([0.0, seconds(clip.num_frames)], dtype=torch.float64)
-    values, times_s = _select(spec, cls_token, grid, row_times, whole)
+    whole = torch.tensor([0.0, seconds(windows[-1].start + windows[-1].heard_frames)], dtype=torch.float64)
+    values, times_s = _select(spec, cls_token, grid, row_weight, row_times, whole)
     return ClipFeatures(values if isinstance(spec.layers, tuple) else values[0], times_s)
 
 
 def _select(
-    spec: FeatureSpec, cls_token: Tensor, grid: Tensor, row_times: Tensor, whole: Tensor
+    spec: FeatureSpec, cls_token: Tensor, grid: Tensor, row_weight: Tensor | None, row_times: Tensor, whole: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What is wanted of CLS (layers, D) and the patches (layers, P, Q, D), and its time stamps."""
+    """What is wanted of CLS (layers, D) and the patches (layers, P, Q, D), and its time stamps.
+
+    Args:
+        row_weight: (P,), sums to 1: of the rows in a mean over time; None if all have the same.
+    """
     if spec.pool == "mean":
-        return grid.mean(dim=(1, 2)), whole
+        return _mean_over_time(grid, row_weight).mean(dim=1), whole
     if spec.pool == "frequency":
         return grid.mean(dim=2), row_times
     if spec.pool == "time":
-        return grid.mean(dim=1), whole
+        return _mean_over_time(grid, row_weight), whole
     if spec.granularity == "utterance":
         return cls_token, whole
     if spec.granularity == "patch-grid":
@@ -133,3 +141,8 @@ def _select(
     if spec.granularity == "frame":
         return patches, patch_times
     return torch.cat([cls_token[:, None], patches], dim=1), torch.cat([whole[None], patch_times])
+
+
+def _mean_over_time(grid: Tensor, row_weight: Tensor | None) -> Tensor:
+    """(layers, P, Q, D) -> (layers, Q, D)."""
+    return grid.mean(dim=1) if row_weight is None else torch.einsum("p,lpqd->lqd", row_weight, grid)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .clips import Clip
-from .windows import BadClip, LoadedClip, Window, Windowing, batches, collate, load_clips
+from .windows import BadClip, LoadedClip, Window, Windowing, batches, collate, load_clips, seconds
 
 
 @dataclass
@@ -38,6 +38,8 @@ def run_clips(
     h5_sample_rate_hz: int = 32_000,
 ) -> Iterator[ClipResult | BadClip]:
     """Yields a result or a BadClip for every clip, not necessarily in the order given.
+
+    A clip of which the model makes something that is not finite is a BadClip: so would be whatever is computed from it.
 
     Args:
         model: spectrograms (B, 1, T, F) and padding mask (B, N) or None -> (B, ...), one output per window.
@@ -73,7 +75,16 @@ def run_clips(
             # A copy, as a view would keep the whole batch's output alive.
             result.outputs[window.number] = output.clone()
             if all(o is not None for o in result.outputs):
-                yield waiting.pop(window.clip.index)
+                yield _if_finite(waiting.pop(window.clip.index))
         yield from bad
         bad.clear()
     yield from bad
+
+
+def _if_finite(result: ClipResult) -> ClipResult | BadClip:
+    for window, output in zip(result.clip.windows, result.outputs, strict=True):
+        if not torch.isfinite(output).all():
+            place = f" from {seconds(window.start):g} s on" if len(result.outputs) > 1 else ""
+            reason = f"the model's output{place} holds NaN or infinity; are its weights, norm_mean and norm_std right?"
+            return BadClip(result.clip.index, result.clip.clip, reason, not_finite=True)
+    return result

@@ -7,8 +7,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from ...audio.errors import AmplitudeError, AudioError
 from ...audio.fbank import FRAME_LENGTH_MS
 from ...audio.io import AudioInfo
@@ -16,6 +14,8 @@ from ...audio.samples import MIN_PLAUSIBLE_PEAK
 from ..containers import ClipReader
 from ..labels import LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError
+from .identical import SplitContents, content_digest
+from .lengths import LengthDistribution
 from .parallel import parallel_map
 from .plan import Problem
 from .writing import TABLE_NAME
@@ -27,12 +27,16 @@ class CheckResult:
 
     Args:
         problems: a run stumbles over these: unreadable and repeated clips, labels that do not fit.
-        notes: worth knowing, but harmless: silent or very short clips, wrong numbers of samples.
+        notes: worth knowing, but harmless: silent, very quiet, very short or identical clips, wrong numbers of samples.
         formats: how many clips have each (rate in Hz, channels).
+        lengths: of the clips that can be read.
+        contents: what each clip sounds like, for `identical_clips`; None if the manifest cannot be read.
     """
 
     num_clips: int = 0
     seconds: float = 0.0
+    lengths: LengthDistribution = field(default_factory=LengthDistribution)
+    contents: SplitContents | None = None
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     formats: Counter = field(default_factory=Counter)
@@ -48,9 +52,10 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
         return result
     _check_labels(manifest, result)
     _check_repeats(manifest, result)
+    result.contents = SplitContents.of(manifest)
     readers = threading.local()
 
-    def read(index: int) -> tuple[AudioInfo, torch.Tensor] | AudioError:
+    def read(index: int) -> tuple[AudioInfo, float, bytes | None] | AudioError:
         if not hasattr(readers, "reader"):
             readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
         path = manifest.path(index)
@@ -59,7 +64,8 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
             waveform = readers.reader.load(path)
         except AudioError as error:
             return error
-        return info, waveform.abs().max()
+        peak = float(waveform.abs().max())
+        return info, peak, content_digest(waveform) if peak else None
 
     for index, found in enumerate(parallel_map(read, range(len(manifest)), workers, file.name)):
         _judge_clip(manifest, index, found, result)
@@ -68,24 +74,27 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
 
 
 def _judge_clip(
-    manifest: Manifest, index: int, found: tuple[AudioInfo, torch.Tensor] | AudioError, result: CheckResult
+    manifest: Manifest, index: int, found: tuple[AudioInfo, float, bytes | None] | AudioError, result: CheckResult
 ) -> None:
     clip = f"{manifest.relative_path(index)} ({manifest.where(index)})"
     if isinstance(found, AudioError):
         kind = "amplitude" if isinstance(found, AmplitudeError) else "unreadable"
         result.problems.append(Problem(kind, clip, found.reason))
         return
-    info, peak = found
+    info, peak, digest = found
     result.seconds += info.duration_s
+    result.lengths.add(info.duration_s)
     result.formats[(info.sample_rate_hz, info.num_channels)] += 1
     if info.num_samples != manifest.num_samples(index):
         detail = f"the manifest says {manifest.num_samples(index)} samples, the clip has {info.num_samples}"
         result.notes.append(Problem("samples", clip, detail))
     if info.duration_s * 1000 < FRAME_LENGTH_MS:
         result.notes.append(Problem("short", clip, f"{info.duration_s * 1000:.1f} ms is less than one window"))
-    if peak == 0:
+    if digest is None:
         result.notes.append(Problem("silent", clip, "every sample is 0"))
-    elif peak < MIN_PLAUSIBLE_PEAK:
+    else:
+        result.contents.set(index, digest)
+    if 0 < peak < MIN_PLAUSIBLE_PEAK:
         detail = "no sample is above 1/32768 of full scale, as when 16-bit values are kept in 32-bit integers"
         result.notes.append(Problem("amplitude", clip, detail))
 
