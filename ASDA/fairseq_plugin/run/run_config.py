@@ -1,5 +1,6 @@
 """The configuration of a whole run, seen from its task: finding it, and refusing what cannot work before it starts."""
 
+import os
 from typing import Any, Optional
 
 
@@ -8,6 +9,13 @@ def run_config(cfg: Any) -> Optional[Any]:
     root = cfg._get_root() if hasattr(cfg, "_get_root") else None
     parts = ("common", "checkpoint", "dataset", "optimization", "distributed_training")
     return root if root is not None and all(part in root for part in parts) else None
+
+
+def restore_file(checkpoint: Any) -> str:
+    """The checkpoint that a run continues from, if it is there."""
+    file = checkpoint.restore_file
+    # The default is the one name that is relative to the save folder.
+    return os.path.join(checkpoint.save_dir, file) if file == "checkpoint_last.pt" else file
 
 
 def check_precision(common: Any) -> None:
