@@ -5,8 +5,9 @@ docs/training.md says what a user sees of it.
 """
 
 import logging
+import math
 import os
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 import torch
 from fairseq.logging import metrics
@@ -16,10 +17,13 @@ from ...host_memory import keep_freed_memory, return_freed_memory
 from ...training.nonfinite import NonFiniteGuard
 from ...training.save_folder import checkpoint_bytes, remove_partial_checkpoints, require_room, require_whole
 from .atomic_copies import make_copies_atomic
-from .batch_iterators import BatchIterators
+from .batch_iterators import BatchIterators, SteadyCollater
+from .culprits import named
+from .device_memory import ends_the_run
+from .epoch_position import PositionedEpochs, configuration_in
 from .network_seed import NetworkSeed
-from .processes import agree, rank_and_size
-from .run_config import check_precision, check_schedule, restore_file, run_config
+from .processes import agree, end_together, gather, rank_and_size
+from .run_config import check_best_metric, check_precision, check_schedule, restore_file, run_config
 from .run_report import RunReport, report_batch_size
 from .stop_and_save import SavedMasters, StopAndSave
 
@@ -38,6 +42,7 @@ class LongRunTask(FairseqTask):
         self._network_seed = NetworkSeed(cfg.seed)
         self._report = RunReport()
         self._iterators = BatchIterators()
+        self._validated: Any = None  # the data set of the latest validation
 
     # -- before the first update
 
@@ -45,12 +50,22 @@ class LongRunTask(FairseqTask):
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "LongRunTask":
         run = run_config(cfg)
         if run is not None and not from_checkpoint:
-            check_precision(run.common)
+            end_together(run.distributed_training.distributed_init_method)
+            check_precision(run)
             check_schedule(run)
             file = restore_file(run.checkpoint)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
-        return cls(cfg)
+        task = cls(cfg)
+        if run is not None and not from_checkpoint:
+            check_best_metric(run, task.reported_metrics())
+        return task
+
+    def reported_metrics(self) -> Dict[str, Optional[bool]]:
+        """What a validation reports and checkpoints can be chosen by -> whether more is better (None: either)."""
+        criterion = run_config(self.cfg).criterion
+        keys = criterion.log_keys if "log_keys" in criterion and criterion.log_keys else []
+        return {"loss": False, **{key: None for key in keys if not key.startswith("_")}}
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
         model = super().build_model(cfg, from_checkpoint)
@@ -64,6 +79,7 @@ class LongRunTask(FairseqTask):
 
     def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
         super().begin_epoch(epoch, model)
+        self._share_bad_clips(*self.datasets.values())
         if self._run is None:
             self._run = run_config(self.cfg)
             if self._run is not None:
@@ -76,9 +92,16 @@ class LongRunTask(FairseqTask):
     def get_batch_iterator(self, dataset: Any, *args: Any, num_workers: int = 0, **kwargs: Any) -> Any:
         if num_workers > 0:  # they are forked from here
             return_freed_memory()
-        return self._iterators.replace(
-            dataset, super().get_batch_iterator(dataset, *args, num_workers=num_workers, **kwargs)
-        )
+        iterator = super().get_batch_iterator(dataset, *args, num_workers=num_workers, **kwargs)
+        run = run_config(self.cfg)
+        training = run is not None and dataset is self.datasets.get(run.dataset.train_subset)
+        if training and not isinstance(iterator, PositionedEpochs):
+            iterator = PositionedEpochs(iterator, run, lambda: configuration_in(restore_file(run.checkpoint)))
+        if not training:
+            self._validated = dataset
+        shared = training and iterator.num_shards > 1
+        iterator.collate_fn = SteadyCollater(dataset, iterator.frozen_batches[0] if shared else None)
+        return self._iterators.replace(dataset, iterator)
 
     # -- an update: one or more batches, then a step
 
@@ -88,34 +111,45 @@ class LongRunTask(FairseqTask):
         if all(p.grad is None for p in parameters):
             self._begin_update(optimizer)
         self._network_seed.seed_batch(update_num)
-        loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        with ends_the_run(len(sample["id"]), parameters[0].device):
+            loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         # Overflowing gradients are part of fp16's loss scaling, which needs a GPU.
         scaled = getattr(optimizer, "scaler", None) is not None and parameters[0].is_cuda
         if not self._guard.inspect(loss, log, None if scaled else parameters):
             for parameter in parameters:
                 if parameter.grad is not None:
                     parameter.grad.zero_()
-            logger.warning(f"update {update_num + 1} is left out: {self._guard.reason} ({self._places(sample)})")
+            clips = named(sample, model, loss, log, self._trained_on)
+            logger.warning(f"update {update_num + 1} is left out: {self._guard.reason}{clips}")
+            ignore_grad = True
+        if ignore_grad:  # it counts for nothing, beside this process's other batches of the update
             sample_size *= 0
             log = {name: torch.zeros_like(value) if torch.is_tensor(value) else 0 for name, value in log.items()}
         self._report.batch(log, sample_size)
         return loss, sample_size, log
 
+    @property
+    def _trained_on(self) -> Any:
+        return self.datasets.get(self._run.dataset.train_subset) if self._run is not None else None
+
+    def valid_step(self, sample, model, criterion):
+        with ends_the_run(len(sample["id"]), next(model.parameters()).device):
+            return super().valid_step(sample, model, criterion)
+
     def _begin_update(self, optimizer: Any) -> None:
-        self._stop.leave_if_stopping()
+        if self._stop.has_saved:
+            self._report.close()
+            self._stop.leave()
         self._masters.start_update(optimizer)
         self._guard.start_update()
         self._network_seed.start_update()
 
-    def _places(self, sample: dict) -> str:
-        if self._run is None:
-            return f"clips {sample['id'].tolist()}"
-        manifest = self.datasets[self._run.dataset.train_subset].manifest
-        return ", ".join(manifest.where(row) for row in sample["id"].tolist())
-
     def optimizer_step(self, optimizer, model, update_num) -> None:
         device = next(model.parameters()).device
-        left_out, stop = agree(device, bool(self._guard.reason), bool(self._stop))
+        bad_clips = self._trained_on is not None and self._trained_on.bad_clips.news
+        left_out, stop, bad_clips = agree(device, bool(self._guard.reason), bool(self._stop), bad_clips)
+        if bad_clips:
+            self._share_bad_clips(self._trained_on)
         if left_out:
             self.leave_out_update(optimizer, model, update_num)
         else:
@@ -136,6 +170,29 @@ class LongRunTask(FairseqTask):
         scaler = getattr(optimizer, "scaler", None)
         if scaler is not None and not next(model.parameters()).is_cuda:
             scaler.loss_scale /= scaler.scale_factor  # fairseq does this itself, but only on a GPU
+
+    @staticmethod
+    def _share_bad_clips(*datasets: Any) -> None:
+        """Has every process count what any of them could not read. A collective call."""
+        if rank_and_size()[1] > 1:
+            for dataset in datasets:
+                dataset.bad_clips.merge(gather(dataset.bad_clips.indices()))
+
+    # -- a validation
+
+    def post_validate(self, model: torch.nn.Module, stats: dict, meters: Any) -> None:
+        """Called by fairseq after a validation, before it compares the result with the best one.
+
+        A value that is not finite is no result: it would end the run, or stay the best for ever.
+        """
+        self._share_bad_clips(self._validated)
+        name = run_config(self.cfg).checkpoint.best_checkpoint_metric
+        if name in stats and not math.isfinite(stats[name]):
+            logger.warning(
+                f"the validation after update {stats['num_updates']} has no {name}: it is {stats[name]}. "
+                "It enters no choice of a best checkpoint"
+            )
+            stats[name] = None
 
     # -- checkpoints
 

@@ -69,14 +69,17 @@ class StopAndSave:
             if checkpoint.save_interval_updates == 0:
                 os.remove(file)  # checkpoint_last.pt is its copy
 
-    def leave_if_stopping(self) -> None:
-        """Called before an update. Ends a run that has saved, all processes together.
+    @property
+    def has_saved(self) -> bool:
+        """Whether the run is to end before the next update."""
+        return self._stopping
+
+    def leave(self) -> None:
+        """Ends a run that has saved, all processes together.
 
         Raises:
             SystemExit: with the exit code that says so.
         """
-        if not self._stopping:
-            return
         if rank_and_size()[1] > 1:
             dist.barrier(distributed_utils.get_data_parallel_group())  # the first process may still be writing
         logger.info(f"stopped, exit code {EXIT_STOPPED}; the same command continues from the checkpoint")

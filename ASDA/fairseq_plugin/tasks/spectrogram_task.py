@@ -18,6 +18,7 @@ from ...audio.front_end import FrontEnd
 from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
 from ...data.corpora.corpus import DatasetPreset, get_preset
 from ...data.manifest import Manifest
+from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
 from ..run.run_config import run_config
 
@@ -167,9 +168,10 @@ class SpectrogramTask(LongRunTask):
         return {**sample, "net_input": {"source": source, **sample["net_input"]}}
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        sample, ignore_grad = real_batch(sample, ignore_grad)
         sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
+        return loss, sample_size, {**log, "_num_unreadable": 0 if ignore_grad else sample["num_unreadable"]}
 
     def valid_step(self, sample, model, criterion):
         sample = self.with_spectrograms(sample, model)
