@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..inference.clips import Clips, find_clips
-from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, FeatureSpec, assemble, hidden_states
+from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, Assembly, FeatureSpec, hidden_states
 from ..inference.h5_store import H5File
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
@@ -126,6 +126,7 @@ def extract(args) -> int:
         half=args.half,
         num_threads=args.num_workers,
         h5_sample_rate_hz=args.h5_sample_rate,
+        make=lambda clip: Assembly(clip, spec, args.half),
     )
     bad: list[BadClip] = []
     cut = console.CutClips(windowing)
@@ -136,8 +137,7 @@ def extract(args) -> int:
                 bad.append(result)
                 continue
             cut.count(result.clip)
-            features = assemble(result.clip, result.outputs, spec)
-            store.write(result.clip.clip, features.half() if args.half else features)
+            store.write(result.clip.clip, result.features())
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)

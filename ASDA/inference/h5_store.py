@@ -14,6 +14,7 @@ from .features import ClipFeatures
 from .store import FeatureStore, _ambiguous_stems, _differences_from, _refuse_to_mix
 
 CLIPS_PER_PART = 256
+BYTES_PER_PART = 256 * 2**20
 
 
 class H5File(FeatureStore):
@@ -52,7 +53,8 @@ class H5File(FeatureStore):
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
         self._pending.append((_h5_key(clip.name), features))
-        if len(self._pending) >= CLIPS_PER_PART:
+        held = sum(pending.values.nbytes for _, pending in self._pending)
+        if len(self._pending) >= CLIPS_PER_PART or held >= BYTES_PER_PART:
             self.flush()
 
     def flush(self) -> None:
@@ -64,7 +66,11 @@ class H5File(FeatureStore):
         with atomic_path(part) as temporary, h5py.File(temporary, "w") as file:
             self._describe(file)
             for name, features in self._pending:
-                file[f"features/{name}"] = features.values.numpy()
+                values = file.create_dataset(
+                    f"features/{name}", tuple(features.values.shape), features.values.numpy().dtype
+                )
+                for place, block in features.blocks():
+                    values[place] = block
                 file[f"times_s/{name}"] = features.times_s.numpy()
         self._earlier.append(part)
         self._next_part += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,21 @@ from .store import (
 )
 
 
-def _save(path: Path, values: np.ndarray) -> None:
+def _save(path: Path, values: np.ndarray, blocks: Iterable[np.ndarray] | None = None) -> None:
+    """Writes a .npy file.
+
+    Args:
+        path: of the file.
+        values: the array.
+        blocks: its parts in C order, if it is too large to be held.
+    """
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, values)
+        if blocks is None:
+            np.save(file, values)
+            return
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).tobytes())
 
 
 class NpyFile(FeatureStore):
@@ -41,7 +54,8 @@ class NpyFile(FeatureStore):
     def write(self, clip: Clip, features: ClipFeatures) -> None:
         if self.timestamps:
             _save(times_path(self.path), features.times_s.numpy())
-        _save(self.path, features.values.numpy())
+        blocks = None if features.in_memory else (block for _, block in features.blocks())
+        _save(self.path, features.values.numpy(), blocks)
 
 
 class NpyTree(FeatureStore):

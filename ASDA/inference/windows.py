@@ -154,6 +154,12 @@ class Window:
         return self.clip.windowing.padded_length(self.num_frames)
 
     @property
+    def heard_frames(self) -> int:
+        """Frames of sound in whole patches, which is what a model hears of them: the window's weight in a mean."""
+        patch = self.clip.windowing.patch_size
+        return min(self.num_frames, self.padded_length // patch * patch)
+
+    @property
     def spectrogram(self) -> Tensor:
         """(T, F), padded and normalised; made when asked for, as long clips have many windows."""
         front_end = self.clip.windowing.front_end
@@ -166,11 +172,19 @@ class Window:
 
 @dataclass(frozen=True)
 class BadClip:
-    """A clip that could not be used, and why."""
+    """A clip that could not be used, and why.
+
+    Attributes:
+        index: its place in the run's list.
+        clip: its name and path.
+        reason: in one line.
+        not_finite: what the model made of it holds NaN or infinity, so that the model may be at fault.
+    """
 
     index: int
     clip: Clip
     reason: str
+    not_finite: bool = False
 
 
 def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) -> LoadedClip:

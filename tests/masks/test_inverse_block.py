@@ -1,4 +1,4 @@
-"""Inverse block masks: the draws of existing runs, and their memory. Their shares are tested in tests/core/test_places.py."""
+"""Inverse block masks: the draws of existing runs, and their memory."""
 
 import subprocess
 import sys
