@@ -59,6 +59,7 @@ class SharedEnd:
         self._news = threading.Event()
         self._lock = threading.Lock()
         self._leaving = False
+        self._end_at: float | None = None  # when this process ends, if it does not by itself
         self._peers: dict[socket.socket, int | None] = {}  # their ranks, once they have said them
         self._partial: dict[socket.socket, bytes] = {}
         self._selector = selectors.DefaultSelector()
@@ -136,15 +137,15 @@ class SharedEnd:
             self._send(peer, failed=rank, reason=reason)
         if rank != self.rank:
             logger.error(f"process {rank} failed, and so all end: {reason}")
-            threading.Thread(target=self._end_after_grace, name="shared-end-grace", daemon=True).start()
-
-    def _end_after_grace(self) -> None:
-        time.sleep(GRACE_S)
-        self._end()
+            self._end_at = time.monotonic() + GRACE_S
 
     def _listen(self) -> None:
         while True:
-            for key, _ in self._selector.select():
+            wait_s = None if self._end_at is None else self._end_at - time.monotonic()
+            if wait_s is not None and wait_s <= 0:
+                self._end()
+                return
+            for key, _ in self._selector.select(wait_s):
                 if key.fileobj is self._listener:
                     peer, _ = self._listener.accept()
                     self._peers[peer] = None
@@ -162,12 +163,12 @@ class SharedEnd:
             return
         *lines, self._partial[peer] = (self._partial.get(peer, b"") + received).split(b"\n")
         for line in lines:
-            message = json.loads(line)
+            message = _message(line)
             if self._peers.get(peer) is None:
                 if message.get("token") != self._token:  # a stranger at the port
                     self._forget(peer)
                     return
-                self._peers[peer] = message["rank"]
+                self._peers[peer] = int(message["rank"])
                 if self.first is not None:
                     self._send(peer, failed=self.first[0], reason=self.first[1])
             elif "failed" in message:
@@ -200,6 +201,14 @@ class SharedEnd:
         for copy in (*self._peers, *([self._listener] if self._listener else [])):
             os.close(copy.detach())
         self._peers, self._listener = {}, None
+
+
+def _message(line: bytes) -> dict:
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
 
 
 def _end_now() -> None:
