@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.checkpoints.checkpoint import Checkpoint
-from ASDA.checkpoints.layouts.directory import write_model
+from ASDA.checkpoints.layouts import directory
+from ASDA.core import zoo
 from ASDA.core.encoder import SpectrogramEncoder
 from benchmarks import measuring
 
@@ -52,9 +54,10 @@ def extract(model: Path, device: torch.device, threads: int, *arguments: object)
 def measure(folder: Path, audio: Path, depth: int, args: argparse.Namespace) -> list[tuple[str, ...]]:
     """Table rows for a model of ``depth`` layers."""
     torch.manual_seed(0)
-    encoder = SpectrogramEncoder(depth=depth)
+    encoder = SpectrogramEncoder(replace(zoo.ASDA, stack=replace(zoo.ASDA.stack, depth=depth)))
     model = folder / f"model-{depth}"
-    write_model(model, Checkpoint(folder, encoder.config, encoder.state_dict(), FrontEnd()))
+    checkpoint = Checkpoint(folder, "directory", encoder.config, encoder.state_dict(), FrontEnd())
+    directory.write(model, checkpoint, state=None)
     paths = sorted(audio.iterdir())
     features = folder / f"features-{depth}"
     whole = extract(model, args.device, args.threads, audio, "--output", features) / len(paths)

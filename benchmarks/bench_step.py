@@ -15,13 +15,15 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from unittest import mock
 
 import torch
 from torch import Tensor
 
+from ASDA.core import zoo
 from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.places import Places
 from ASDA.masks.inverse_block import InverseBlockMask
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 from ASDA.objectives.self_distillation import SelfDistillation
@@ -73,23 +75,25 @@ class Step:
         self.objective, self.optimizer, self.batch = objective, optimizer, batch
         self.precision, self.plain, self.keeps_memory = precision, plain, keeps_memory
         self.device = batch[0].device
+        # Indices come from the data loader in training, so that making them is no part of a step.
+        self.places = Places.of(batch[1].cpu(), len(batch[0])).to(self.device)
 
     def __call__(self, parts: Parts | None = None) -> None:
         mark = parts.mark if parts else lambda _: None
         objective = self.objective
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            out = reference.losses(objective, *self.batch) if self.plain else objective(*self.batch)
+            out = reference.losses(objective, *self.batch) if self.plain else objective(self.batch[0], self.places)
         mark("losses, statistics")
-        ((out["frame"] + out["utterance"]) / out["num_masked"]).backward()
+        out.total.backward()
         mark("student backward")
         torch.nn.utils.clip_grad_norm_(objective.parameters(), 4.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         mark("clipping, AdamW")
         if self.plain:
-            reference.update_teacher(objective.teacher, objective.student, 1)
+            reference.update_teacher(objective.teacher, objective.encoder, 1)
         else:
-            objective.teacher.update(objective.student, 1)
+            objective.teacher.update(objective.encoder, 1)
         mark("EMA")
 
     def prepare(self) -> None:
@@ -112,7 +116,7 @@ class Step:
             parts.mark("decoder forward")
             parts.watch_decoder_input(args[0])
 
-        student, decoder = self.objective.student, self.objective.decoder
+        student, decoder = self.objective.encoder, self.objective.decoder
         handles = [
             student.register_forward_hook(lambda *_: parts.mark("student forward")),
             decoder.register_forward_pre_hook(before_decoder),
@@ -153,7 +157,8 @@ class Size:
 
 def make_objective(size: Size, device: torch.device) -> SelfDistillation:
     torch.manual_seed(0)
-    student = SpectrogramEncoder(embed_dim=size.embed_dim, depth=size.depth, num_heads=size.embed_dim // 64)
+    stack = replace(zoo.ASDA.stack, embed_dim=size.embed_dim, depth=size.depth, num_heads=size.embed_dim // 64)
+    student = SpectrogramEncoder(replace(zoo.ASDA, stack=stack))
     decoder = ConvDecoder2d(size.embed_dim, decoder_dim=size.embed_dim)
     return SelfDistillation(student, decoder, average_top_k_layers=size.depth).to(device)
 
@@ -188,7 +193,7 @@ def make_steps(
         steps |= {f"fast {p}, compiled": Step(other, optimizer, batch, p) for p in precisions}
     if checkpointed:
         other = copy.deepcopy(objective)
-        other.student.checkpoint_activations = other.decoder.checkpoint_activations = True
+        other.encoder.stack.checkpoint_activations = other.decoder.checkpoint_activations = True
         optimizer = make_optimizer(other)
         steps |= {f"fast {p}, checkpointed": Step(other, optimizer, batch, p) for p in precisions}
     return steps
@@ -200,7 +205,7 @@ def steps_table(steps: dict[str, Step], size: Size, device: torch.device, repeat
     kept = int((~first.batch[1][0]).sum())
     objective = first.objective
     patches = first.batch[1].shape[1]
-    flops = sum(step_flops(objective.student, objective.decoder, size.clips, size.students, patches, kept).values())
+    flops = sum(step_flops(objective.encoder, objective.decoder, size.clips, size.students, patches, kept).values())
     rates = {p: measuring.matmul_rate(device, DTYPES[p]) for p in {s.precision for s in steps.values()}}
     rows = []
     for name, step in steps.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 
@@ -11,17 +13,17 @@ def block_flops(encoder: SpectrogramEncoder, sequences: int, tokens: int) -> int
 
     (A1 - lambda A2) V needs one product; computing A1 V and A2 V apart is the implementation's affair.
     """
-    config, D = encoder.config, encoder.embed_dim
-    hidden = encoder.blocks[0].mlp.fc1.out_features
-    maps = 2 if config["attention"] == "differential" else 1
+    stack, D = encoder.config.stack, encoder.embed_dim
+    hidden = stack.mlp_dim
+    maps = 2 if stack.attention.kind == "differential" else 1
     weights = (2 * maps + 2) * D * D + 2 * D * hidden  # queries and keys of each map, V, projection; MLP
     return 2 * sequences * tokens * weights + 2 * sequences * tokens * tokens * D * (maps + 1)
 
 
 def encoder_flops(encoder: SpectrogramEncoder, clips: int, patches: int, sequences: int, tokens: int) -> int:
     """Forward pass: all patches of the clips embedded, the blocks over (sequences, tokens)."""
-    embedding = 2 * clips * patches * encoder.embed_dim * encoder.patch_size**2
-    return embedding + len(encoder.blocks) * block_flops(encoder, sequences, tokens)
+    embedding = 2 * clips * patches * encoder.embed_dim * math.prod(encoder.config.patches.size)
+    return embedding + encoder.depth * block_flops(encoder, sequences, tokens)
 
 
 def decoder_flops(decoder: ConvDecoder2d, students: int, patches: int) -> int:

@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ASDA.core.attention import Attention, DifferentialAttention
-from ASDA.core.block import TransformerBlock
+from ASDA.core.block import PostNormBlock
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.masks.inverse_block import InverseBlockMask
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 from ASDA.objectives.ema_teacher import EmaTeacher
+from ASDA.objectives.objective import Losses
 from ASDA.objectives.self_distillation import SelfDistillation
 
 
@@ -55,7 +56,7 @@ def attention(layer: Attention | DifferentialAttention, x: Tensor, padding_mask:
     return layer.proj_drop(layer.proj(out))
 
 
-def block(layer: TransformerBlock, x: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def block(layer: PostNormBlock, x: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """A transformer block: its output and its MLP output."""
     x = layer.norm1(x + layer.drop_path(attention(layer.attn, x, padding_mask)))
     m = layer.mlp_drop(layer.mlp(x))
@@ -80,10 +81,10 @@ def encode(encoder: SpectrogramEncoder, spectrogram: Tensor, mask: Tensor | None
         x = x + positions.expand_as(x)
         kept = _kept_by_sorting(mask)
         x = torch.gather(x, 1, kept[:, :, None].expand(-1, -1, D))  # (B*M, K, D)
-    cls_token = encoder.cls_token.to(x.dtype).expand(x.shape[0], -1, -1)
-    x = encoder.norm(torch.cat([cls_token, x], dim=1))
+    cls_token = encoder.prefix_tokens.to(x.dtype).expand(x.shape[0], -1, -1)
+    x = encoder.stack.norm_first(torch.cat([cls_token, x], dim=1))
     outputs = []
-    for layer in encoder.blocks:
+    for layer in encoder.stack.blocks:
         x, m = block(layer, x)
         outputs.append(m)
     return x, outputs
@@ -119,21 +120,21 @@ def decode(decoder: ConvDecoder2d, tokens: Tensor, grid: tuple[int, int]) -> Ten
 @torch.no_grad()
 def teacher_target(objective: SelfDistillation, spectrogram: Tensor) -> Tensor:
     """(B, N, D), float32: instance-norm per layer, mean over the layers, LayerNorm."""
-    _, outputs = encode(objective.teacher.encoder, spectrogram.to(objective.teacher.encoder.cls_token.dtype))
+    _, outputs = encode(objective.teacher.encoder, spectrogram.to(objective.teacher.encoder.dtype))
     layers = [m[:, 1:].float() for m in outputs[-objective.average_top_k_layers :]]
     layers = [F.instance_norm(layer.transpose(1, 2)).transpose(1, 2) for layer in layers]
     mean = sum(layers) / len(layers)
     return F.layer_norm(mean, mean.shape[-1:])
 
 
-def losses(objective: SelfDistillation, spectrogram: Tensor, mask: Tensor) -> dict[str, Tensor]:
+def losses(objective: SelfDistillation, spectrogram: Tensor, mask: Tensor) -> Losses:
     """What ``objective(spectrogram, mask)`` returns."""
-    B, D = spectrogram.shape[0], objective.student.embed_dim
+    B, D = spectrogram.shape[0], objective.encoder.embed_dim
     M = mask.shape[0] // B
     target = teacher_target(objective, spectrogram)
-    tokens, _ = encode(objective.student, spectrogram, mask)
-    filled = fill_grid(tokens[:, 1:], mask, objective.mask_noise_std)
-    predicted = decode(objective.decoder, filled, objective.student.grid(spectrogram))
+    tokens, _ = encode(objective.encoder, spectrogram, mask)
+    filled = fill_grid(tokens[:, 1:], mask, objective.decoder.mask_noise_std)
+    predicted = decode(objective.decoder, filled, objective.encoder.grid(spectrogram))
 
     utterance = F.mse_loss(
         tokens[:, 0].float(), target.mean(dim=1).repeat_interleave(M, dim=0), reduction="none"
@@ -142,13 +143,9 @@ def losses(objective: SelfDistillation, spectrogram: Tensor, mask: Tensor) -> di
     predicted, target = predicted[mask].float(), target[mask]  # (R, D)
     frame = F.mse_loss(predicted, target, reduction="none").sum() / math.sqrt(D)
     R = int(mask.sum())
-    return {
-        "frame": objective.frame_weight * frame,
-        "utterance": objective.utterance_weight * utterance * R,
-        "num_masked": R,
-        "pred_var": (predicted.detach().var(dim=0) + 1e-6).sqrt().mean(),
-        "target_var": (target.var(dim=0) + 1e-6).sqrt().mean(),
-    }
+    terms = {"frame": objective.frame_weight * frame, "utterance": objective.utterance_weight * utterance * R}
+    rows = {"pred_var": predicted.detach(), "target_var": target}
+    return Losses(terms, R, {name: (values.var(dim=0) + 1e-6).sqrt().mean() for name, values in rows.items()})
 
 
 @torch.no_grad()

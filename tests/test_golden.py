@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from ASDA.checkpoints.layouts.published_architecture import PUBLISHED_LAMBDA, PUBLISHED_OUT_SCALE, infer_architecture
-from ASDA.checkpoints.layouts.published_names import split_published, to_native
+from ASDA.checkpoints.layouts.published_architecture import recorded_architecture
+from ASDA.checkpoints.layouts.published_names import (
+    PRETRAINING_NAMES,
+    encoder_from_published,
+    split_published,
+    to_native,
+)
 from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.positions import position_table
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 from ASDA.objectives.ema_teacher import LinearDecay
 from ASDA.objectives.self_distillation import SelfDistillation
@@ -44,23 +50,18 @@ class Case:
         self.source = self.expected["source"].float()
 
     def objective(self):
-        cfg, student = self.cfg, self.parts["student"]
-        architecture = infer_architecture(student, num_mel_bins=self.source.shape[-1])
-        encoder = SpectrogramEncoder(
-            **architecture,
-            num_heads=cfg["num_heads"],
-            norm_eps=cfg["norm_eps"],
-            diff_lambda=PUBLISHED_LAMBDA,
-            out_scale=PUBLISHED_OUT_SCALE,
-        )
+        cfg, student = self.cfg, self.parts["encoder"]
+        encoder = SpectrogramEncoder(recorded_architecture(cfg, student))
+        embed_dim = encoder.embed_dim
         convolutions = [w for name, w in self.parts["decoder"].items() if name.endswith(".0.weight")]
         out_channels, in_channels_of_a_group, side, _ = convolutions[0].shape
         decoder = ConvDecoder2d(
-            architecture["embed_dim"],
+            embed_dim,
             decoder_dim=out_channels,
             num_layers=len(convolutions),
             kernel_size=side,
-            groups=architecture["embed_dim"] // in_channels_of_a_group,
+            groups=embed_dim // in_channels_of_a_group,
+            mask_noise_std=0.0,
         )
         model = SelfDistillation(
             encoder,
@@ -69,9 +70,8 @@ class Case:
             average_top_k_layers=cfg["average_top_k_layers"],
             utterance_weight=cfg["cls_loss"],
             frame_weight=cfg["d2v_loss"],
-            mask_noise_std=0.0,
         )
-        model.student.load_state_dict(student)
+        model.encoder.load_state_dict(student)
         model.decoder.load_state_dict(self.parts["decoder"])
         model.teacher.encoder.load_state_dict(self.parts["teacher"])
         return model.eval()
@@ -90,35 +90,38 @@ def test_golden__every_tensor_has_its_place(case):
 
 
 def test_golden__position_table_is_ours(case):
-    ours = SpectrogramEncoder(**infer_architecture(case.parts["student"]), num_heads=case.cfg["num_heads"]).positions
-    torch.testing.assert_close(ours.detach(), case.parts["student"]["positions"], rtol=0, atol=1e-6)
+    ours = case.objective().encoder.config
+    torch.testing.assert_close(position_table(ours), case.parts["encoder"]["positions"], rtol=0, atol=1e-6)
 
 
 def test_golden__features(case):
-    student = case.objective().student
+    student = case.objective().encoder
     lengths = {name: name.removeprefix("features_") for name in case.expected if name.startswith("features_")}
     assert "features_all" in lengths
     for name, frames in lengths.items():
         source = case.source if frames == "all" else case.source[:, :, : int(frames)]
         with torch.no_grad():
-            torch.testing.assert_close(student(source), case.expected[name], rtol=0, atol=1e-5, msg=name)
+            torch.testing.assert_close(student.features(source), case.expected[name], rtol=0, atol=1e-5, msg=name)
 
 
 def test_golden__losses_gradients_and_teacher(case):
     model, expected = case.objective(), case.expected
     mask = expected["precomputed_mask"]
     out = model(case.source, mask)
-    assert out["num_masked"] == expected["sample_size"]
+    assert out.sample_size == expected["sample_size"]
     (regression,) = [name for name in expected["losses"] if name.endswith("_regression")]
-    torch.testing.assert_close(out["frame"], expected["losses"][regression], rtol=1e-5, atol=0)
-    torch.testing.assert_close(out["utterance"], expected["losses"]["cls"], rtol=1e-5, atol=0)
-    assert out["num_masked"] / mask.numel() == pytest.approx(expected["stats"]["masked_pct"], abs=1e-12)
+    torch.testing.assert_close(out.terms["frame"], expected["losses"][regression], rtol=1e-5, atol=0)
+    torch.testing.assert_close(out.terms["utterance"], expected["losses"]["cls"], rtol=1e-5, atol=0)
+    assert out.sample_size / mask.numel() == pytest.approx(expected["stats"]["masked_pct"], abs=1e-12)
     for name in ("pred_var", "target_var"):
-        assert out[name].item() == pytest.approx(expected["stats"][name], rel=1e-5)
+        assert out.statistics[name].item() == pytest.approx(expected["stats"][name], rel=1e-5)
 
-    (out["frame"] + out["utterance"]).backward()
+    (out.terms["frame"] + out.terms["utterance"]).backward()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    gradients = {to_native(name): gradient for name, gradient in expected["grads"].items()}
+    gradients = {
+        to_native(name, PRETRAINING_NAMES).removeprefix("objective."): gradient
+        for name, gradient in expected["grads"].items()
+    }
     assert gradients.keys() == trained.keys()
     for name, gradient in gradients.items():
         error = (trained[name].grad - gradient).norm() / gradient.norm()
@@ -128,9 +131,9 @@ def test_golden__losses_gradients_and_teacher(case):
         for parameter in trained.values():
             parameter -= LEARNING_RATE / expected["sample_size"] * parameter.grad
     assert model.teacher.decay(UPDATE) == pytest.approx(expected["ema_decay"], abs=1e-12)
-    model.teacher.update(model.student, UPDATE)
-    after = {to_native(name).removeprefix("student."): tensor for name, tensor in expected["ema_after"].items()}
-    teacher = dict(model.teacher.encoder.named_parameters())
+    model.teacher.update(model.encoder, UPDATE)
+    after = encoder_from_published(expected["ema_after"])
+    teacher = model.teacher.encoder.state_dict()
     assert after.keys() == teacher.keys()
     for name, tensor in after.items():
         torch.testing.assert_close(teacher[name], tensor, rtol=0, atol=1e-6, msg=name)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..audio.front_end import FrontEnd
+from ..core.config import EncoderConfig, HeadConfig
 
 
 @dataclass
@@ -17,27 +18,33 @@ class Checkpoint:
 
     Attributes:
         path: where it came from.
-        encoder_config: arguments of SpectrogramEncoder.
-        encoder: tensors of the encoder under native names.
+        layout: the name of its layout.
+        encoder_config: the architecture.
+        encoder: tensors of SpectrogramEncoder.
         front_end: what turns a waveform into the encoder's input.
-        head: ``fc_norm.*`` and ``head.*``; empty for a pre-trained encoder.
-        pooling: ``cls`` or ``mean``, for the head.
+        head_config: what the head consists of; None for a pre-trained encoder.
+        head: tensors of ClassificationHead; empty for a pre-trained encoder.
         label_names: of the classes, in the order of the head; empty if the file does not record them.
         multi_label: whether a clip may have several labels; None if the file does not say.
         independent_scores: True if the head was trained with one sigmoid per class, False if with a softmax.
+        training_config: the configuration of the fairseq run, in this project's spelling; None if there is none.
+        num_updates: of that run; None if the file does not say.
     """
 
     path: Path
-    encoder_config: dict[str, Any]
+    layout: str
+    encoder_config: EncoderConfig
     encoder: dict[str, Tensor]
     front_end: FrontEnd
+    head_config: HeadConfig | None = None
     head: dict[str, Tensor] = field(default_factory=dict)
-    pooling: str = "cls"
     label_names: list[str] = field(default_factory=list)
     multi_label: bool | None = None
     independent_scores: bool = True
+    training_config: dict[str, Any] | None = None
+    num_updates: int | None = None
 
     @property
     def num_classes(self) -> int:
         """Classes of the head; 0 without one."""
-        return len(self.head["head.bias"]) if self.head else 0
+        return self.head_config.num_classes if self.head_config else 0

@@ -1,26 +1,51 @@
-"""Reads a checkpoint of any layout this project knows."""
+"""Reads a checkpoint of any layout this project knows: asks the layouts in turn."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .checkpoint import Checkpoint
-from .layouts.project import describe_state, read_state
+from .contents import Contents
+from .files import CheckpointError
+from .layouts import directory, project, published
+
+LAYOUTS = (directory, published, project)
 
 
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
-    """Reads a checkpoint of any layout this project knows, file or directory.
+    """What a checkpoint holds.
 
     Args:
         path: a `.pt` file of ASDA, EAT or this project, or a directory with `config.json` and `model.safetensors`.
-        trust: see :func:`ASDA.inference.files.load_torch_file`.
+        trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
 
     Raises:
         CheckpointError: it cannot be read, or its layout is not known; then with what was expected and found.
     """
-    path = Path(path)
-    if path.is_dir():
-        from .layouts.directory import read_directory  # which builds on this module
+    contents = Contents.open(path, trust=trust)
+    return _layout_of(contents).read(contents)
 
-        return read_directory(path)
-    return describe_state(path, read_state(path, trust=trust))
+
+def read_training_state(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
+    """The checkpoint of fairseq's trainer that a path holds, in this project's spelling: for conversion.
+
+    Args:
+        path: as of :func:`read_checkpoint`.
+        trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
+
+    Raises:
+        CheckpointError: see :func:`read_checkpoint`; or the run is not recorded there.
+    """
+    contents = Contents.open(path, trust=trust)
+    return _layout_of(contents).training_state(contents)
+
+
+def _layout_of(contents: Contents):
+    for layout in LAYOUTS:
+        if layout.knows(contents):
+            return layout
+    expected = "; ".join(layout.EXPECTED for layout in LAYOUTS)
+    raise CheckpointError(
+        f"{contents.path}: unknown checkpoint layout: expected {expected}; found {contents.description}"
+    )

@@ -13,11 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints.files import save_torch_file
-from ..checkpoints.layouts.directory import read_directory_state, write_directory
-from ..checkpoints.layouts.huggingface import write_huggingface
-from ..checkpoints.layouts.project import describe_state, read_state
-from ..checkpoints.layouts.published import to_project, to_published
+from ..checkpoints.layouts import directory, huggingface, project, published
+from ..checkpoints.reading import read_training_state
 from ..data.labels import LabelTable
 from . import _console as console
 from . import _flags as flags
@@ -52,36 +49,30 @@ def convert(args) -> int:
         raise ValueError(f"{target}: a file; --to {args.to} writes a directory")
     if args.to in ("published", "project") and target.is_dir():
         raise ValueError(f"{target}: a directory; --to {args.to} writes a .pt file")
-    if source.is_dir():
-        state = read_directory_state(source)
-    else:
-        state = to_project(read_state(source, trust=args.trust_checkpoint), source)
-    state = record(state, source, args)
-    if args.to == "huggingface":
-        write_huggingface(target, state, source)
-    elif args.to == "directory":
-        write_directory(target, state, source)
-    elif args.to == "project":
-        save_torch_file(state, target)
-    else:
-        state, unknown = to_published(state, source)
+    state = recorded(read_training_state(source, trust=args.trust_checkpoint), source, args)
+    if args.to == "project":
+        project.write(target, state)
+    elif args.to == "published":
+        unknown = published.write(target, state)
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
             console.note(
                 f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95) and "
                 f"will not honour {stated}; this project does, through the keys added to cfg.model"
             )
-        save_torch_file(state, target)
+    else:
+        write = huggingface.write if args.to == "huggingface" else directory.write
+        write(target, project.describe(source, state), state)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
 
 
-def record(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
+def recorded(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
     """The checkpoint with the front end and the labels that the flags give."""
-    checkpoint = describe_state(source, state)
+    checkpoint = project.describe(source, state)
     task_state = {**state["task_state"], "front_end": flags.front_end(args, checkpoint.front_end).to_dict()}
     if args.label_file:
-        if not checkpoint.head:
+        if checkpoint.head_config is None:
             raise ValueError(f"{source}: a pre-trained encoder has no classes; --label_file does not apply")
         table = LabelTable.read(args.label_file)
         flags.check_labels(checkpoint, table)

@@ -105,7 +105,7 @@ def extract(args) -> int:
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
     # Window after window without overlap, so that every stretch of the clip is there once. Frames of a window beyond
     # its last whole patch are not heard in it, and so begin the next.
-    patch_size = model.encoder.patch_size
+    patch_size = model.encoder.config.patches.size[0]
     whole_patches = model.front_end.target_length_frames // patch_size * patch_size
     hop_frames = max(whole_patches, 1) if args.long == "windows" else None
     windowing = Windowing(model.front_end, args.padding, hop_frames, patch_size)

@@ -1,8 +1,25 @@
 """The network in plain torch: nothing here needs fairseq, hydra or omegaconf."""
 
 from .attention import Attention, DifferentialAttention
-from .block import TransformerBlock
-from .classifier import SpectrogramClassifier
+from .classifier import ClassificationHead, SpectrogramClassifier
+from .config import Differential, EncoderConfig, HeadConfig, PatchConfig, Plain, Regularisation, StackConfig
 from .encoder import SpectrogramEncoder
+from .places import Places
+from .stack import TransformerStack
 
-__all__ = ["Attention", "DifferentialAttention", "SpectrogramClassifier", "SpectrogramEncoder", "TransformerBlock"]
+__all__ = [
+    "Attention",
+    "ClassificationHead",
+    "Differential",
+    "DifferentialAttention",
+    "EncoderConfig",
+    "HeadConfig",
+    "PatchConfig",
+    "Places",
+    "Plain",
+    "Regularisation",
+    "SpectrogramClassifier",
+    "SpectrogramEncoder",
+    "StackConfig",
+    "TransformerStack",
+]

@@ -1,4 +1,7 @@
-"""The transformer block of the encoder: post-norm, with the MLP output handed out as the teacher's target."""
+"""Transformer blocks, post-norm and pre-norm, with the MLP output handed out as the teacher's target.
+
+Each block has two places for adapters: ``after_attention`` in series, ``beside_mlp`` in parallel (arXiv 2401.10544).
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,8 @@ class Mlp(nn.Module):
         return self.fc2(self.drop(self.act(self.fc1(x))))
 
 
-class TransformerBlock(nn.Module):
-    """Post-norm block: ``x = LN1(x + attn(x)); m = MLP(x); x = LN2(x + m)``.
+class Block(nn.Module):
+    """What both kinds of block consist of.
 
     Args:
         attention: a module (B, S, D), padding mask -> (B, S, D).
@@ -54,6 +57,10 @@ class TransformerBlock(nn.Module):
         drop_path: probability of dropping each residual branch of an example.
         activation_dropout: dropout inside the MLP.
         mlp_dropout: dropout after the MLP.
+
+    Attributes:
+        after_attention: what the attention's output goes through; the identity until an adapter is attached.
+        beside_mlp: what is added to the MLP's output, from the same input; None until an adapter is attached.
     """
 
     def __init__(
@@ -69,14 +76,42 @@ class TransformerBlock(nn.Module):
     ):
         super().__init__()
         self.attn = attention
+        self.after_attention: nn.Module = nn.Identity()
         self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.mlp = Mlp(embed_dim, mlp_dim, activation_dropout=activation_dropout)
+        self.beside_mlp: nn.Module | None = None
         self.mlp_drop = nn.Dropout(mlp_dropout)
         self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
         self.drop_path = DropPath(drop_path)
 
+    def attend(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """The attention branch: (B, S, D) -> (B, S, D)."""
+        return self.drop_path(self.after_attention(self.attn(x, padding_mask)))
+
+    def widen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The MLP branch: what is added to the residual, and the MLP's own output, both (B, S, D)."""
+        m = self.mlp_drop(self.mlp(x))
+        return self.drop_path(m if self.beside_mlp is None else m + self.beside_mlp(x)), m
+
+
+class PostNormBlock(Block):
+    """``x = LN1(x + S(attn(x))); x = LN2(x + mlp(x) + A(x))``, S and A the places for adapters."""
+
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Returns the block's output and its MLP output (the per-layer target of a teacher), both (B, S, D)."""
-        x = self.norm1(x + self.drop_path(self.attn(x, padding_mask)))
-        m = self.mlp_drop(self.mlp(x))
-        return self.norm2(x + self.drop_path(m)), m
+        x = self.norm1(x + self.attend(x, padding_mask))
+        added, m = self.widen(x)
+        return self.norm2(x + added), m
+
+
+class PreNormBlock(Block):
+    """``x = x + S(attn(LN1 x)); u = LN2 x; x = x + mlp(u) + A(u)``, S and A the places for adapters."""
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Returns the block's output and its MLP output (the per-layer target of a teacher), both (B, S, D)."""
+        x = x + self.attend(self.norm1(x), padding_mask)
+        added, m = self.widen(self.norm2(x))
+        return x + added, m
+
+
+BLOCKS: dict[str, type[Block]] = {"post": PostNormBlock, "pre": PreNormBlock}

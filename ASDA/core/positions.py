@@ -1,9 +1,20 @@
-"""Positions of the patches of a grid."""
+"""Positions of the patches of a grid, and of the prefix tokens where the whole sequence is counted.
+
+Fixed tables are computed, a learned one is trained. A table has ``max_rows`` patch rows; a shorter clip uses the first
+rows of a fixed one and the middle rows of a learned one, a longer clip a learned one interpolated (AST, section 2.1).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from .config import EncoderConfig
+from .patches import PatchGrid
 
 
 def sincos(position: Tensor, dim: int) -> Tensor:
@@ -15,8 +26,8 @@ def sincos(position: Tensor, dim: int) -> Tensor:
     return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 
-def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
-    """Positions of a ``rows`` (time) x ``columns`` (mel) grid, (rows * columns, dim), time-major.
+def sincos_2d(grid: PatchGrid, num_prefix: int, dim: int) -> Tensor:  # noqa: ARG001 - prefix tokens have no place in it
+    """Positions of the rows (time) and columns (mel) of the patches, (N, dim), time-major.
 
     The mel coordinate fills the first half of the channels, the time coordinate the second.
 
@@ -25,14 +36,92 @@ def sincos_2d(rows: int, columns: int, dim: int) -> Tensor:
     """
     if dim % 4:
         raise ValueError(f"2-D sine-cosine positions need a number of channels that 4 divides, got {dim}")
-    time = torch.arange(rows).repeat_interleave(columns)
-    mel = torch.arange(columns).repeat(rows)
+    time = torch.arange(grid.rows).repeat_interleave(grid.columns)
+    mel = torch.arange(grid.columns).repeat(grid.rows)
     return torch.cat([sincos(mel, dim // 2), sincos(time, dim // 2)], dim=1)
 
 
-def sincos_1d(rows: int, columns: int, dim: int) -> Tensor:
-    """Positions that count the patches of the grid in time-major order, (rows * columns, dim)."""
-    return sincos(torch.arange(rows * columns), dim)
+def sincos_1d(grid: PatchGrid, num_prefix: int, dim: int) -> Tensor:
+    """Positions that count the whole sequence, prefix tokens and patches in time-major order, (X + N, dim)."""
+    return sincos(torch.arange(num_prefix + grid.num_patches), dim)
 
 
-POSITIONS = {"sincos_2d": sincos_2d, "sincos_1d": sincos_1d}
+def sincos_1d_patches(grid: PatchGrid, num_prefix: int, dim: int) -> Tensor:  # noqa: ARG001
+    """Positions that count the patches alone, (N, dim): what `sincos_1d` meant in files of format version 1."""
+    return sincos(torch.arange(grid.num_patches), dim)
+
+
+def interleaved_1d(grid: PatchGrid, num_prefix: int, dim: int) -> Tensor:
+    """As `sincos_1d`, but sines and cosines in turns (MAE-AST, section 3.1): (X + N, dim)."""
+    return sincos_1d(grid, num_prefix, dim).unflatten(1, (2, dim // 2)).transpose(1, 2).flatten(1)
+
+
+def learned(grid: PatchGrid, num_prefix: int, dim: int) -> Tensor:
+    """Initial values of a learned table of the whole sequence, (X + N, dim): truncated normal of 0.02."""
+    return torch.nn.init.trunc_normal_(torch.empty(num_prefix + grid.num_patches, dim), std=0.02)
+
+
+@dataclass(frozen=True)
+class PositionKind:
+    """A kind of positions.
+
+    Attributes:
+        table: grid, number of prefix tokens, width -> entries (n, dim).
+        counts_prefix: the entries are those of the whole sequence, prefix tokens included.
+        is_learned: the table is trained and fits clips of any length; its first entries are the prefix tokens'.
+    """
+
+    table: Callable[[PatchGrid, int, int], Tensor]
+    counts_prefix: bool = False
+    is_learned: bool = False
+
+
+POSITIONS = {
+    "sincos_2d": PositionKind(sincos_2d),
+    "sincos_1d": PositionKind(sincos_1d, counts_prefix=True),
+    "sincos_1d_patches": PositionKind(sincos_1d_patches),
+    "interleaved_1d": PositionKind(interleaved_1d, counts_prefix=True),
+    "learned": PositionKind(learned, counts_prefix=True, is_learned=True),
+}
+
+
+def position_table(config: EncoderConfig) -> Tensor:
+    """The table of an encoder, (1, n, D)."""
+    grid = PatchGrid(config.max_rows, config.columns)
+    return POSITIONS[config.positions].table(grid, config.num_prefix_tokens, config.stack.embed_dim)[None]
+
+
+def positions_of(table: Tensor, grid: PatchGrid, config: EncoderConfig) -> tuple[Tensor | None, Tensor]:
+    """What a clip's tokens get of an encoder's table.
+
+    Args:
+        table: (1, n, D).
+        grid: of the clip's patches.
+        config: the encoder's.
+
+    Returns:
+        Positions of the prefix tokens (1, X, D), or None if they have none, and of all patches (1, N, D).
+    """
+    kind, X, N = POSITIONS[config.positions], config.num_prefix_tokens, grid.num_patches
+    if kind.is_learned:
+        return table[:, :X], _fit(table[:, X:], config, grid)
+    if not kind.counts_prefix:
+        return None, table[:, :N]
+    first = N // 2 if config.prefix_place == "middle" else 0
+    prefix, patches = table[:, first : first + X], table[:, X : X + N]
+    if first:
+        patches = torch.cat([table[:, :first], table[:, first + X : X + N]], dim=1)
+    return prefix, patches
+
+
+def _fit(table: Tensor, config: EncoderConfig, grid: PatchGrid) -> Tensor:
+    """A learned table for a clip of more rows (bilinear) or fewer (those in the middle): (1, n, D) -> (1, N, D)."""
+    rows = config.max_rows
+    if grid.rows == rows:
+        return table
+    if grid.rows < rows:
+        first = (rows - grid.rows) // 2
+        return table[:, first * grid.columns : (first + grid.rows) * grid.columns]
+    image = table.transpose(1, 2).unflatten(2, (rows, grid.columns))  # (1, D, rows, Q)
+    image = F.interpolate(image.float(), size=tuple(grid), mode="bilinear").to(table.dtype)
+    return image.flatten(2).transpose(1, 2)

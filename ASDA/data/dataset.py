@@ -30,6 +30,7 @@ _STREAM_CROP, _STREAM_WAVEFORM, _STREAM_SPECTROGRAM, _STREAM_MASK, _STREAM_SEED,
 _MAX_REPLACEMENT_DRAWS = 100
 
 MaskSampler = Callable[[torch.Generator], torch.Tensor]
+MaskPlaces = Callable[[torch.Tensor, int], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         labels: classes of the clips, or None.
         num_classes: C, length of the target vector; by default the label table's.
         mask_sampler: draws the masks (M, N) of a clip, True = hidden from the student; None for no masks.
+        mask_places: turns the masks (B * M, N) of a batch of B clips into indices, here in the loader; None: batches
+            hold the masks themselves.
         augmentation: random changes; none by default.
         seed: of every random draw.
         shuffle: whether `ordered_indices` is a new permutation in each epoch, or file order.
@@ -78,6 +81,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         labels: ClipLabels | None = None,
         num_classes: int = 0,
         mask_sampler: MaskSampler | None = None,
+        mask_places: MaskPlaces | None = None,
         augmentation: Augmentation | None = None,
         seed: int = 1,
         shuffle: bool = True,
@@ -96,6 +100,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         self.labels = labels
         self.num_classes = num_classes or (labels.num_classes if labels is not None else 0)
         self.mask_sampler = mask_sampler
+        self.mask_places = mask_places
         self.augmentation = augmentation or Augmentation()
         if waveforms and self.augmentation.noise:
             raise ValueError(
@@ -196,9 +201,9 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
         Returns:
             `id` (B,), `num_unreadable` int, how many of the clips asked for could not be read, and `net_input` with
-            `source` (B, 1, T, F); with masks `precomputed_mask` (B*M, N); with labels `seeds` (B,) and `target`
-            (B, C). With `waveforms` there are `waveforms` (B, W) float64, padded with zeros, and `num_samples` (B,) in
-            the place of `source`. B = 0 if no clip of an evaluation batch could be read; {} for no samples at all.
+            `source` (B, 1, T, F); with masks `places`, or `precomputed_mask` (B*M, N); with labels `seeds` (B,) and
+            `target` (B, C). With `waveforms` there are `waveforms` (B, W) float64, padded with zeros, and `num_samples`
+            (B,) in the place of `source`. B = 0 if no clip of an evaluation batch could be read; {} for no samples.
         """
         if not samples:  # a process whose share of the epoch is a batch shorter than the others'
             return {}
@@ -220,7 +225,11 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         else:
             net_input["source"] = torch.stack(sources)
         if self.mask_sampler is not None:
-            net_input["precomputed_mask"] = torch.cat([sample["mask"] for sample in samples])
+            masks = torch.cat([sample["mask"] for sample in samples])
+            if self.mask_places is None:
+                net_input["precomputed_mask"] = masks
+            else:
+                net_input["places"] = self.mask_places(masks, len(samples))
         if self.labels is not None:
             net_input["seeds"] = torch.stack([sample["seed"] for sample in samples])
             net_input["target"] = torch.stack([sample["target"] for sample in samples])

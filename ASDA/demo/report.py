@@ -174,7 +174,7 @@ def page(results: Results, report: Path) -> str:
         pretrained.names, pretrained.average_precision, random.average_precision, report / "classes.png"
     )
     features = np.load(results.folder / "results" / "features.npy")
-    columns = model.front_end.num_mel_bins // model.encoder.patch_size
+    columns = model.front_end.num_mel_bins // model.encoder.config.patches.size[1]
     moments = features.reshape(-1, columns, features.shape[1]).mean(axis=1)  # (P, D)
     figures.draw_similarity(moments, report / "features.png")
     prediction = (results.folder / "results" / "prediction.txt").read_text(encoding="utf-8").strip()
@@ -196,7 +196,7 @@ def page(results: Results, report: Path) -> str:
 <html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width"><title>ASDA demo</title>
 <style>{STYLE}</style>
 <h1>ASDA on this machine</h1>
-<p>A small ASDA ({len(encoder.blocks)} layers of width {encoder.embed_dim}, {num_parameters / 1e6:.2f} million weights)
+<p>A small ASDA ({encoder.depth} layers of width {encoder.embed_dim}, {num_parameters / 1e6:.2f} million weights)
 was pre-trained without labels on {counts["train"]} clips, then fine-tuned on their labels ({len(pretrained.names)}
 classes). The best of its epochs on {counts["valid"]} validation clips was evaluated on {counts["eval"]} clips that
 neither step has seen. The same network, fine-tuned in the same way from random weights, shows what pre-training was

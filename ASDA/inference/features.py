@@ -89,14 +89,16 @@ def hidden_states(
     Raises:
         ValueError: a layer that the encoder does not have.
     """
-    depth = len(encoder.blocks)
+    depth = encoder.depth
     wanted = (depth,) if layers is None else range(1, depth + 1) if layers == MEAN_OF_LAYERS else layers
     beyond = [layer for layer in wanted if not 1 <= layer <= depth]
     if beyond:
         raise ValueError(f"layers {beyond} do not exist: this encoder has layers 1 to {depth}")
     tokens, padding_mask = encoder.embed(source, padding_mask)
     outputs = {number: x for number, (x, _) in enumerate(encoder.layers(tokens, padding_mask), 1) if number in wanted}
-    stacked = torch.stack([encoder.cls_first(outputs[number]).float() for number in wanted], dim=1)
+    if depth in outputs:  # the features of the last layer are the encoder's
+        outputs[depth] = encoder.stack.norm_last(outputs[depth])
+    stacked = torch.stack([outputs[number].float() for number in wanted], dim=1)
     return stacked.mean(dim=1, keepdim=True) if layers == MEAN_OF_LAYERS else stacked
 
 

@@ -17,6 +17,7 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import CheckpointError
 from ..checkpoints.reading import read_checkpoint
 from ..core.classifier import SpectrogramClassifier
+from ..core.config import ConfigError
 from ..core.encoder import SpectrogramEncoder
 
 Audio = Union[str, os.PathLike, np.ndarray, Tensor]
@@ -37,7 +38,7 @@ class TrainedEncoder(nn.Module):
 
     def forward(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Features of the last layer: (B, 1, T, F) normalised, (B, N) True = padding -> (B, 1 + N, D), CLS first."""
-        return self.encoder(spectrogram, padding_mask)
+        return self.encoder.features(spectrogram, padding_mask)
 
     @torch.no_grad()
     def features(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
@@ -63,7 +64,7 @@ class TrainedEncoder(nn.Module):
             if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
                 samples = samples.T
             waveform = mono_waveform(samples, sample_rate_hz or own_rate_hz, own_rate_hz, "the waveform")
-        return self.front_end(waveform)[None].to(self.encoder.cls_token)
+        return self.front_end(waveform)[None].to(self.encoder.device, self.encoder.dtype)
 
 
 class TrainedClassifier(TrainedEncoder):
@@ -93,7 +94,7 @@ class TrainedClassifier(TrainedEncoder):
 
     @property
     def num_classes(self) -> int:
-        return self.classifier.head.out_features
+        return self.classifier.head.config.num_classes
 
     def logits(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, 1, T, F) normalised, (B, N) True = padding -> (B, C)."""
@@ -146,17 +147,16 @@ def build_encoder(checkpoint: Checkpoint, **front_end: float) -> TrainedEncoder:
 
 def build_classifier(checkpoint: Checkpoint, **front_end: float) -> TrainedClassifier:
     """The classifier that a checkpoint describes, in eval mode."""
-    if not checkpoint.head:
+    if checkpoint.head_config is None:
         raise CheckpointError(
             f"{checkpoint.path}: a pre-trained encoder without a classification head; expected a fine-tuned checkpoint"
         )
-    classifier = SpectrogramClassifier(
-        _encoder(checkpoint),
-        checkpoint.num_classes,
-        pooling=checkpoint.pooling,
-        use_fc_norm="fc_norm.weight" in checkpoint.head,
-    )
-    _load(checkpoint, classifier, {f"encoder.{n}": t for n, t in checkpoint.encoder.items()} | checkpoint.head)
+    encoder = _encoder(checkpoint)
+    try:
+        classifier = SpectrogramClassifier(encoder, checkpoint.head_config)
+    except ConfigError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+    _load(checkpoint, classifier.head, checkpoint.head)
     return TrainedClassifier(
         classifier,
         replace(checkpoint.front_end, **front_end),
@@ -167,7 +167,10 @@ def build_classifier(checkpoint: Checkpoint, **front_end: float) -> TrainedClass
 
 
 def _encoder(checkpoint: Checkpoint) -> SpectrogramEncoder:
-    encoder = SpectrogramEncoder(**checkpoint.encoder_config)
+    try:
+        encoder = SpectrogramEncoder(checkpoint.encoder_config)
+    except (ConfigError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
     _load(checkpoint, encoder, checkpoint.encoder)
     return encoder
 

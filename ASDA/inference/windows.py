@@ -16,6 +16,7 @@ from torch import Tensor
 from ..audio.fbank import FRAME_SHIFT_MS, log_mel, num_frames
 from ..audio.front_end import FrontEnd, fit_length, normalise
 from ..audio.io import AudioError
+from ..core.config import PatchConfig
 from ..core.patches import patch_padding_mask
 from ..data.containers import ClipReader
 from ..data.excerpt import excerpt_s
@@ -276,7 +277,8 @@ def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor |
     if min(lengths) == longest:
         return source, None
     columns = windowing.front_end.num_mel_bins // windowing.patch_size
-    return source, patch_padding_mask(torch.tensor(lengths), longest, windowing.patch_size, columns)
+    patches = PatchConfig((windowing.patch_size, windowing.patch_size))
+    return source, patch_padding_mask(torch.tensor(lengths), longest, patches, columns)
 
 
 def seconds(frames: int) -> float:

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ..core.patches import PatchGrid
+from ..core.places import Places
+
 
 class NormGelu(nn.Module):
     """GELU of a LayerNorm over channels without affine part, plus the residual: (B, N, D) -> (B, N, D).
@@ -21,11 +24,12 @@ class NormGelu(nn.Module):
 
 
 class ConvDecoder2d(nn.Module):
-    """Predicts every patch of the grid from the kept ones: (B, N, D) -> (B, N, D).
+    """Predicts the hidden patches from the kept ones.
 
-    ``num_layers`` times a grouped convolution, LayerNorm over channels without affine part and GELU, with a residual
-    where the shapes agree; then a linear map. The tokens are channels-last already, so the convolutions get a
-    channels-last view and nothing is transposed in memory.
+    Hidden places get noise, kept ones the encoder's tokens, back in grid order. Then ``num_layers`` times a grouped
+    convolution, LayerNorm over channels without affine part and GELU, with a residual where the shapes agree; then a
+    linear map. The tokens are channels-last already, so the convolutions get a channels-last view and nothing is
+    transposed in memory.
 
     Args:
         embed_dim: width ``D`` of the tokens.
@@ -34,6 +38,7 @@ class ConvDecoder2d(nn.Module):
         kernel_size: side of the kernel; odd, padded with zeros so that the grid keeps its size.
         groups: groups of the convolutions.
         residual: whether residuals are added.
+        mask_noise_std: standard deviation of the noise in the hidden places.
         checkpoint_activations: recompute the layers in the backward pass instead of keeping their activations.
     """
 
@@ -46,6 +51,7 @@ class ConvDecoder2d(nn.Module):
         kernel_size: int = 3,
         groups: int = 16,
         residual: bool = True,
+        mask_noise_std: float = 0.01,
         checkpoint_activations: bool = False,
     ):
         super().__init__()
@@ -55,6 +61,7 @@ class ConvDecoder2d(nn.Module):
             if width % groups:
                 raise ValueError(f"decoder groups ({groups}) must divide {name} ({width})")
         self.residual = residual
+        self.mask_noise_std = mask_noise_std
         self.checkpoint_activations = checkpoint_activations
         widths = [embed_dim] + [decoder_dim] * num_layers
         # Each convolution sits in a container of its own because published files name it blocks.J.0.
@@ -65,26 +72,28 @@ class ConvDecoder2d(nn.Module):
         self.activate = NormGelu()
         self.proj = nn.Linear(decoder_dim, embed_dim)
 
-    def _layer(self, block: nn.Module, x: Tensor, grid: tuple[int, int]) -> Tensor:
-        y = block(x.unflatten(1, grid).permute(0, 3, 1, 2))  # (B, D, P, Q), a channels-last view
+    def _layer(self, block: nn.Module, x: Tensor, grid: PatchGrid) -> Tensor:
+        y = block(x.unflatten(1, tuple(grid)).permute(0, 3, 1, 2))  # (B, D, P, Q), a channels-last view
         y = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D), a view again
         return self.activate(y, x if self.residual and x.shape == y.shape else None)
 
-    def forward(self, tokens: Tensor, grid: tuple[int, int], places: Tensor | None = None) -> Tensor:
-        """Predictions for the patches of the grid.
+    def forward(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
+        """Predictions for the hidden places: kept tokens (B * M, K, D) -> (R, D)."""
+        return self.decode(self.fill(tokens, places, grid), grid, places.hidden)
 
-        Args:
-            tokens: (B, N, D), in grid order.
-            grid: patch rows and columns (P, Q).
-            places: (R,) indices into the B * N patches of the batch, or None for all.
+    def fill(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
+        """The full grid (B * M, N, D): the kept tokens in their places, normal(0, mask_noise_std) in the others."""
+        rows, _, D = tokens.shape
+        # Drawn in float32: then a seed gives the same noise in every precision (and bfloat16 draws are slow on a CPU).
+        noise = torch.empty(rows, grid.num_patches, D, device=tokens.device)
+        noise = noise.normal_(0.0, self.mask_noise_std) if self.mask_noise_std > 0 else noise.zero_()
+        return places.fill_grid(tokens, noise.to(tokens.dtype))
 
-        Returns:
-            (B, N, D), or (R, D) with ``places``.
-        """
-        x = tokens
+    def decode(self, x: Tensor, grid: PatchGrid, hidden: Tensor | None = None) -> Tensor:
+        """A filled grid (B * M, N, D) -> predictions for all patches, or for those at ``hidden`` (R,) alone: (R, D)."""
         for block in self.blocks:
             if self.checkpoint_activations and torch.is_grad_enabled():
                 x = checkpoint(self._layer, block, x, grid, use_reentrant=False)
             else:
                 x = self._layer(block, x, grid)
-        return self.proj(x if places is None else x.flatten(0, 1).index_select(0, places))
+        return self.proj(x if hidden is None else x.flatten(0, 1).index_select(0, hidden))

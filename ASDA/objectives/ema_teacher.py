@@ -52,12 +52,12 @@ class EmaTeacher:
 
     @torch.no_grad()
     def layer_outputs(self, spectrogram: Tensor, top_k: int) -> list[Tensor]:
-        """MLP outputs of the last ``top_k`` layers for all patches, each (B, N, D), CLS dropped."""
+        """MLP outputs of the last ``top_k`` layers for all patches, each (B, N, D), without prefix tokens."""
         # A student in half precision gets its spectrograms in it: then the teacher computes in it too, from its float32
         # weights. (Not under inference_mode: the loss saves the target for the backward pass.)
         dtype = spectrogram.dtype
         half = dtype in (torch.float16, torch.bfloat16)
         with torch.autocast(spectrogram.device.type, dtype) if half else nullcontext():
-            tokens, padding = self.encoder.embed(spectrogram if half else spectrogram.to(self.encoder.cls_token.dtype))
+            tokens, padding = self.encoder.embed(spectrogram if half else spectrogram.to(self.encoder.dtype))
             outputs = [m for _, m in self.encoder.layers(tokens, padding)]
-        return [self.encoder.split_cls(m)[1] for m in outputs[-top_k:]]
+        return [self.encoder.split(m)[1] for m in outputs[-top_k:]]

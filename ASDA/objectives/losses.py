@@ -1,4 +1,4 @@
-"""Losses and target statistics as pure functions (F6: EAT, section 3; data2vec 2.0, section 3)."""
+"""Losses and target statistics as pure functions (EAT, section 3; data2vec 2.0, section 3)."""
 
 from __future__ import annotations
 

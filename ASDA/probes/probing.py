@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ASDA.core.classifier import pool_tokens
+from ASDA.core.classifier import POOLINGS
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
@@ -26,7 +26,7 @@ def random_twin(encoder: TrainedEncoder, seed: int) -> TrainedEncoder:
     """The same architecture and front end at newly drawn weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TrainedEncoder(SpectrogramEncoder(**encoder.encoder.config), encoder.front_end).eval()
+        return TrainedEncoder(SpectrogramEncoder(encoder.encoder.config), encoder.front_end).eval()
 
 
 def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, padding: str) -> np.ndarray:
@@ -37,10 +37,10 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
     """
     features = np.zeros((len(manifest), encoder.encoder.embed_dim), dtype=np.float32)
     results = run_clips(
-        lambda source, padding_mask: pool_tokens(encoder(source, padding_mask), pooling, padding_mask),
+        lambda source, padding_mask: POOLINGS[pooling](*encoder.encoder(source, padding_mask), padding_mask),
         enumerate(find_clips([str(manifest.file)])),
-        Windowing(encoder.front_end, padding=padding, patch_size=encoder.encoder.patch_size),
-        device=encoder.encoder.cls_token.device,
+        Windowing(encoder.front_end, padding=padding, patch_size=encoder.encoder.config.patches.size[0]),
+        device=encoder.encoder.device,
         batch_size=16,
         num_threads=NUM_DECODING_THREADS,
     )

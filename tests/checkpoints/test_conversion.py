@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from ASDA.checkpoints.layouts.published import to_project, to_published
+from ASDA.checkpoints.layouts.published import to_published
+from ASDA.checkpoints.reading import read_training_state
 from ASDA.cli.convert import main as convert
 from ASDA.inference import CheckpointError, load_classifier, load_encoder, read_checkpoint
 from tests.published_files import published_finetuned, published_pretraining
@@ -37,9 +38,12 @@ def published_file(request, pretrained_file, finetuned_file):
 @pytest.fixture
 def project_file(published_file, tmp_path):
     """A checkpoint of this project with constants of its own and a teacher that is not behind."""
-    state = to_project(load(published_file), published_file)
+    state = read_training_state(published_file)
     model = state["cfg"]["model"]
-    (model if "num_heads" in model else model["pretrained_model_args"]["model"]).update(diff_lambda=0.3, out_scale=0.9)
+    constants = {"diff_lambda": 0.3, "out_scale": 0.9}
+    if model["encoder"]["stack"]["attention"]["kind"] == "differential":
+        (model if "num_heads" in model else model["pretrained_model_args"]["model"]).update(constants)
+        model["encoder"]["stack"]["attention"].update(constants)
     if "_ema" in state["model"]:
         state["model"][TEACHER_UPDATES] = torch.tensor(4)
     else:
@@ -114,8 +118,9 @@ def test_convert__project_layout_states_what_was_implied(published_file, attenti
 def test_convert__directory_holds_what_people_need_to_know(project_file, attention, tmp_path):
     folder = run(project_file, tmp_path / "folder", "directory", "--norm_mean", "-5.5", "--target_length", "512")
     config = json.loads((folder / "config.json").read_text())
-    assert (config["encoder"]["diff_lambda"], config["encoder"]["out_scale"]) == (0.3, 0.9)
-    assert config["encoder"]["attention"] == attention
+    constants = {"lambda_mode": "fixed", "lambda_init": None, "diff_lambda": 0.3, "out_scale": 0.9}
+    expected = {"kind": attention} | (constants if attention == "differential" else {})
+    assert config["encoder"]["stack"]["attention"] == expected
     front_end = config["front_end"]
     assert (front_end["norm_mean"], front_end["norm_std"], front_end["target_length_frames"]) == (-5.5, 4.569, 512)
     checkpoint = read_checkpoint(project_file)
@@ -147,9 +152,9 @@ def test_convert__records_labels_and_refuses_another_order(tmp_path, capsys):
     assert not (tmp_path / "x.pt").exists()
 
 
-def test_to_published__says_what_the_published_programs_will_not_honour(project_file):
+def test_to_published__says_what_the_published_programs_will_not_honour(project_file, attention):
     _, unknown = to_published(load(project_file), project_file)
-    assert unknown == {"diff_lambda": 0.3, "out_scale": 0.9}
+    assert unknown == ({"diff_lambda": 0.3, "out_scale": 0.9} if attention == "differential" else {})
 
 
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "training.json"])
@@ -167,8 +172,8 @@ def test_convert__incomplete_directory_is_refused(published_file, tmp_path, file
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "eat"}, "of another kind .model_type=eat., expected asda"),
-        ({"encoder": None, "model_type": None}, "unknown layout: expected model_type, format_version"),
+        ({"model_type": "eat"}, "unknown checkpoint layout: .*; found a config.json with model_type=eat"),
+        ({"encoder": None}, "encoder: expected a table of settings, found None"),
         ({"format_version": 99}, "format_version is 99"),
         ({"head": {"num_classes": 2}}, "describes a head"),
     ],

@@ -1,11 +1,15 @@
 """Published and own checkpoints through this project's loader."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.audio.io import AudioError
+from ASDA.core import zoo
+from ASDA.core.config import Differential, Plain
 from ASDA.inference import CheckpointError, load_classifier, load_encoder, read_checkpoint
 from tests.published_files import (
     oracle_features,
@@ -57,7 +61,7 @@ def test_load_classifier__mean_pooling_as_recorded(tmp_path, spectrogram, mode):
 
 def test_load_classifier__refuses_a_pooling_it_does_not_know(tmp_path):
     torch.save(published_finetuned(model={"prediction_mode": "LIN_SOFTMAX"}), tmp_path / "linear.pt")
-    with pytest.raises(CheckpointError, match="prediction_mode is LIN_SOFTMAX, expected CLS_TOKEN or MEAN_POOLING"):
+    with pytest.raises(CheckpointError, match="prediction_mode is LIN_SOFTMAX, expected CLS_TOKEN, MEAN_POOLING"):
         load_classifier(tmp_path / "linear.pt")
 
 
@@ -79,16 +83,16 @@ def test_read_checkpoint__learned_lambda_implies_its_papers_scale(tmp_path):
         for name in ("q1", "k1", "q2", "k2"):
             state["model"][f"model.blocks.{layer}.attn.lambda_{name}"] = torch.zeros(8)
     torch.save(state, tmp_path / "learned.pt")
-    config = read_checkpoint(tmp_path / "learned.pt").encoder_config
-    assert (config["lambda_mode"], config["lambda_init"], config["out_scale"]) == ("learned", None, None)
+    attention = read_checkpoint(tmp_path / "learned.pt").encoder_config.stack.attention
+    assert (attention.lambda_mode, attention.lambda_init, attention.out_scale) == ("learned", None, None)
 
 
 def test_read_checkpoint__infers_what_published_files_do_not_record(pretrained_file, attention):
     config = read_checkpoint(pretrained_file).encoder_config
-    assert config["attention"] == attention
-    assert config["mlp_ratio"] == (3.5 if attention == "differential" else 4.0)
-    assert (config["diff_lambda"], config["out_scale"], config["lambda_mode"]) == (0.1, 0.95, "fixed")
-    assert (config["embed_dim"], config["depth"], config["num_heads"]) == (32, 2, 4)
+    expected = {"differential": zoo.ASDA, "plain": zoo.EAT}[attention]
+    constants = Differential(diff_lambda=0.1, out_scale=0.95) if attention == "differential" else Plain()
+    stack = replace(expected.stack, embed_dim=32, depth=2, num_heads=4, attention=constants)
+    assert config == replace(expected, stack=stack, max_rows=config.max_rows)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +178,9 @@ def broken(change):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ([1, 2], "expected a dictionary with cfg and model, found a list"),
+        ([1, 2], "unknown checkpoint layout: expected .* cfg.model and model .*; found a list"),
         ({"epoch": 1, "weights": {}}, "found the keys epoch, weights"),
-        (broken(lambda s: s["cfg"].pop("model")), "expected the model's config under cfg.model"),
+        (broken(lambda s: s["cfg"].pop("model")), "found a configuration with the keys "),
         (broken(lambda s: s["cfg"]["model"].pop("pretrained_model_args")), "pretrained_model_args"),
         (
             broken(lambda s: s["cfg"]["model"]["pretrained_model_args"]["model"].update(num_heads=None)),
@@ -188,7 +192,7 @@ def broken(change):
         ),
         (
             broken(lambda s: s["model"].pop("model.modality_encoders.IMAGE.extra_tokens")),
-            "missing cls_token",
+            "missing prefix_tokens",
         ),
         (
             broken(lambda s: s["model"].update({"model.blocks.1.norm1.bias": torch.zeros(7)})),

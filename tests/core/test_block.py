@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ASDA.core.block import DropPath, Mlp, TransformerBlock
+from ASDA.core.block import DropPath, Mlp, PostNormBlock, PreNormBlock
 
 B, S, D = 2, 3, 6
 
@@ -51,7 +51,7 @@ def naive_mlp(row, mlp):
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])  # small tokens show which eps is used
 def test_block__is_post_norm_and_hands_out_the_mlp_output(scale):
-    block = randomised(TransformerBlock(HalfTurn(), D, 2 * D))
+    block = randomised(PostNormBlock(HalfTurn(), D, 2 * D))
     x = scale * tokens()
     out, target = block(x)
     attended = block.attn(x, None)
@@ -64,8 +64,50 @@ def test_block__is_post_norm_and_hands_out_the_mlp_output(scale):
             torch.testing.assert_close(out[b, s], torch.tensor(second, dtype=torch.float64), rtol=1e-10, atol=1e-10)
 
 
+def test_pre_norm_block__normalises_before_and_hands_out_the_mlp_output():
+    block, x = randomised(PreNormBlock(HalfTurn(), D, 2 * D)), tokens()
+    out, target = block(x)
+    normalised = torch.tensor([[naive_norm(row.tolist(), block.norm1, 1e-6) for row in clip] for clip in x])
+    attended = x + block.attn(normalised.double(), None)
+    for b in range(B):
+        for s in range(S):
+            m = torch.tensor(naive_mlp(naive_norm(attended[b, s].tolist(), block.norm2, 1e-6), block.mlp)).double()
+            torch.testing.assert_close(target[b, s], m, rtol=1e-6, atol=1e-6)
+            torch.testing.assert_close(out[b, s], attended[b, s] + m, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [PostNormBlock, PreNormBlock])
+def test_block__has_two_places_for_adapters(kind):
+    block, x = randomised(kind(HalfTurn(), D, 2 * D)), tokens()
+    expected = block(x)
+    seen = {}
+
+    class Adapter(nn.Module):
+        def __init__(self, place):
+            super().__init__()
+            self.place = place
+
+        def forward(self, h):
+            seen[self.place] = h
+            return h if self.place == "after attention" else torch.zeros_like(h)
+
+    block.after_attention, block.beside_mlp = Adapter("after attention"), Adapter("beside the MLP")
+    for own, other in zip(block(x), expected, strict=True):
+        assert torch.equal(own, other)
+    first = block.norm1(x) if kind is PreNormBlock else x
+    assert torch.equal(seen["after attention"], block.attn(first, None))
+    assert torch.equal(block.mlp(seen["beside the MLP"]), expected[1])  # the MLP's own input
+    block.beside_mlp = nn.Identity()
+    added = expected[1] + seen["beside the MLP"]
+    if kind is PreNormBlock:
+        torch.testing.assert_close(block(x)[0], x + block.attn(first, None) + added)
+    else:
+        torch.testing.assert_close(block(x)[0], block.norm2(seen["beside the MLP"] + added))
+    assert torch.equal(block(x)[1], expected[1])
+
+
 def test_block__eps_is_that_of_both_norms():
-    block = randomised(TransformerBlock(nn.Identity(), D, D, norm_eps=0.5))
+    block = randomised(PostNormBlock(nn.Identity(), D, D, norm_eps=0.5))
     block.attn = HalfTurn()
     x = tokens()
     first = naive_norm((x + block.attn(x, None))[0, 0].tolist(), block.norm1, 0.5)
@@ -75,14 +117,14 @@ def test_block__eps_is_that_of_both_norms():
 
 
 def test_block__passes_the_padding_mask_to_attention():
-    block = randomised(TransformerBlock(HalfTurn(), D, D))
+    block = randomised(PostNormBlock(HalfTurn(), D, D))
     mask = torch.zeros(B, S, dtype=torch.bool)
     block(tokens(), mask)
     assert block.attn.padding_mask is mask
 
 
 def test_block__mlp_dropout_drops_the_mlp_output():
-    block = randomised(TransformerBlock(HalfTurn(), D, D, mlp_dropout=1.0)).train()
+    block = randomised(PostNormBlock(HalfTurn(), D, D, mlp_dropout=1.0)).train()
     x = tokens()
     out, target = block(x)
     assert torch.equal(target, torch.zeros_like(x))
@@ -90,20 +132,20 @@ def test_block__mlp_dropout_drops_the_mlp_output():
 
 
 def test_block__activation_dropout_drops_the_hidden_units():
-    block = randomised(TransformerBlock(HalfTurn(), D, D, activation_dropout=1.0)).train()
+    block = randomised(PostNormBlock(HalfTurn(), D, D, activation_dropout=1.0)).train()
     assert torch.equal(block(tokens())[1], block.mlp.fc2.bias.expand(B, S, D))
 
 
 def test_block__dropout_is_off_in_evaluation():
     options = {"activation_dropout": 0.9, "mlp_dropout": 0.9, "drop_path": 0.9}
-    with_dropout = randomised(TransformerBlock(HalfTurn(), D, D, **options)).eval()
-    without = randomised(TransformerBlock(HalfTurn(), D, D)).train()
+    with_dropout = randomised(PostNormBlock(HalfTurn(), D, D, **options)).eval()
+    without = randomised(PostNormBlock(HalfTurn(), D, D)).train()
     for a, b in zip(with_dropout(tokens()), without(tokens()), strict=True):
         assert torch.equal(a, b)
 
 
 def test_block__drop_path_drops_both_branches_per_example_and_spares_the_target():
-    block = randomised(TransformerBlock(HalfTurn(), D, D, drop_path=0.5)).train()
+    block = randomised(PostNormBlock(HalfTurn(), D, D, drop_path=0.5)).train()
     x = tokens(rows=1).expand(4000, -1, -1)
     torch.manual_seed(0)
     out, target = block(x)

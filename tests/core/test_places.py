@@ -1,161 +1,8 @@
-import math
-import random
-from fractions import Fraction
-
 import pytest
 import torch
 
-from ASDA.core.places import gather_patches, kept_indices, restore_grid
+from ASDA.core.places import Places, gather_patches, kept_indices
 from ASDA.masks.inverse_block import InverseBlockMask
-
-GRIDS = [(64, 8), (8, 8), (20, 8), (32, 8), (13, 8), (50, 8)]
-
-
-def naive_marked(P, Q, ratio, rng, block=5, adjust=Fraction(7, 100)):
-    """EAT, section 3.2: the set of patches that blocks and the random correction mark. ``ratio`` is exact."""
-    N = P * Q
-    marked = set()
-    for _ in range(int(N * (ratio + adjust) / block**2)):
-        row, column = divmod(rng.randrange(N), Q)
-        for i in range(row - block // 2, row + block // 2 + 1):
-            for j in range(column - block // 2, column + block // 2 + 1):
-                if 0 <= i < P and 0 <= j < Q:
-                    marked.add(i * Q + j)
-    want = int(N * ratio)
-    if len(marked) > want:
-        marked = set(rng.sample(sorted(marked), want))
-    else:
-        marked |= set(rng.sample([n for n in range(N) if n not in marked], want - len(marked)))
-    return marked
-
-
-def naive_masks(count, grid, ratio, block, seed):
-    rng = random.Random(seed)
-    masks = torch.zeros(count, grid[0] * grid[1], dtype=torch.bool)
-    for row in masks:
-        row[sorted(naive_marked(*grid, ratio, rng, block))] = True
-    return masks
-
-
-def features(marked, grid):
-    """Per mask: each place, each row's and column's count, and how many neighbours are both marked (the blocks)."""
-    x = marked.view(-1, *grid).double()
-    along_time = (x[:, 1:] * x[:, :-1]).sum((1, 2))
-    along_mel = (x[:, :, 1:] * x[:, :, :-1]).sum((1, 2))
-    squares = (x[:, 1:, 1:] * x[:, :-1, :-1] * x[:, 1:, :-1] * x[:, :-1, 1:]).sum((1, 2))
-    totals = torch.stack([along_time, along_mel, squares], dim=1)
-    return torch.cat([x.flatten(1), x.sum(1), x.sum(2), totals], dim=1)
-
-
-def z_scores(a, b):
-    """Two-sample z of the mean of every feature."""
-    error = (a.var(0) / len(a) + b.var(0) / len(b)).sqrt().clamp_min(1e-12)
-    return (a.mean(0) - b.mean(0)) / error
-
-
-def sampled(count, grid, seed=0, **options):
-    return InverseBlockMask(grid, count, **options)(torch.Generator().manual_seed(seed))
-
-
-def test_inverse_block_mask__keeps_102_of_512():
-    mask = sampled(1000, (64, 8))
-    assert mask.shape == (1000, 512)
-    assert mask.dtype == torch.bool
-    assert set((~mask).sum(1).tolist()) == {102}
-    assert set(mask.sum(1).tolist()) == {410}
-
-
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("percent", [80, 75, 90, 60])
-def test_inverse_block_mask__counts_are_exact_on_any_grid(grid, percent):
-    N, kept_share = grid[0] * grid[1], Fraction(100 - percent, 100)
-    sampler = InverseBlockMask(grid, 20, mask_ratio=percent / 100)
-    assert sampler.num_seeds == int(N * (kept_share + Fraction(7, 100)) / 25)
-    mask = sampler(torch.Generator().manual_seed(0))
-    assert set((~mask).sum(1).tolist()) == {int(N * kept_share)}
-
-
-@pytest.mark.parametrize("percent", [80, 30])
-def test_inverse_block_mask__without_inverse_the_blocks_are_hidden(percent):
-    mask = sampled(20, (64, 8), inverse=False, mask_ratio=percent / 100)
-    assert set(mask.sum(1).tolist()) == {512 * percent // 100}
-
-
-@pytest.mark.parametrize(("grid", "students"), [((64, 8), 2000), ((32, 8), 100)])  # small grids may repeat by chance
-def test_inverse_block_mask__every_student_has_its_own(grid, students):
-    assert len(sampled(students, grid).unique(dim=0)) == students
-
-
-@pytest.mark.parametrize(
-    ("grid", "percent", "block", "inverse"),
-    [
-        ((64, 8), 80, 5, True),
-        ((8, 8), 80, 5, True),
-        ((20, 8), 80, 5, True),
-        ((32, 8), 80, 5, True),
-        ((32, 8), 80, 3, True),
-        ((6, 20), 70, 5, True),
-        ((32, 8), 60, 5, False),
-    ],
-)
-def test_inverse_block_mask__is_distributed_as_a_naive_sampler(grid, percent, block, inverse):
-    ours = sampled(20_000, grid, mask_ratio=percent / 100, block_size=block, inverse=inverse)
-    marked = ~ours if inverse else ours
-    ratio = Fraction(100 - percent if inverse else percent, 100)
-    naive = naive_masks(2000, grid, ratio, block, seed=1)
-    # About 600 features; |z| > 5 happens once in 3000 such tests by chance, and the seeds are fixed.
-    assert z_scores(features(marked, grid), features(naive, grid)).abs().max() < 5
-
-
-def test_inverse_block_mask__the_comparison_sees_blocks_shifted_inside():
-    """The test above has the power to tell a neighbouring rule: blocks moved inside the grid instead of cut off."""
-    P, Q, rng = 32, 8, random.Random(0)
-    shifted = torch.zeros(2000, P * Q, dtype=torch.bool)
-    for row in shifted:
-        marked = set()
-        for _ in range(int(P * Q * 0.27 / 25)):
-            i, j = divmod(rng.randrange(P * Q), Q)
-            i, j = min(max(i - 2, 0), P - 5), min(max(j - 2, 0), Q - 5)
-            marked |= {(i + a) * Q + j + b for a in range(5) for b in range(5)}
-        others = [n for n in range(P * Q) if n not in marked]
-        marked = rng.sample(sorted(marked), min(51, len(marked))) + rng.sample(others, max(51 - len(marked), 0))
-        row[marked] = True
-    ours = ~sampled(20_000, (P, Q))
-    assert z_scores(features(ours, (P, Q)), features(shifted, (P, Q))).abs().max() > 10
-
-
-def test_inverse_block_mask__every_draw_comes_from_the_generator():
-    sampler = InverseBlockMask((20, 8), 8)
-    state = torch.get_rng_state()
-    first = sampler(torch.Generator().manual_seed(3))
-    assert torch.equal(torch.get_rng_state(), state)
-    torch.manual_seed(99)
-    assert torch.equal(sampler(torch.Generator().manual_seed(3)), first)
-    assert not torch.equal(sampler(torch.Generator().manual_seed(4)), first)
-
-
-def test_inverse_block_mask__a_small_clip_without_seeds_keeps_random_patches():
-    sampler = InverseBlockMask((4, 8), 4000)
-    assert sampler.num_seeds == 0
-    kept = ~sampler(torch.Generator().manual_seed(0))
-    assert set(kept.sum(1).tolist()) == {6}
-    share = kept.double().mean(0)
-    assert (share - 6 / 32).abs().max() < 5 * math.sqrt(6 / 32 * 26 / 32 / 4000)
-
-
-@pytest.mark.parametrize(
-    ("grid", "ratio", "inverse", "word"),
-    [
-        ((2, 2), 0.8, True, "kept"),
-        ((64, 8), 1.0, True, "kept"),
-        ((64, 8), 0.0, True, "hidden"),
-        ((2, 2), 0.1, False, "hidden"),
-    ],
-)
-def test_inverse_block_mask__rejects_a_ratio_that_leaves_nothing(grid, ratio, inverse, word):
-    message = rf"mask ratio of {ratio} on {grid[0]} x {grid[1]} patches leaves no patch that is {word}"
-    with pytest.raises(ValueError, match=message):
-        InverseBlockMask(grid, mask_ratio=ratio, inverse=inverse)
 
 
 def test_kept_indices__are_in_grid_order():
@@ -200,37 +47,38 @@ def test_gather_patches__sums_the_gradients_of_the_students():
     assert torch.equal(patches.grad, counts[..., None].expand(2, 7, 3).float())
 
 
-def test_restore_grid__puts_back_what_gather_took():
-    B, M, N, K, D = 2, 3, 9, 4, 5
-    patches = torch.randn(B, N, D, generator=torch.Generator().manual_seed(0))
-    kept = random_kept(B * M, N, K)
-    tokens = gather_patches(patches, kept)
-    grid = restore_grid(tokens, kept, N, noise_std=0.0)
-    assert grid.shape == (B * M, N, D)
-    for row in range(B * M):
-        for n in range(N):
-            expected = patches[row // M, n] if n in kept[row].tolist() else torch.zeros(D)
-            assert torch.equal(grid[row, n], expected)
+def places(B=2, M=3, grid=(4, 3)):
+    mask = InverseBlockMask(grid, B * M, mask_ratio=0.5, block_size=2)(torch.Generator().manual_seed(0))
+    return mask, Places.of(mask, B)
 
 
-def test_restore_grid__fills_hidden_places_with_normal_noise():
-    rows, N, K, D = 20, 50, 10, 40
-    kept = random_kept(rows, N, K)
-    torch.manual_seed(0)
-    grid = restore_grid(torch.ones(rows, K, D), kept, N, noise_std=0.01)
-    hidden = torch.ones(rows, N, dtype=torch.bool).scatter(1, kept, False)
-    assert torch.equal(grid[~hidden], torch.ones(rows * K, D))
-    noise = grid[hidden].double().flatten()
-    assert len(noise) == rows * (N - K) * D
-    assert abs(noise.mean().item()) < 5 * 0.01 / math.sqrt(len(noise))
-    assert abs(noise.std().item() - 0.01) < 5 * 0.01 / math.sqrt(2 * len(noise))
-    assert abs((noise / 0.01).pow(4).mean().item() - 3) < 5 * math.sqrt(96 / len(noise))  # the kurtosis of a normal
-    assert not torch.equal(grid[0][hidden[0]], grid[1][hidden[1]])
+def test_places__hide_and_fill_grid_equal_boolean_masks():
+    (mask, found), patches = places(), torch.randn(2, 12, 5)
+    repeated = patches.repeat_interleave(3, dim=0)  # (B*M, N, V)
+    assert torch.equal(found.hide(patches), repeated[mask])
+    kept = gather_patches(patches, found.kept)
+    assert torch.equal(kept.flatten(0, 1), repeated[~mask])
+    filled = found.fill_grid(kept, torch.full((6, 12, 5), 7.0))
+    assert torch.equal(filled, repeated.masked_fill(mask[..., None], 7.0))
+    assert torch.equal(filled.flatten(0, 1)[found.hidden], torch.full((int(mask.sum()), 5), 7.0))
 
 
-def test_restore_grid__passes_gradients_to_the_kept_patches():
-    kept = random_kept(3, 6, 2)
-    tokens = torch.zeros(3, 2, 4, requires_grad=True)
-    weight = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
-    (restore_grid(tokens, kept, 6, noise_std=0.01) * weight).sum().backward()
-    assert torch.equal(tokens.grad, weight.gather(1, kept[..., None].expand(-1, -1, 4)))
+def test_places__survive_the_way_through_a_batch():
+    _, found = places()
+    again = Places.from_dict(found.to_dict(), num_clips=2)
+    assert again.students == 3
+    for own, other in zip(again.to_dict().values(), found.to_dict().values(), strict=True):
+        assert torch.equal(own, other)
+    assert Places.of(found, 2) is found
+
+
+def test_places__of_another_number_of_clips_or_patches_are_refused():
+    mask, found = places()
+    found.check(2, 12)
+    for clips, patches in ((3, 12), (2, 13)):
+        with pytest.raises(
+            ValueError, match=rf"expected masks of shape \({clips} x students, {patches}\), got 6 masks"
+        ):
+            found.check(clips, patches)
+    with pytest.raises(ValueError, match=r"expected masks of shape \(4 x students, patches\), got \(6, 12\)"):
+        Places.of(mask, 4)

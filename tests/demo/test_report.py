@@ -11,10 +11,10 @@ import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.core.classifier import SpectrogramClassifier
-from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.data.labels import LabelTable
 from ASDA.demo import report
 from ASDA.inference import TrainedClassifier
+from tests.architectures import make_encoder
 
 
 class Links(html.parser.HTMLParser):
@@ -66,7 +66,7 @@ def demo_dir(tmp_path, small_corpus):
 def classifier(monkeypatch, small_corpus):
     """Stands for the demo's fine-tuned model, which takes minutes to make."""
     torch.manual_seed(0)
-    network = SpectrogramEncoder(embed_dim=32, depth=2, num_heads=4, max_patch_rows=16)
+    network = make_encoder(embed_dim=32, depth=2, num_heads=4, max_rows=16)
     names = LabelTable.read(small_corpus / "label_descriptors.csv").names
     front_end = FrontEnd(target_length_frames=128, norm_mean=-7.0, norm_std=4.0)
     model = TrainedClassifier(SpectrogramClassifier(network, len(names)), front_end, names).eval()

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from ASDA.audio.front_end import FrontEnd
-from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.inference.clips import Clip
 from ASDA.inference.features import FeatureSpec, assemble, hidden_states
 from ASDA.inference.windows import LoadedClip, Windowing
+from tests.architectures import make_encoder
 
 D = 32
 
@@ -15,7 +15,7 @@ D = 32
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    return SpectrogramEncoder(embed_dim=D, depth=3, num_heads=4, max_patch_rows=16).eval()
+    return make_encoder(embed_dim=D, depth=3, num_heads=4, max_rows=16).eval()
 
 
 def clip_of(num_frames, windowing):
@@ -33,13 +33,13 @@ def extract(encoder, clip, **spec):
 def test_hidden_states__last_layer_is_the_encoders_output(encoder):
     source = torch.randn(2, 1, 64, 128)
     with torch.no_grad():
-        assert torch.equal(hidden_states(encoder, source, None, None)[:, 0], encoder(source))
+        assert torch.equal(hidden_states(encoder, source, None, None)[:, 0], encoder.features(source))
 
 
 def test_hidden_states__layers_are_the_blocks_outputs(encoder):
     source = torch.randn(2, 1, 64, 128)
     outputs = []
-    for block in encoder.blocks:
+    for block in encoder.stack.blocks:
         block.register_forward_hook(lambda module, args, output: outputs.append(output[0]))
     with torch.no_grad():
         chosen = hidden_states(encoder, source, None, (3, 1))
@@ -113,7 +113,7 @@ def test_assemble__windows_follow_one_another_without_padding(encoder):
     rows = found.times_s[1::8]
     torch.testing.assert_close(rows[:, 0], torch.arange(10, dtype=torch.float64) * 0.16)
     with torch.no_grad():
-        outputs = [encoder(window.spectrogram[None, None])[0] for window in clip.windows]
+        outputs = [encoder.features(window.spectrogram[None, None])[0] for window in clip.windows]
     assert torch.equal(found.values[1:33], outputs[0][1:]) and torch.equal(found.values[33:65], outputs[1][1:])
     assert torch.equal(found.values[65:], outputs[2][1 : 1 + 2 * 8])
     expected_cls = (64 * outputs[0][0] + 64 * outputs[1][0] + 20 * outputs[2][0]) / 148

@@ -7,13 +7,14 @@ import torch
 
 from ASDA.audio.fbank import log_mel, num_frames
 from ASDA.audio.front_end import FrontEnd
-from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.config import PatchConfig
 from ASDA.core.patches import patch_padding_mask
 from ASDA.data.containers import ClipReader
 from ASDA.data.excerpt import excerpt_s
 from ASDA.inference import windows
 from ASDA.inference.clips import Clip
 from ASDA.inference.windows import BadClip, LoadedClip, Windowing, batches, collate, load_clip, load_clips
+from tests.architectures import make_encoder
 
 RATE_HZ = 16_000
 
@@ -119,7 +120,7 @@ def test_windowing__refuses_what_cannot_be():
 
 
 def test_patch_padding_mask__counts_partly_real_patches_as_real():
-    mask = patch_padding_mask(torch.tensor([1, 16, 17, 64]), 64, patch_size=16, columns=2)
+    mask = patch_padding_mask(torch.tensor([1, 16, 17, 64]), 64, PatchConfig(), columns=2)
     expected = torch.tensor([[0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1], [0] * 8])
     assert torch.equal(mask, expected.bool())
 
@@ -134,16 +135,16 @@ def test_patch_padding_mask__refuses_impossible_lengths(lengths):
 def test_collate__masked_padding_gives_what_each_clip_gives_alone(attention):
     """The point of the mask: whatever else is in the batch, a clip's features are its own."""
     torch.manual_seed(0)
-    encoder = SpectrogramEncoder(embed_dim=32, depth=2, num_heads=4, attention=attention, max_patch_rows=16).eval()
+    encoder = make_encoder(embed_dim=32, depth=2, num_heads=4, attention=attention, max_rows=16).eval()
     masked = Windowing(FrontEnd(160), padding="mask")
     own = Windowing(FrontEnd(160), padding="own")
     lengths = [9, 40, 80, 160, 300]
     batch = [first_window(length, masked) for length in lengths]
     with torch.no_grad():
-        together = encoder(*collate(batch, masked))
+        together = encoder.features(*collate(batch, masked))
         for row, length in zip(together, lengths, strict=True):
             source, mask = collate([first_window(length, own)], own)
-            alone = encoder(source, mask)[0]
+            alone = encoder.features(source, mask)[0]
             assert mask is None and len(alone) == 1 + 8 * -(-min(length, 160) // 16)
             torch.testing.assert_close(row[: len(alone)], alone, atol=1e-5, rtol=1e-5)
 

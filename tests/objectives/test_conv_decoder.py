@@ -3,10 +3,12 @@ import math
 import pytest
 import torch
 
+from ASDA.core.patches import PatchGrid
+from ASDA.core.places import Places, gather_patches
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 
-B, GRID = 2, (3, 4)
-N = GRID[0] * GRID[1]
+B, GRID = 2, PatchGrid(3, 4)
+N = GRID.num_patches
 
 
 def decoder(embed_dim, seed=0, **options):
@@ -80,7 +82,7 @@ def naive_decoder(module, x, groups, residual=True):
 def test_decoder__equals_loops(options):
     module = decoder(8, **options)
     expected = naive_decoder(module, tokens(8), options["groups"], options.get("residual", True))
-    torch.testing.assert_close(module(tokens(8), GRID), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(module.decode(tokens(8), GRID), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_decoder__norm_has_eps_1e_5():
@@ -88,7 +90,9 @@ def test_decoder__norm_has_eps_1e_5():
     with torch.no_grad():
         for parameter in module.blocks.parameters():
             parameter.mul_(1e-3)
-    torch.testing.assert_close(module(tokens(8), GRID), naive_decoder(module, tokens(8), 2), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        module.decode(tokens(8), GRID), naive_decoder(module, tokens(8), 2), rtol=1e-9, atol=1e-9
+    )
 
 
 def test_decoder__has_the_published_parameters():
@@ -108,3 +112,60 @@ def test_decoder__rejects_groups_that_do_not_divide():
 def test_decoder__rejects_even_kernels():
     with pytest.raises(ValueError, match="kernel_size must be odd to keep the grid's size, got 4"):
         ConvDecoder2d(64, decoder_dim=64, kernel_size=4)
+
+
+def random_kept(rows, N, K, seed=0):
+    order = torch.rand(rows, N, generator=torch.Generator().manual_seed(seed)).argsort(dim=1)[:, :K]
+    return order.sort(dim=1).values
+
+
+def fill(tokens, kept, N, noise_std):
+    D = tokens.shape[-1]
+    module = ConvDecoder2d(D, decoder_dim=D, num_layers=1, groups=1, mask_noise_std=noise_std)
+    mask = torch.ones(len(kept), N, dtype=torch.bool).scatter(1, kept, False)
+    return module.fill(tokens, Places.of(mask, len(kept)), PatchGrid(N, 1))
+
+
+def test_decoder__predicts_the_hidden_places_of_the_filled_grid():
+    module = decoder(8, decoder_dim=8, num_layers=2, groups=2, mask_noise_std=0.0)
+    mask = torch.rand(B, N, generator=torch.Generator().manual_seed(2)).argsort(dim=1) < N // 2
+    places = Places.of(mask, B)
+    kept = gather_patches(tokens(8), places.kept)
+    everything = module.decode(tokens(8).masked_fill(mask[..., None], 0.0), GRID)
+    torch.testing.assert_close(module(kept, places, GRID), everything[mask])
+
+
+def test_decoder__fill_puts_back_what_gather_took():
+    B, M, N, K, D = 2, 3, 9, 4, 5
+    patches = torch.randn(B, N, D, generator=torch.Generator().manual_seed(0))
+    kept = random_kept(B * M, N, K)
+    tokens = gather_patches(patches, kept)
+    grid = fill(tokens, kept, N, 0.0)
+    assert grid.shape == (B * M, N, D)
+    for row in range(B * M):
+        for n in range(N):
+            expected = patches[row // M, n] if n in kept[row].tolist() else torch.zeros(D)
+            assert torch.equal(grid[row, n], expected)
+
+
+def test_decoder__fill_puts_normal_noise_in_hidden_places():
+    rows, N, K, D = 20, 50, 10, 40
+    kept = random_kept(rows, N, K)
+    torch.manual_seed(0)
+    grid = fill(torch.ones(rows, K, D), kept, N, 0.01)
+    hidden = torch.ones(rows, N, dtype=torch.bool).scatter(1, kept, False)
+    assert torch.equal(grid[~hidden], torch.ones(rows * K, D))
+    noise = grid[hidden].double().flatten()
+    assert len(noise) == rows * (N - K) * D
+    assert abs(noise.mean().item()) < 5 * 0.01 / math.sqrt(len(noise))
+    assert abs(noise.std().item() - 0.01) < 5 * 0.01 / math.sqrt(2 * len(noise))
+    assert abs((noise / 0.01).pow(4).mean().item() - 3) < 5 * math.sqrt(96 / len(noise))  # the kurtosis of a normal
+    assert not torch.equal(grid[0][hidden[0]], grid[1][hidden[1]])
+
+
+def test_decoder__fill_passes_gradients_to_the_kept_patches():
+    kept = random_kept(3, 6, 2)
+    tokens = torch.zeros(3, 2, 4, requires_grad=True)
+    weight = torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0))
+    (fill(tokens, kept, 6, 0.01) * weight).sum().backward()
+    assert torch.equal(tokens.grad, weight.gather(1, kept[..., None].expand(-1, -1, 4)))

@@ -1,15 +1,15 @@
 import pytest
 import torch
 
-from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.objectives.ema_teacher import EmaTeacher, LinearDecay
+from tests.architectures import make_encoder
 
-TINY = {"embed_dim": 32, "depth": 3, "num_heads": 4, "num_mel_bins": 8, "patch_size": 4, "max_patch_rows": 12}
+TINY = {"embed_dim": 32, "depth": 3, "num_heads": 4, "num_mel_bins": 8, "patch_size": 4, "max_rows": 12}
 
 
 def encoder(seed=0, **options):
     torch.manual_seed(seed)
-    return SpectrogramEncoder(**(TINY | options))
+    return make_encoder(**(TINY | options))
 
 
 def change(student, seed):
@@ -95,10 +95,10 @@ def test_ema_teacher__leaves_the_student_alone():
 def test_ema_teacher__averages_a_half_precision_student_in_float32(dtype):
     student = encoder()
     teacher = EmaTeacher(student, LinearDecay(start=0.9998))
-    start = teacher.encoder.cls_token.clone()
+    start = teacher.encoder.prefix_tokens.clone()
     student.to(dtype)
     with torch.no_grad():
-        student.cls_token.fill_(2.0)
+        student.prefix_tokens.fill_(2.0)
     for update in range(1, 4):
         teacher.update(student, update)
     assert {p.dtype for p in teacher.encoder.parameters()} == {torch.float32}
@@ -106,7 +106,7 @@ def test_ema_teacher__averages_a_half_precision_student_in_float32(dtype):
     for update in range(1, 4):
         expected = 2.0 + (expected - 2.0) * LinearDecay()(update)
     # A step of 0.0002 of the distance is lost in half precision: near 1 its numbers lie 0.001 and 0.008 apart.
-    torch.testing.assert_close(teacher.encoder.cls_token.double(), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(teacher.encoder.prefix_tokens.double(), expected, rtol=0, atol=1e-6)
 
 
 def test_ema_teacher__copies_a_half_precision_student_to_float32():
@@ -114,27 +114,26 @@ def test_ema_teacher__copies_a_half_precision_student_to_float32():
     assert {p.dtype for p in teacher.encoder.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("cls_position", ["head", "middle"])
+@pytest.mark.parametrize("prefixes", [0, 1, 2])
 @pytest.mark.parametrize("top_k", [1, 2, 3])
-def test_ema_teacher__hands_out_the_mlp_outputs_of_its_last_layers(top_k, cls_position):
-    student = encoder(cls_position=cls_position)
+def test_ema_teacher__hands_out_the_mlp_outputs_of_its_last_layers(top_k, prefixes):
+    student = encoder(num_prefix_tokens=prefixes)
     teacher = EmaTeacher(student, LinearDecay())
     seen = []
-    for block in teacher.encoder.blocks:
+    for block in teacher.encoder.stack.blocks:
         block.mlp.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     outputs = teacher.layer_outputs(spectrogram(), top_k)
-    place = 0 if cls_position == "head" else 6
     assert len(seen) == 3
     assert len(outputs) == top_k
     for output, whole in zip(outputs, seen[-top_k:], strict=True):
         assert output.shape == (2, 12, 32)
         assert not output.requires_grad
-        assert torch.equal(output, torch.cat([whole[:, :place], whole[:, place + 1 :]], dim=1))
+        assert torch.equal(output, whole[:, prefixes:])
 
 
 def test_ema_teacher__has_no_dropout_while_the_student_trains():
     student = encoder(
-        drop_path=(0.5, 0.5), attention_dropout=0.5, encoder_dropout=0.5, activation_dropout=0.5, post_mlp_drop=0.5
+        drop_path=(0.5, 0.5), attention_dropout=0.5, projection_dropout=0.5, activation_dropout=0.5, mlp_dropout=0.5
     ).train()
     teacher = EmaTeacher(student, LinearDecay())
     first, second = (teacher.layer_outputs(spectrogram(), 3) for _ in range(2))

@@ -11,13 +11,14 @@ from torch._dynamo.utils import counters
 
 from ASDA.core import attention as attention_module
 from ASDA.core.attention import Attention, DifferentialAttention
-from ASDA.core.encoder import SpectrogramEncoder
-from ASDA.core.places import kept_indices, restore_grid
+from ASDA.core.patches import PatchGrid
+from ASDA.core.places import Places, kept_indices
 from ASDA.masks.inverse_block import InverseBlockMask
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 from ASDA.objectives.losses import layer_average_target
 from ASDA.objectives.self_distillation import SelfDistillation
 from benchmarks import reference
+from tests.architectures import make_encoder
 
 B, M, D, H, S = 2, 3, 32, 4, 21
 Q, PATCH = 8, 16
@@ -101,33 +102,34 @@ def test_attention__bfloat16_is_as_close_as_explicit_maps(kind, masked, explicit
 @pytest.mark.parametrize("options", [{}, {"decoder_dim": 48}, {"residual": False}])
 def test_decoder__equals_transposing_around_each_norm(options):
     decoder = random_weights(ConvDecoder2d(D, **({"decoder_dim": D, "num_layers": 3, "groups": 4} | options)).double())
-    x, grid = tokens(B, 5 * Q, D), (5, Q)
+    x, grid = tokens(B, 5 * Q, D), PatchGrid(5, Q)
     plain = output_and_gradients(lambda t: reference.decode(decoder, t, grid), decoder, x)
-    assert_same(output_and_gradients(lambda t: decoder(t, grid), decoder, x), plain, 1e-10)
+    assert_same(output_and_gradients(lambda t: decoder.decode(t, grid), decoder, x), plain, 1e-10)
 
 
 def test_decoder__predicts_chosen_places_as_it_predicts_all():
     decoder = random_weights(ConvDecoder2d(D, decoder_dim=D, num_layers=2, groups=4).double())
-    x, grid, hidden = tokens(B, 5 * Q, D), (5, Q), tokens(B, 5 * Q) > 0
+    x, grid, hidden = tokens(B, 5 * Q, D), PatchGrid(5, Q), tokens(B, 5 * Q) > 0
     places = hidden.flatten().nonzero()[:, 0]
     plain = output_and_gradients(lambda t: reference.decode(decoder, t, grid)[hidden], decoder, x)
-    assert_same(output_and_gradients(lambda t: decoder(t, grid, places), decoder, x), plain, 1e-10)
+    assert_same(output_and_gradients(lambda t: decoder.decode(t, grid, places), decoder, x), plain, 1e-10)
 
 
-def test_restore_grid__equals_sorting_kept_and_filled_places():
+def test_fill__equals_sorting_kept_and_filled_places():
     mask = InverseBlockMask((6, Q), B * M)(torch.Generator().manual_seed(0))
-    kept = kept_indices(mask)
-    x = tokens(B * M, kept.shape[1], D).requires_grad_()
-    fast, plain = restore_grid(x, kept, mask.shape[1], 0.0), reference.fill_grid(x, mask, 0.0)
+    places = Places.of(mask, B)
+    x = tokens(B * M, places.kept.shape[1], D).requires_grad_()
+    decoder = ConvDecoder2d(D, decoder_dim=D, num_layers=1, groups=1, mask_noise_std=0.0)
+    fast, plain = decoder.fill(x, places, PatchGrid(6, Q)), reference.fill_grid(x, mask, 0.0)
     assert torch.equal(fast, plain)
     assert torch.equal(*(torch.autograd.grad(out.cos().sum(), x)[0] for out in (fast, plain)))
 
 
 def test_students__equal_full_length_copies():
-    encoder = random_weights(SpectrogramEncoder(embed_dim=D, depth=2, num_heads=H, max_patch_rows=16).double(), std=0.1)
+    encoder = random_weights(make_encoder(embed_dim=D, depth=2, num_heads=H, max_rows=16).double(), std=0.1)
     x, mask = tokens(B, 1, 160, Q * PATCH), InverseBlockMask((10, Q), B * M)(torch.Generator().manual_seed(0))
     plain = output_and_gradients(lambda t: reference.encode(encoder, t, mask)[0], encoder, x)
-    assert_same(output_and_gradients(lambda t: encoder(t, kept=kept_indices(mask)), encoder, x), plain, 1e-10)
+    assert_same(output_and_gradients(lambda t: encoder.features(t, kept=kept_indices(mask)), encoder, x), plain, 1e-10)
 
 
 def test_target__equals_norms_layer_by_layer():
@@ -144,7 +146,7 @@ def test_target__of_bfloat16_layers_is_summed_in_float32():
 
 def test_teacher__update_equals_a_loop_over_parameters():
     teachers = [objective().teacher for _ in range(2)]
-    student = random_weights(objective().student)
+    student = random_weights(objective().encoder)
     for update in (1, 2, 70_000):
         teachers[0].update(student, update)
         reference.update_teacher(teachers[1], student, update)
@@ -170,20 +172,21 @@ def test_masks__keep_each_place_as_often_as_loops_do(grid):
 
 def objective(encoder=None, **options):
     torch.manual_seed(0)
-    arguments = {"embed_dim": D, "depth": 2, "num_heads": H, "max_patch_rows": 64} | (encoder or {})
+    arguments = {"embed_dim": D, "depth": 2, "num_heads": H, "max_rows": 64} | (encoder or {})
     model = SelfDistillation(
-        SpectrogramEncoder(**arguments),
+        make_encoder(**arguments),
         ConvDecoder2d(
             D,
             decoder_dim=D,
             num_layers=2,
             groups=4,
+            mask_noise_std=0.0,
             checkpoint_activations=arguments.get("checkpoint_activations", False),
         ),
-        **({"average_top_k_layers": 2, "mask_noise_std": 0.0} | options),
+        **({"average_top_k_layers": 2} | options),
     )
     random_weights(model, std=0.05)
-    model.teacher.encoder.load_state_dict(random_weights(SpectrogramEncoder(**arguments), std=0.05).state_dict())
+    model.teacher.encoder.load_state_dict(random_weights(make_encoder(**arguments), std=0.05).state_dict())
     return model
 
 
@@ -196,9 +199,9 @@ def losses_and_gradients(function, model, frames=208):
     """Losses and statistics of a step, and the gradients of the mean loss by parameter."""
     out = function(*batch(frames))
     named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    loss = (out["frame"] + out["utterance"]) / out["num_masked"]
+    loss = (out.terms["frame"] + out.terms["utterance"]) / out.sample_size
     gradients = dict(zip(named, torch.autograd.grad(loss, named.values()), strict=True))
-    values = {name: torch.as_tensor(out[name]).detach() for name in ("frame", "utterance", "pred_var", "target_var")}
+    values = {name: value.detach() for name, value in {**out.terms, **out.statistics}.items()}
     return values, gradients
 
 

@@ -6,17 +6,17 @@ import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.cli import probe
-from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.data.manifest import Manifest
 from ASDA.inference import TrainedEncoder
 from ASDA.metrics import mean_average_precision
 from ASDA.probes import linear, probing
+from tests.architectures import make_encoder
 
 
 @pytest.fixture
 def encoder():
     torch.manual_seed(0)
-    network = SpectrogramEncoder(embed_dim=32, depth=2, num_heads=4, max_patch_rows=16)
+    network = make_encoder(embed_dim=32, depth=2, num_heads=4, max_rows=16)
     return TrainedEncoder(network, FrontEnd(target_length_frames=128, norm_mean=-7.0, norm_std=4.0)).eval()
 
 
@@ -57,7 +57,7 @@ def test_random_twin__shares_architecture_and_front_end_but_no_weight(encoder):
     assert torch.rand(1) == expected, "the global generator is left alone"
     assert twin.encoder.config == encoder.encoder.config and twin.front_end == encoder.front_end
     weight, trained, again, different = (
-        model.encoder.blocks[0].mlp.fc1.weight for model in (twin, encoder, same, other)
+        model.encoder.stack.blocks[0].mlp.fc1.weight for model in (twin, encoder, same, other)
     )
     assert torch.equal(weight, again)
     assert not torch.allclose(weight, trained) and not torch.allclose(weight, different)

@@ -2,12 +2,13 @@
 
 | file | what it holds |
 |---|---|
-| `config.json` | architecture (lambda and out_scale included), normalisation statistics, label names |
-| `model.safetensors` | `encoder.*` and, when fine-tuned, `fc_norm.*` and `head.*` |
+| `config.json` | architecture, front end, head, label names |
+| `model.safetensors` | tensors of SpectrogramClassifier: `encoder.*` and, when fine-tuned, `head.*` |
 | `training.json` | the fairseq config and the state of the run, for going back to a `.pt` file |
 | `pretraining.safetensors` | `decoder.*` and `teacher.*` of a pre-training checkpoint, for the same |
 
-The first two are all that using the model takes. The optimiser's state stays behind.
+The first two are all that using the model takes. The optimiser's state stays behind. Directories of format version 1,
+where the architecture was a flat table, are read too.
 """
 
 from __future__ import annotations
@@ -21,148 +22,80 @@ from torch import Tensor
 
 from ...atomic import atomic_writer
 from ...audio.front_end import FrontEnd
+from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ..checkpoint import Checkpoint
+from ..contents import CONFIG, Contents, read_json
 from ..files import CheckpointError, load_safetensors, save_safetensors
-from .project import describe_state
-from .published_names import TEACHER_KEY, TEACHER_UPDATES_KEY, split_published, to_published
-
-MODEL_TYPE = "asda"
-FORMAT_VERSION = 1
-CONFIG, MODEL, TRAINING, PRETRAINING = (
-    "config.json",
-    "model.safetensors",
-    "training.json",
-    "pretraining.safetensors",
+from .directory_version_1 import upgrade_config, upgrade_name
+from .published_names import (
+    TEACHER_KEY,
+    TEACHER_UPDATES_KEY,
+    encoder_to_published,
+    head_to_published,
+    split_published,
+    to_published,
 )
 
-
-def write_directory(
-    folder: Path, state: dict[str, Any], source: Path, extra_config: dict[str, Any] | None = None
-) -> None:
-    """Writes a checkpoint of this project's layout as a directory.
-
-    Args:
-        folder: made if it does not exist.
-        state: a fairseq checkpoint in this project's layout.
-        source: its name, for errors.
-        extra_config: more entries for `config.json`.
-
-    Raises:
-        CheckpointError: the layout is not known.
-    """
-    checkpoint = describe_state(source, state)
-    parts = split_published(state["model"])
-    training_tensors = {f"decoder.{n}": t for n, t in parts["decoder"].items()}
-    training_tensors |= {f"teacher.{n}": t for n, t in parts["teacher"].items()}
-    if training_tensors:
-        save_safetensors(training_tensors, folder / PRETRAINING)
-    else:  # a pre-training checkpoint may have been here before
-        (folder / PRETRAINING).unlink(missing_ok=True)
-    _write_json(folder / TRAINING, _training_record(state))
-    write_model(folder, checkpoint, extra_config)
+MODEL_TYPE = "asda"
+FORMAT_VERSION = 2
+EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
+MODEL, TRAINING, PRETRAINING = "model.safetensors", "training.json", "pretraining.safetensors"
 
 
-def write_model(folder: Path, checkpoint: Checkpoint, extra_config: dict[str, Any] | None = None) -> None:
-    """Writes `config.json` and `model.safetensors`, which is all that using a model takes.
-
-    Args:
-        folder: made if it does not exist.
-        checkpoint: the model.
-        extra_config: more entries for `config.json`.
-    """
-    tensors = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
-    save_safetensors(tensors | checkpoint.head, folder / MODEL)
-    # Last, as it is what makes the folder a checkpoint.
-    _write_json(folder / CONFIG, describe(checkpoint) | (extra_config or {}))
+def knows(contents: Contents) -> bool:
+    """Whether the contents have this layout."""
+    return isinstance(contents.config, dict) and contents.config.get("model_type") == MODEL_TYPE
 
 
-def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The contents of `config.json`."""
-    head = None
-    if checkpoint.head:
-        head = {
-            "num_classes": checkpoint.num_classes,
-            "pooling": checkpoint.pooling,
-            "use_fc_norm": "fc_norm.weight" in checkpoint.head,
-            "independent_scores": checkpoint.independent_scores,
-            "multi_label": checkpoint.multi_label,
-            "label_names": checkpoint.label_names,
-        }
-    return {
-        "model_type": MODEL_TYPE,
-        "format_version": FORMAT_VERSION,
-        "encoder": checkpoint.encoder_config,
-        "front_end": checkpoint.front_end.to_dict(),
-        "head": head,
-    }
-
-
-def read_directory(folder: Path) -> Checkpoint:
-    """What a directory written by :func:`write_directory` holds.
+def read(contents: Contents) -> Checkpoint:
+    """What such a directory holds.
 
     Raises:
         CheckpointError: a file is missing, damaged or not of this layout.
     """
-    config = read_config(folder)
-    tensors = load_safetensors(folder / MODEL)
-    encoder = {n.removeprefix("encoder."): t for n, t in tensors.items() if n.startswith("encoder.")}
-    head = {n: t for n, t in tensors.items() if not n.startswith("encoder.")}
-    described = config["head"] or {}
-    if bool(head) != bool(described):
+    folder, config = contents.path, _checked_config(contents)
+    tensors = {upgrade_name(name): tensor for name, tensor in load_safetensors(folder / MODEL).items()}
+    parts = {part: _part(tensors, f"{part}.") for part in ("encoder", "head")}
+    described = config["head"]
+    if bool(parts["head"]) != bool(described) or len(tensors) != sum(map(len, parts.values())):
         raise CheckpointError(
-            f"{folder}: {CONFIG} describes {'a' if described else 'no'} head, {MODEL} holds {', '.join(head) or 'none'}"
+            f"{folder}: {CONFIG} describes {'a' if described else 'no'} head, {MODEL} holds, beside encoder.*, "
+            f"{', '.join(name for name in tensors if not name.startswith('encoder.')) or 'nothing'}"
         )
-    return Checkpoint(
-        path=folder,
-        encoder_config=config["encoder"],
-        encoder=encoder,
-        front_end=FrontEnd.from_dict(config["front_end"]),
-        head=head,
-        pooling=described.get("pooling", "cls"),
-        label_names=list(described.get("label_names", [])),
-        multi_label=described.get("multi_label"),
-        independent_scores=described.get("independent_scores", True),
-    )
+    training = folder / TRAINING
+    record = read_json(training) if training.is_file() else {}
+    labels = dict(described or {})
+    multi_label, names = labels.pop("multi_label", None), labels.pop("label_names", [])
+    independent_scores = labels.pop("independent_scores", True)
+    try:
+        return Checkpoint(
+            path=folder,
+            layout="directory",
+            encoder_config=EncoderConfig.from_dict(config["encoder"]),
+            encoder=parts["encoder"],
+            front_end=FrontEnd.from_dict(config["front_end"]),
+            head_config=HeadConfig.from_dict(labels) if described else None,
+            head=parts["head"],
+            label_names=list(names),
+            multi_label=multi_label,
+            independent_scores=independent_scores,
+            training_config=record.get("cfg"),
+            num_updates=(record.get("optimizer_history") or [{}])[-1].get("num_updates"),
+        )
+    except (ConfigError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / CONFIG}: {error}") from error
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """`config.json` of a directory.
+def training_state(contents: Contents) -> dict[str, Any]:
+    """The checkpoint of fairseq's trainer that a directory was made from; without optimiser state.
 
     Raises:
-        CheckpointError: it is missing, not json, or not of this layout; with what was expected and found.
+        CheckpointError: see :func:`read`; or the directory does not hold what fairseq needs.
     """
-    config = _read_json(folder / CONFIG)
-    if isinstance(config, dict) and config.get("model_type") not in (None, MODEL_TYPE):
-        raise CheckpointError(
-            f"{folder}: a model of another kind (model_type={config['model_type']}), expected {MODEL_TYPE}; EAT's own "
-            "export brings code of its own along: use the .pt file it was made from"
-        )
-    expected = ("model_type", "format_version", "encoder", "front_end", "head")
-    if not isinstance(config, dict) or config.get("model_type") != MODEL_TYPE or any(k not in config for k in expected):
-        found = f"the keys {', '.join(config)}" if isinstance(config, dict) else f"a {type(config).__name__}"
-        raise CheckpointError(
-            f"{folder / CONFIG}: unknown layout: expected {', '.join(expected)} and model_type={MODEL_TYPE}, "
-            f"found {found}"
-        )
-    if config["format_version"] > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder / CONFIG}: format_version is {config['format_version']}, this program knows up to "
-            f"{FORMAT_VERSION}; update it"
-        )
-    return config
-
-
-def read_directory_state(folder: Path) -> dict[str, Any]:
-    """The fairseq checkpoint, in this project's layout, that a directory was made from; without optimiser state.
-
-    Raises:
-        CheckpointError: see :func:`read_directory`; or the directory does not hold what fairseq needs.
-    """
-    checkpoint = read_directory(folder)
-    record = _read_json(folder / TRAINING)
-    outer = "model." if checkpoint.head else ""
-    model: dict[str, Any] = {outer + to_published(f"student.{n}"): t for n, t in checkpoint.encoder.items()}
-    model |= checkpoint.head
+    folder, checkpoint = contents.path, read(contents)
+    record = read_json(folder / TRAINING)
+    model: dict[str, Any] = encoder_to_published(checkpoint.encoder, "model." if checkpoint.head else "")
+    model |= head_to_published(checkpoint.head)
     if (folder / PRETRAINING).exists():
         model |= _pretraining_tensors(load_safetensors(folder / PRETRAINING), record.get(TEACHER_UPDATES_KEY))
     state = {name: value for name, value in record.items() if name != TEACHER_UPDATES_KEY}
@@ -170,16 +103,88 @@ def read_directory_state(folder: Path) -> dict[str, Any]:
     task_state = {**state["task_state"], "front_end": checkpoint.front_end.to_dict()}
     if checkpoint.head:
         task_state |= {"label_names": checkpoint.label_names, "multi_label": checkpoint.multi_label}
-    return {**state, "model": model, "task_state": task_state}
+    cfg_model = {**state["cfg"]["model"], "encoder": checkpoint.encoder_config.to_dict()}
+    cfg = {**state["cfg"], "model": cfg_model}
+    return {**state, "cfg": cfg, "model": model, "task_state": task_state}
+
+
+def write(
+    folder: Path, checkpoint: Checkpoint, state: dict[str, Any] | None, extra_config: dict[str, Any] | None = None
+) -> None:
+    """Writes a checkpoint as a directory.
+
+    Args:
+        folder: made if it does not exist.
+        checkpoint: the model.
+        state: the checkpoint of fairseq's trainer that it is part of, in this project's spelling; or None.
+        extra_config: more entries for `config.json`.
+    """
+    parts = split_published(state["model"]) if state else {"decoder": {}, "teacher": {}}
+    training = {f"{part}.{name}": tensor for part in ("decoder", "teacher") for name, tensor in parts[part].items()}
+    # What an earlier model has left here must not stay beside this one.
+    if training:
+        save_safetensors(training, folder / PRETRAINING)
+    else:
+        (folder / PRETRAINING).unlink(missing_ok=True)
+    if state:
+        _write_json(folder / TRAINING, _training_record(state))
+    else:
+        (folder / TRAINING).unlink(missing_ok=True)
+    tensors = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
+    tensors |= {f"head.{name}": tensor for name, tensor in checkpoint.head.items()}
+    save_safetensors(tensors, folder / MODEL)
+    # Last, as it is what makes the folder a checkpoint.
+    _write_json(folder / CONFIG, describe(checkpoint) | (extra_config or {}))
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The contents of `config.json`."""
+    head = None
+    if checkpoint.head_config:
+        head = checkpoint.head_config.to_dict() | {
+            "independent_scores": checkpoint.independent_scores,
+            "multi_label": checkpoint.multi_label,
+            "label_names": checkpoint.label_names,
+        }
+    return {
+        "model_type": MODEL_TYPE,
+        "format_version": FORMAT_VERSION,
+        "encoder": checkpoint.encoder_config.to_dict(),
+        "front_end": checkpoint.front_end.to_dict(),
+        "head": head,
+    }
+
+
+def _checked_config(contents: Contents) -> dict[str, Any]:
+    file, config = contents.path / CONFIG, contents.config
+    expected = ("model_type", "format_version", "encoder", "front_end", "head")
+    missing = [key for key in expected if key not in config]
+    if missing:
+        raise CheckpointError(
+            f"{file}: {missing[0]} is missing; expected {', '.join(expected)}, found {', '.join(config)}"
+        )
+    version = config["format_version"]
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise CheckpointError(
+            f"{file}: format_version is {version!r}, this program knows 1 to {FORMAT_VERSION}; update it"
+        )
+    if not isinstance(config["front_end"], dict) or not isinstance(config["head"], (dict, type(None))):
+        raise CheckpointError(f"{file}: front_end and head: expected tables of settings (or no head: null)")
+    try:
+        return upgrade_config(config) if version == 1 else config
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _pretraining_tensors(tensors: dict[str, Tensor], teacher_updates: int | None) -> dict[str, Any]:
-    model: dict[str, Any] = {to_published(n): t for n, t in tensors.items() if n.startswith("decoder.")}
-    teacher = {
-        to_published(f"student.{n.removeprefix('teacher.')}"): t for n, t in tensors.items() if n.startswith("teacher.")
-    }
+    decoder, teacher = _part(tensors, "decoder."), _part(tensors, "teacher.")
+    model: dict[str, Any] = {to_published(f"objective.decoder.{name}"): tensor for name, tensor in decoder.items()}
     if teacher:
-        model[TEACHER_KEY] = teacher
+        model[TEACHER_KEY] = encoder_to_published({upgrade_name(name): tensor for name, tensor in teacher.items()})
     if teacher_updates is not None:
         model[TEACHER_UPDATES_KEY] = torch.tensor(teacher_updates)
     return model
@@ -193,15 +198,6 @@ def _training_record(state: dict[str, Any]) -> dict[str, Any]:
     if TEACHER_UPDATES_KEY in state["model"]:
         record[TEACHER_UPDATES_KEY] = int(state["model"][TEACHER_UPDATES_KEY])
     return record
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: truncated, corrupt or not json ({error})") from error
 
 
 def _write_json(path: Path, value: Any) -> None:

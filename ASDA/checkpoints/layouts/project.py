@@ -1,4 +1,8 @@
-"""What a checkpoint holds, whatever its layout: the network, its input and its classes. Needs no fairseq."""
+"""A `.pt` file as this project's training writes it: fairseq's layout, with architecture, input and classes.
+
+Tensors have the published names. What a published file leaves to be guessed is recorded: ``cfg.model.encoder`` is the
+architecture, ``task_state.front_end`` the input, ``task_state.label_names`` the classes.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +10,82 @@ from pathlib import Path
 from typing import Any
 
 from ...audio.front_end import FrontEnd
+from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ...data.corpora.corpus import get_preset
 from ..checkpoint import Checkpoint
-from ..files import CheckpointError, load_torch_file
+from ..contents import Contents
+from ..files import CheckpointError, save_torch_file
 from .published_architecture import UnknownLayoutError, recorded_architecture
 from .published_names import PUBLISHED_FLAGS, split_published
 
-_POOLINGS = {None: "cls", "CLS_TOKEN": "cls", "MEAN_POOLING": "mean"}
+EXPECTED = "a file with cfg.model and model as fairseq writes them"
+_POOLINGS = {None: "cls", "CLS_TOKEN": "cls", "MEAN_POOLING": "mean", "PREFIX_MEAN": "prefix_mean"}
+_FC_NORM_EPS = 1e-6  # of the published programs; later files record it
 
 
-def read_state(path: Path, *, trust: bool = False) -> dict[str, Any]:
-    """The contents of a fairseq checkpoint, with a plain config.
+def knows(contents: Contents) -> bool:
+    """Whether the contents have this layout."""
+    return contents.is_fairseq
+
+
+def read(contents: Contents) -> Checkpoint:
+    """What such a file holds.
 
     Raises:
-        CheckpointError: see :func:`read_checkpoint`.
+        CheckpointError: its tensors or its configuration are not those of a model of this project.
     """
-    state = load_torch_file(path, trust=trust)
-    if isinstance(state, dict) and type(state.get("cfg")).__module__.startswith("omegaconf"):
-        from omegaconf import OmegaConf  # only reached with trust=True
+    return describe(contents.path, contents.state)
 
-        state["cfg"] = OmegaConf.to_container(state["cfg"], resolve=True, enum_to_str=True)
-    expected = ("cfg", "model")
-    if not isinstance(state, dict) or any(not isinstance(state.get(key), dict) for key in expected):
-        found = f"the keys {', '.join(map(str, state))}" if isinstance(state, dict) else f"a {type(state).__name__}"
-        raise CheckpointError(
-            f"{path}: unknown checkpoint layout: expected a dictionary with {' and '.join(expected)}, found {found}"
-        )
-    if not isinstance(state["cfg"].get("model"), dict):
-        raise CheckpointError(
-            f"{path}: unknown checkpoint layout: expected the model's config under cfg.model, found the keys "
-            f"{', '.join(map(str, state['cfg']))}"
-        )
-    return state
+
+def training_state(contents: Contents) -> dict[str, Any]:
+    """The checkpoint of fairseq's trainer: as it is."""
+    read(contents)
+    return contents.state
+
+
+def write(target: Path, state: dict[str, Any]) -> None:
+    """Writes a checkpoint of fairseq's trainer; it appears under its name only when it is complete."""
+    save_torch_file(state, target)
+
+
+def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
+    """What a checkpoint of fairseq's trainer holds, published or of this project.
+
+    Raises:
+        CheckpointError: its layout is not known.
+    """
+    cfg = state["cfg"]
+    parts = split_published(state["model"])
+    try:
+        if parts["other"]:
+            names = list(parts["other"])
+            raise UnknownLayoutError(
+                "unknown checkpoint layout: expected the tensors of an ASDA or EAT model (modality_encoders.IMAGE.*, "
+                "blocks.N.*; when fine-tuned with `model.` before them, and fc_norm.*, head.*), found "
+                f"{len(names)} others: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
+            )
+        encoder_config = _encoder_config(cfg, parts["encoder"])
+    except (UnknownLayoutError, ConfigError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    task_state = state.get("task_state") or {}
+    task = cfg.get("task") or {}
+    multi_label = task_state.get("multi_label")
+    if multi_label is None and parts["head"]:
+        multi_label = published_preset(task).multi_label
+    return Checkpoint(
+        path=path,
+        layout="project",
+        encoder_config=encoder_config,
+        encoder=parts["encoder"],
+        front_end=_front_end(path, task, task_state),
+        head_config=_head_config(path, cfg["model"], parts["head"]) if parts["head"] else None,
+        head=parts["head"],
+        label_names=list(task_state.get("label_names") or []),
+        multi_label=multi_label,
+        independent_scores=not _trained_with_softmax(cfg["model"], multi_label),
+        training_config=cfg,
+        num_updates=(state.get("optimizer_history") or [{}])[-1].get("num_updates"),
+    )
 
 
 def pretraining_model_config(cfg: dict[str, Any]) -> dict[str, Any]:
@@ -58,66 +106,44 @@ def pretraining_model_config(cfg: dict[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def describe_state(path: Path, state: dict[str, Any]) -> Checkpoint:
-    """What a fairseq checkpoint (published or of this project) holds.
-
-    Raises:
-        CheckpointError: its layout is not known.
-    """
-    model = state["cfg"]["model"]
-    parts = split_published(state["model"])
-    try:
-        if parts["other"]:
-            names = list(parts["other"])
-            raise UnknownLayoutError(
-                "unknown checkpoint layout: expected the tensors of an ASDA or EAT model (modality_encoders.IMAGE.*, "
-                "blocks.N.*; when fine-tuned with `model.` before them, and fc_norm.*, head.*), found "
-                f"{len(names)} others: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
-            )
-        config = recorded_architecture(pretraining_model_config(state["cfg"]), parts["student"])
-    except UnknownLayoutError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    if parts["head"] and model.get("norm_eps") is not None:
-        config["norm_eps"] = model["norm_eps"]
-    task_state = state.get("task_state") or {}
-    task = state["cfg"].get("task") or {}
-    multi_label = task_state.get("multi_label")
-    if multi_label is None and parts["head"]:
-        multi_label = _published_preset(task).multi_label
-    return Checkpoint(
-        path=path,
-        encoder_config=config,
-        encoder=parts["student"],
-        front_end=_front_end(task, task_state),
-        head=parts["head"],
-        pooling=_pooling(path, model) if parts["head"] else "cls",
-        label_names=list(task_state.get("label_names") or []),
-        multi_label=multi_label,
-        independent_scores=not _trained_with_softmax(model, multi_label),
-    )
+def _encoder_config(cfg: dict[str, Any], tensors: dict[str, Any]) -> EncoderConfig:
+    model = cfg["model"]
+    if model.get("encoder"):
+        return recorded_architecture(model, tensors)
+    pretraining = pretraining_model_config(cfg)
+    if pretraining is not model and model.get("norm_eps") is not None:
+        pretraining = {**pretraining, "norm_eps": model["norm_eps"]}
+    return recorded_architecture(pretraining, tensors)
 
 
-def _pooling(path: Path, model: dict[str, Any]) -> str:
-    """Which token the head sees; published files spell it `MEAN_POOLING` or `PredictionMode.MEAN_POOLING`."""
+def _head_config(path: Path, model: dict[str, Any], head: dict[str, Any]) -> HeadConfig:
+    """The head; published files spell its pooling `MEAN_POOLING` or `PredictionMode.MEAN_POOLING`."""
     mode = model.get("prediction_mode")
     mode = mode if mode is None else str(mode).rpartition(".")[2]
     if mode not in _POOLINGS:
         raise CheckpointError(
-            f"{path}: prediction_mode is {model['prediction_mode']}, expected CLS_TOKEN or MEAN_POOLING"
+            f"{path}: prediction_mode is {model['prediction_mode']}, expected {', '.join(m for m in _POOLINGS if m)}"
         )
-    return _POOLINGS[mode]
+    if "linear.bias" not in head:
+        raise CheckpointError(f"{path}: head.bias is missing, found {', '.join(head)}")
+    eps = model.get("fc_norm_eps") or _FC_NORM_EPS
+    return HeadConfig(len(head["linear.bias"]), _POOLINGS[mode], norm="norm.weight" in head, norm_eps=eps)
 
 
-def _published_preset(task: dict[str, Any]):
+def published_preset(task: dict[str, Any]):
+    """The data set that a published file says it was trained on."""
     return get_preset(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
 
 
-def _front_end(task: dict[str, Any], task_state: dict[str, Any]) -> FrontEnd:
+def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any]) -> FrontEnd:
     """As recorded; published files do not, but say which data set they were trained on."""
-    if task_state.get("front_end"):
-        return FrontEnd.from_dict(task_state["front_end"])
-    preset = _published_preset(task)
-    return FrontEnd(task.get("target_length") or preset.target_length_frames, preset.norm_mean, preset.norm_std)
+    try:
+        if task_state.get("front_end"):
+            return FrontEnd.from_dict(task_state["front_end"])
+        preset = published_preset(task)
+        return FrontEnd(task.get("target_length") or preset.target_length_frames, preset.norm_mean, preset.norm_std)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: task_state.front_end: {error}") from error
 
 
 def _trained_with_softmax(model: dict[str, Any], multi_label: bool | None) -> bool:

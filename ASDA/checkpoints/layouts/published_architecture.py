@@ -1,4 +1,8 @@
-"""What an encoder's tensors say about its architecture: published files do not record all of it."""
+"""EAT's config keys <-> the architecture, and what an encoder's tensors say about it.
+
+Published files do not record all of it, and state an MLP of 4 x D where it is 3.5 x D: what the tensors determine is
+taken from them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from enum import Enum
 from typing import Any
 
 from torch import Tensor
+
+from ...core.config import ConfigError, Differential, EncoderConfig, PatchConfig, Plain, StackConfig
 
 # The published ASDA weights were trained with these; their files record neither.
 PUBLISHED_LAMBDA = 0.1
@@ -23,57 +29,146 @@ PUBLISHED_ARCHITECTURE = {
     "positions": "sincos_2d",
     "cls_position": "head",
 }
-
-
-def recorded_architecture(cfg: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict:
-    """Arguments of SpectrogramEncoder from a pre-training model config as it stands in a checkpoint.
-
-    What the tensors determine is taken from them: a published file states an MLP of 4 x D where it is 3.5 x D.
-
-    Args:
-        cfg: ``cfg.model`` of the pre-training checkpoint, a plain mapping.
-        tensors: the encoder's, under native names without prefix.
-
-    Raises:
-        UnknownLayoutError: a key or tensor that every layout has is missing.
-    """
-    image = (cfg.get("modalities") or {}).get("image") or {}
-    if cfg.get("num_heads") is None:
-        raise UnknownLayoutError(
-            f"unknown checkpoint layout: expected cfg.model.num_heads; found the keys {', '.join(cfg) or 'none'}"
-        )
-    needed = {"num_heads": cfg["num_heads"], "norm_eps": cfg.get("norm_eps", PUBLISHED_NORM_EPS)}
-    num_mel_bins = image.get("num_mel_bins") or 128
-    arguments = {name: cfg.get(name, default) for name, default in PUBLISHED_ARCHITECTURE.items()} | needed
-    arguments = {name: value.value if isinstance(value, Enum) else value for name, value in arguments.items()}
-    inferred = infer_architecture(dict(tensors), num_mel_bins)
-    if inferred["lambda_mode"] == "learned" and "out_scale" not in cfg:
-        arguments["out_scale"] = None  # 1 - lambda_init, as where a learned lambda comes from (arXiv 2410.05258)
-    return arguments | {"num_mel_bins": num_mel_bins} | inferred
+_NUM_MEL_BINS = 128
 
 
 class UnknownLayoutError(ValueError):
     """The tensors are not those of an encoder of this project, of ASDA or of EAT."""
 
 
-def infer_architecture(encoder: dict[str, Tensor], num_mel_bins: int = 128) -> dict:
-    """Arguments of SpectrogramEncoder that its tensors determine.
+def config_of_keys(keys: Mapping[str, Any]) -> EncoderConfig:
+    """The architecture from the keys of a pre-training model config, all of which have to be there.
 
     Args:
-        encoder: tensors of the encoder under native names without prefix (``blocks.0.attn.qk.weight``).
+        keys: plain values; ``encoder`` among them, if it is set, has the last word: settings of EncoderConfig, all of
+            them (as checkpoints record them) or those that the other keys cannot say.
+
+    Raises:
+        ConfigError: a value describes no encoder.
+        KeyError: a key is missing.
+    """
+    image = keys["modalities"]["image"]
+    size = image["patch_size"]
+    stated = {
+        "stack": {
+            "embed_dim": keys["embed_dim"],
+            "depth": keys["depth"],
+            "num_heads": keys["num_heads"],
+            "mlp_ratio": keys["mlp_ratio"],
+            "attention": _attention(keys),
+            "norm": "post",
+            "norm_first": True,
+            "norm_last": False,
+            "norm_eps": keys["norm_eps"],
+        },
+        "patches": {"size": [size, size], "stride": [size, size]},
+        "num_mel_bins": image["num_mel_bins"],
+        "positions": keys["positions"],
+        "max_rows": image["max_length"],
+        "num_prefix_tokens": 1,
+        "prefix_place": keys["cls_position"],
+    }
+    return EncoderConfig.from_dict(_merged(stated, keys.get("encoder") or {}))
+
+
+def _attention(keys: Mapping[str, Any]) -> dict[str, Any]:
+    if keys["attention"] == Plain.kind:
+        return {"kind": Plain.kind}
+    constants = ("diff_lambda", "out_scale", "lambda_mode", "lambda_init")
+    return {"kind": keys["attention"], **{name: keys[name] for name in constants}}
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``changes`` on top of ``base``, part by part; another kind of attention replaces the one before."""
+    if not isinstance(changes, Mapping):
+        raise ConfigError(f"encoder: expected a table of settings, found {changes!r}")
+    result = dict(base)
+    for name, value in changes.items():
+        old = result.get(name)
+        same_part = isinstance(old, Mapping) and isinstance(value, Mapping)
+        same_part = same_part and value.get("kind") in (None, old.get("kind"))
+        result[name] = _merged(old, value) if same_part else value
+    return result
+
+
+def keys_of_config(config: EncoderConfig) -> dict[str, Any]:
+    """The keys that say as much of an architecture as EAT's spelling can; ``encoder`` says all of it."""
+    attention = config.stack.attention
+    constants = {name: PUBLISHED_ARCHITECTURE[name] for name in ("diff_lambda", "out_scale", "lambda_mode")}
+    constants |= {"lambda_init": None}
+    if isinstance(attention, Differential):
+        constants = {name: getattr(attention, name) for name in constants}
+    stack: StackConfig = config.stack
+    patches: PatchConfig = config.patches
+    return {
+        "embed_dim": stack.embed_dim,
+        "depth": stack.depth,
+        "num_heads": stack.num_heads,
+        "mlp_ratio": stack.mlp_ratio,
+        "norm_eps": stack.norm_eps,
+        "attention": attention.kind,
+        **constants,
+        "positions": config.positions,
+        "cls_position": config.prefix_place,
+        "modalities": {
+            "image": {
+                "patch_size": patches.size[0],
+                "num_mel_bins": config.num_mel_bins,
+                "max_length": config.max_rows,
+            }
+        },
+        "encoder": config.to_dict(),
+    }
+
+
+def recorded_architecture(cfg: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> EncoderConfig:
+    """The architecture from a pre-training model config as it stands in a checkpoint, and from its tensors.
+
+    Args:
+        cfg: ``cfg.model`` of the pre-training checkpoint, a plain mapping.
+        tensors: the encoder's, under native names.
+
+    Raises:
+        UnknownLayoutError: a key or tensor that every layout has is missing.
+        ConfigError: a value describes no encoder.
+    """
+    if cfg.get("encoder") and "stack" in cfg["encoder"] and "patches" in cfg["encoder"]:
+        return EncoderConfig.from_dict(cfg["encoder"])
+    if cfg.get("num_heads") is None:
+        raise UnknownLayoutError(
+            f"unknown checkpoint layout: expected cfg.model.num_heads; found the keys {', '.join(cfg) or 'none'}"
+        )
+    modalities = cfg.get("modalities") or {}
+    image = modalities.get("image") or {}
+    keys = {name: cfg.get(name, default) for name, default in PUBLISHED_ARCHITECTURE.items()}
+    keys |= {"num_heads": cfg["num_heads"], "norm_eps": cfg.get("norm_eps", PUBLISHED_NORM_EPS)}
+    keys = {name: value.value if isinstance(value, Enum) else value for name, value in keys.items()}
+    seen = infer_architecture(tensors, image.get("num_mel_bins") or _NUM_MEL_BINS)
+    if seen["lambda_mode"] == "learned" and "out_scale" not in cfg:
+        keys["out_scale"] = None  # 1 - lambda_init, as where a learned lambda comes from (arXiv 2410.05258)
+    if keys["positions"] == "sincos_1d":
+        keys["positions"] = "sincos_1d_patches"  # what that word meant before architectures were recorded as such
+    return config_of_keys({**keys, **seen})
+
+
+def infer_architecture(encoder: Mapping[str, Tensor], num_mel_bins: int = _NUM_MEL_BINS) -> dict[str, Any]:
+    """The keys that an encoder's tensors determine.
+
+    Args:
+        encoder: its tensors under native names (``stack.blocks.0.attn.qk.weight``).
         num_mel_bins: mel bins, which no tensor shows.
 
     Returns:
-        embed_dim, depth, mlp_ratio, attention, lambda_mode, patch_size, max_patch_rows. The number of heads, lambda and
-        out_scale leave no trace in the tensors.
+        embed_dim, depth, mlp_ratio, attention, lambda_mode and modalities. The number of heads, lambda and out_scale
+        leave no trace in the tensors.
 
     Raises:
         UnknownLayoutError: tensors that every layout has are missing; the message lists what was expected and found.
     """
-    depth = 1 + max((int(n.split(".")[1]) for n in encoder if n.startswith("blocks.")), default=-1)
-    kinds = {"differential": "blocks.0.attn.qk.weight", "plain": "blocks.0.attn.qkv.weight"}
+    first = "stack.blocks.0."
+    kinds = {"differential": f"{first}attn.qk.weight", "plain": f"{first}attn.qkv.weight"}
     attention = [kind for kind, name in kinds.items() if name in encoder]
-    needed = ["cls_token", "patch_embed.proj.weight", "positions", "blocks.0.mlp.fc1.weight"]
+    needed = ["prefix_tokens", "patch_embed.proj.weight", "positions", f"{first}mlp.fc1.weight"]
     missing = [name for name in needed if name not in encoder]
     if missing or len(attention) != 1:
         raise UnknownLayoutError(
@@ -81,13 +176,19 @@ def infer_architecture(encoder: dict[str, Tensor], num_mel_bins: int = 128) -> d
             f"missing {', '.join(missing) or 'nothing'}; found {len(encoder)} encoder tensors: "
             f"{', '.join(list(encoder)[:8]) or 'none'}{' ...' if len(encoder) > 8 else ''}"
         )
+    depth = 1 + max(int(name.split(".")[2]) for name in encoder if name.startswith("stack.blocks."))
     embed_dim, _, _, patch_size = encoder["patch_embed.proj.weight"].shape
     return {
         "embed_dim": embed_dim,
         "depth": depth,
-        "mlp_ratio": encoder["blocks.0.mlp.fc1.weight"].shape[0] / embed_dim,
+        "mlp_ratio": encoder[f"{first}mlp.fc1.weight"].shape[0] / embed_dim,
         "attention": attention[0],
-        "lambda_mode": "learned" if "blocks.0.attn.lambda_q1" in encoder else "fixed",
-        "patch_size": patch_size,
-        "max_patch_rows": encoder["positions"].shape[1] // (num_mel_bins // patch_size),
+        "lambda_mode": "learned" if f"{first}attn.lambda_q1" in encoder else "fixed",
+        "modalities": {
+            "image": {
+                "patch_size": patch_size,
+                "num_mel_bins": num_mel_bins,
+                "max_length": encoder["positions"].shape[1] // max(num_mel_bins // patch_size, 1),
+            }
+        },
     }

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Optional
 
-from fairseq.dataclass import FairseqDataclass
-
-from ..eat_keys import inert, moot
+from ..eat_keys import EatClassifierKeys
 from .encoder_keys import Autocast
 
 
 class PredictionMode(Enum):
     CLS_TOKEN = "CLS_TOKEN"
     MEAN_POOLING = "MEAN_POOLING"
+    PREFIX_MEAN = "PREFIX_MEAN"
     LIN_SOFTMAX = "LIN_SOFTMAX"
 
 
@@ -26,19 +25,22 @@ class ClassificationLoss(Enum):
 
 
 @dataclass
-class ClassifierConfig(FairseqDataclass):
+class ClassifierConfig(EatClassifierKeys):
     """A pre-trained encoder with a classification head."""
 
     model_path: str = field(default="", metadata={"help": "pre-trained checkpoint to start from"})
     no_pretrained_weights: bool = field(
         default=False, metadata={"help": "take the architecture of model_path, but start from random weights"}
     )
+    encoder: Any = field(default=None, metadata={"help": "filled in: the architecture"})
     pretrained_model_args: Any = field(default=None, metadata={"help": "filled in: config of the pre-trained model"})
     num_classes: int = field(default=527, metadata={"help": "classes of the head"})
     prediction_mode: PredictionMode = field(
-        default=PredictionMode.CLS_TOKEN, metadata={"help": "CLS_TOKEN or MEAN_POOLING"}
+        default=PredictionMode.CLS_TOKEN,
+        metadata={"help": "CLS_TOKEN, MEAN_POOLING or PREFIX_MEAN"},
     )
     use_fc_norm: bool = field(default=True, metadata={"help": "LayerNorm on the pooled token before the head"})
+    fc_norm_eps: float = field(default=1e-6, metadata={"help": "eps of that LayerNorm"})
     linear_classifier: bool = field(default=False, metadata={"help": "linear probe: the encoder stays frozen"})
     loss: ClassificationLoss = field(
         default=ClassificationLoss.auto,
@@ -65,20 +67,6 @@ class ClassifierConfig(FairseqDataclass):
     autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
     compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks"})
     checkpoint_activations: bool = field(default=False, metadata={"help": "recompute blocks instead of keeping them"})
-
-    cutmix: float = inert(0.0)
-    mixup_mode: str = inert("batch")
-    mixup_switch_prob: float = moot(0.0, "needs cutmix > 0")
-    remove_alibi: bool = moot(False, "there is no alibi")
-    dropout_input: float = inert(0.0)
-    layerdrop: float = inert(0.0)
-    prenet_layerdrop: float = moot(0.0, "there is no prenet")
-    prenet_dropout: float = moot(0.0, "there is no prenet")
-    audio_mae: bool = inert(True, network=True)
-    data: str = moot("", "task.data decides")
-    esc50_eval: bool = moot(False, "task.dataset decides")
-    spcv2_eval: bool = moot(False, "task.dataset decides")
-    target_length: int = moot(1024, "task.target_length decides")
 
 
 @dataclass

@@ -1,10 +1,16 @@
-"""Keys of yaml that describe an encoder.
+"""Keys of yaml <-> the architecture (`EncoderConfig`) and how it is trained (`Regularisation`).
 
 No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
+from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Any, Optional, Tuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from ...checkpoints.layouts.published_architecture import config_of_keys
+from ...core.config import EncoderConfig, Regularisation
 
 
 class AttentionKind(Enum):
@@ -21,6 +27,9 @@ class LambdaMode(Enum):
 class Positions(Enum):
     sincos_2d = "sincos_2d"
     sincos_1d = "sincos_1d"
+    sincos_1d_patches = "sincos_1d_patches"
+    interleaved_1d = "interleaved_1d"
+    learned = "learned"
 
 
 class ClsPosition(Enum):
@@ -33,40 +42,61 @@ class Autocast(Enum):
     bf16 = "bf16"
 
 
-def encoder_arguments(cfg: Any) -> dict:
-    """Arguments of SpectrogramEncoder from a (merged) pre-training model config.
+_KEYS = ("depth", "num_heads", "embed_dim", "mlp_ratio", "norm_eps", "positions", "cls_position")
+_ATTENTION_KEYS = ("attention", "diff_lambda", "out_scale", "lambda_mode", "lambda_init")
+_IMAGE_KEYS = ("patch_size", "num_mel_bins", "max_length")
+
+
+def plain(value: Any) -> Any:
+    """A value of a config as json would have it."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, DictConfig):
+        return OmegaConf.to_container(value, resolve=True, enum_to_str=True)
+    return value
+
+
+def encoder_keys(cfg: Any) -> dict:
+    """The keys of a (merged) pre-training model config that describe its encoder, as plain values.
 
     Raises:
-        ValueError: a key that is not implemented asks for something, or two keys disagree.
+        ValueError: two keys disagree.
     """
     image = cfg.modalities.image
     if image.embed_dim not in (None, cfg.embed_dim):
         raise ValueError(
             f"model.modalities.image.embed_dim ({image.embed_dim}) must equal model.embed_dim ({cfg.embed_dim})"
         )
-    attention = cfg.attention
-    if attention is AttentionKind.auto:
-        attention = AttentionKind.differential
-    return {
-        "embed_dim": cfg.embed_dim,
-        "depth": cfg.depth,
-        "num_heads": cfg.num_heads,
-        "mlp_ratio": cfg.mlp_ratio,
-        "attention": attention.value,
-        "diff_lambda": cfg.diff_lambda,
-        "out_scale": cfg.out_scale,
-        "lambda_mode": cfg.lambda_mode.value,
-        "lambda_init": cfg.lambda_init,
-        "num_mel_bins": image.num_mel_bins,
-        "patch_size": image.patch_size,
-        "max_patch_rows": image.max_length,
-        "positions": cfg.positions.value,
-        "cls_position": cfg.cls_position.value,
-        "norm_eps": cfg.norm_eps,
-        "attention_dropout": cfg.attention_dropout,
-        "encoder_dropout": cfg.encoder_dropout,
-        "activation_dropout": cfg.activation_dropout,
-        "post_mlp_drop": cfg.post_mlp_drop,
-        "drop_path": (cfg.start_drop_path_rate, cfg.end_drop_path_rate),
-        "checkpoint_activations": cfg.checkpoint_activations,
-    }
+    keys = {name: plain(cfg[name]) for name in (*_KEYS, *_ATTENTION_KEYS, "encoder")}
+    return {**keys, "modalities": {"image": {name: plain(image[name]) for name in _IMAGE_KEYS}}}
+
+
+def encoder_config(cfg: Any) -> EncoderConfig:
+    """The architecture that a (merged) pre-training model config describes.
+
+    Raises:
+        ValueError: a value describes no encoder, or two keys disagree.
+    """
+    return config_of_keys(encoder_keys(cfg))
+
+
+def is_complete(encoder: Any) -> bool:
+    """Whether ``model.encoder`` is a whole architecture, as checkpoints record it, rather than a few settings."""
+    return encoder is not None and "stack" in encoder and "patches" in encoder and "positions" in encoder
+
+
+def regularisation(cfg: Any, drop_path: Optional[Tuple[float, float]] = None) -> Regularisation:
+    """How an encoder is trained, from a model config; ``drop_path`` of the first and of the last layer."""
+    return Regularisation(
+        attention_dropout=cfg.attention_dropout,
+        projection_dropout=cfg.encoder_dropout,
+        activation_dropout=cfg.activation_dropout,
+        mlp_dropout=cfg.post_mlp_drop,
+        drop_path=drop_path or (cfg.start_drop_path_rate, cfg.end_drop_path_rate),
+        checkpoint_activations=cfg.checkpoint_activations,
+    )
+
+
+def with_norm_eps(config: EncoderConfig, norm_eps: Optional[float]) -> EncoderConfig:
+    """An architecture with another eps of its LayerNorms; None changes nothing."""
+    return config if norm_eps is None else replace(config, stack=replace(config.stack, norm_eps=norm_eps))

@@ -1,43 +1,48 @@
-"""Configs of EAT's names, and what the tensors of a published file say."""
+"""Configs that leave the architecture to a checkpoint: decided from the file before the network is built."""
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Any
 
-from fairseq.dataclass.utils import merge_with_parent
-from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
+from omegaconf import OmegaConf
 
-from ...checkpoints.layouts.published_architecture import infer_architecture
-from ...checkpoints.layouts.published_names import (
-    LEGACY_PRETRAINING_MODEL,
-    split_published,
-)
-from ..eat_keys import reject_unsupported
-from .asda_keys import LegacyPretrainingModelConfig, PretrainingModelConfig
-from .encoder_keys import AttentionKind, encoder_arguments
+from ...checkpoints.reading import read_checkpoint
+from ...core.config import Differential
+from .encoder_keys import AttentionKind, is_complete, plain
+
+logger = logging.getLogger(__name__)
+
+_OPEN_POSITIONS = "sincos_1d"  # a word that meant something else in files written before architectures were recorded
 
 
-def pretraining_config(cfg: Any) -> DictConfig:
-    """A pre-training model config as recorded in a checkpoint, completed with the defaults of its name.
-
-    Keys that this project does not know are dropped, as a published file may carry more than it needs.
-    """
-    cfg = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(cfg)
-    legacy = cfg.get("_name") == LEGACY_PRETRAINING_MODEL
-    return merge_with_parent(LegacyPretrainingModelConfig() if legacy else PretrainingModelConfig(), cfg, True)
-
-
-def arguments_for(cfg: Any, tensors: dict[str, Tensor]) -> dict:
-    """Arguments of the encoder that ``cfg`` describes; with attention=auto, as the tensors of its checkpoint say.
+def decide_architecture(cfg: Any, file: str | None) -> None:
+    """Settles what a pre-training model config leaves open, in place.
 
     Args:
-        cfg: a merged pre-training model config.
-        tensors: the model's tensors under their published names; may be empty for a new model.
+        cfg: the model part of a run's config.
+        file: the checkpoint that the run goes on from, if there is one.
+
+    Raises:
+        CheckpointError: the file cannot be read.
     """
-    reject_unsupported(PretrainingModelConfig, cfg, "model", training=False)
-    arguments = encoder_arguments(cfg)
-    encoder = split_published(tensors)["student"]
-    if cfg.attention is AttentionKind.auto and encoder:
-        arguments.update(infer_architecture(encoder, arguments["num_mel_bins"]))
-    return arguments
+    if "attention" not in cfg or is_complete(cfg.get("encoder")):
+        return
+    is_open = cfg.attention in (AttentionKind.auto, AttentionKind.auto.name)
+    found = file is not None and os.path.isfile(file)
+    if found and (is_open or plain(cfg.positions) == _OPEN_POSITIONS):
+        recorded = read_checkpoint(file).encoder_config.to_dict()
+        if not is_open:
+            recorded = {"positions": recorded["positions"]}
+        elif recorded["stack"]["attention"]["kind"] == Differential.kind:
+            constants = ("diff_lambda", "out_scale", "lambda_init")
+            recorded["stack"]["attention"] |= {name: plain(cfg[name]) for name in constants}
+        cfg.encoder = OmegaConf.create({**recorded, **(plain(cfg.get("encoder")) or {})})
+        logger.info(f"the architecture is that of {file}: {plain(cfg.encoder)}")
+    elif is_open:
+        cfg.attention = AttentionKind.differential
+        logger.info(
+            "model.attention=auto without a checkpoint to go on from: differential attention with lambda "
+            f"{cfg.diff_lambda} and an MLP of {cfg.mlp_ratio} x D (EAT's own: model.attention=plain)"
+        )

@@ -1,20 +1,16 @@
-"""Checkpoints and parameter names carry the published names."""
+"""Checkpoints and parameter names of the registered models carry the published names, in the published order."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...checkpoints.layouts.published_names import (
-    published_place,
-    to_native,
-    to_published,
-)
+from ...checkpoints.layouts.published_names import Names, published_place, to_native, to_published
 
 
-class PublishedNames:
-    """Mix-in for the registered models: checkpoints and parameter names carry the published names."""
+class PublishedState:
+    """Mix-in for the registered models."""
 
-    native_root = ""  # what precedes `student.` in this class's own names
+    names: Names  # of this class and published ones
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,9 +25,7 @@ class PublishedNames:
     @staticmethod
     def _nativise(module, state_dict: dict, prefix: str, *_) -> None:
         for name in [n for n in state_dict if n.startswith(prefix)]:
-            native = to_native(name[len(prefix) :])
-            if native != name[len(prefix) :]:
-                state_dict[prefix + module.native_root + native] = state_dict.pop(name)
+            state_dict[prefix + to_native(name[len(prefix) :], module.names)] = state_dict.pop(name)
 
     def named_modules(self, memo: set | None = None, prefix: str = "", remove_duplicate: bool = True):
         """In the published order, and so are the parameters, of wrapped models too.

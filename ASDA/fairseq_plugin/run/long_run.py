@@ -23,7 +23,7 @@ from .device_memory import ends_the_run
 from .epoch_position import PositionedEpochs, configuration_in
 from .network_seed import NetworkSeed
 from .processes import agree, end_together, gather, rank_and_size
-from .run_config import check_best_metric, check_precision, check_schedule, restore_file, run_config
+from .run_config import check_best_metric, check_precision, check_schedule, run_config, starting_checkpoint
 from .run_report import RunReport, report_batch_size
 from .stop_and_save import SavedMasters, StopAndSave
 
@@ -53,7 +53,7 @@ class LongRunTask(FairseqTask):
             end_together(run.distributed_training.distributed_init_method)
             check_precision(run)
             check_schedule(run)
-            file = restore_file(run.checkpoint)
+            file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
         task = cls(cfg)
@@ -96,7 +96,7 @@ class LongRunTask(FairseqTask):
         run = run_config(self.cfg)
         training = run is not None and dataset is self.datasets.get(run.dataset.train_subset)
         if training and not isinstance(iterator, PositionedEpochs):
-            iterator = PositionedEpochs(iterator, run, lambda: configuration_in(restore_file(run.checkpoint)))
+            iterator = PositionedEpochs(iterator, run, lambda: configuration_in(starting_checkpoint(self.cfg)))
         if not training:
             self._validated = dataset
         shared = training and iterator.num_shards > 1

@@ -11,11 +11,16 @@ def run_config(cfg: Any) -> Optional[Any]:
     return root if root is not None and all(part in root for part in parts) else None
 
 
-def restore_file(checkpoint: Any) -> str:
-    """The checkpoint that a run continues from, if it is there."""
-    file = checkpoint.restore_file
-    # The default is the one name that is relative to the save folder.
-    return os.path.join(checkpoint.save_dir, file) if file == "checkpoint_last.pt" else file
+def starting_checkpoint(cfg: Any) -> Optional[str]:
+    """The file that the run of a task's config goes on from, where fairseq looks for it; None if that stands alone."""
+    run = run_config(cfg)
+    if run is None:
+        return None
+    file = run.checkpoint.restore_file
+    if file != "checkpoint_last.pt":  # the default, and the one name that is relative to the save folder
+        return file
+    last = os.path.join(run.checkpoint.save_dir, file)
+    return last if os.path.isfile(last) else run.checkpoint.finetune_from_model or last
 
 
 def check_precision(run: Any) -> None:

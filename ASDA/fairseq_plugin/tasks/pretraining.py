@@ -4,11 +4,14 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Dict
 
+import torch
 from fairseq.tasks import register_task
 
+from ...core.config import PatchConfig
 from ...core.patches import patch_grid
+from ...core.places import Places
 from ...data.dataset import Augmentation
 from ...masks.inverse_block import InverseBlockMask
 from ..aliases import register_task_alias
@@ -41,6 +44,10 @@ class PretrainingTaskConfig(SpectrogramTaskConfig):
     )
 
 
+def _places(masks: torch.Tensor, num_clips: int) -> Dict[str, torch.Tensor]:
+    return Places.of(masks, num_clips).to_dict()
+
+
 @register_task("asda_pretraining", dataclass=PretrainingTaskConfig)
 class PretrainingTask(SpectrogramTask):
     """Loads clips without labels and draws a set of masks for each."""
@@ -52,6 +59,7 @@ class PretrainingTask(SpectrogramTask):
             self.manifest(split),
             self.front_end,
             mask_sampler=self.mask_sampler(),
+            mask_places=_places,
             augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
             seed=cfg.seed,
             shuffle=training,
@@ -70,8 +78,9 @@ class PretrainingTask(SpectrogramTask):
                 not have either, or asks for a variant that is not implemented.
         """
         cfg = self._mask_settings()
+        patches = PatchConfig((cfg["patch_size"], cfg["patch_size"]))
         return InverseBlockMask(
-            patch_grid(self.front_end.target_length_frames, self.front_end.num_mel_bins, cfg["patch_size"]),
+            patch_grid(self.front_end.target_length_frames, self.front_end.num_mel_bins, patches),
             num_masks=cfg["clone_batch"],
             mask_ratio=cfg["mask_prob"],
             block_size=cfg["mask_length"],

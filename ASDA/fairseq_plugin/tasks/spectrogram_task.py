@@ -5,12 +5,11 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 
 import logging
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from fairseq.dataclass import FairseqDataclass
 from fairseq.logging import metrics
 from omegaconf import II
 
@@ -18,25 +17,17 @@ from ...audio.front_end import FrontEnd
 from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
 from ...data.corpora.corpus import DatasetPreset, get_preset
 from ...data.manifest import Manifest
+from ..eat_keys import EatTaskKeys, reject_unsupported
+from ..models.legacy import decide_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
-from ..run.run_config import run_config
+from ..run.run_config import run_config, starting_checkpoint
 
 logger = logging.getLogger(__name__)
 
 
-def inert(value: Any):
-    """A key of EAT's configs for something this project does not implement: a run may set it to ``value`` only."""
-    return field(default=value, metadata={"inert": value, "help": f"not implemented; stays {value}"})
-
-
-def moot(value: Any, help: str):
-    """A key of EAT's configs that has nothing to act on here, whatever its value; ``help`` says why."""
-    return field(default=value, metadata={"help": help})
-
-
 @dataclass
-class SpectrogramTaskConfig(FairseqDataclass):
+class SpectrogramTaskConfig(EatTaskKeys):
     data: str = field(default="", metadata={"help": "folder with {split}.tsv (and {split}.lbl, label_descriptors.csv)"})
     dataset: str = field(
         default="", metadata={"help": "preset for normalisation, length, loss and metric; empty: audioset"}
@@ -70,30 +61,6 @@ class SpectrogramTaskConfig(FairseqDataclass):
     )
     weights_file: str = field(default="", metadata={"help": "clip weights for weighted sampling; empty: off"})
     num_samples: int = field(default=200_000, metadata={"help": "clips per epoch with weighted sampling"})
-
-    multi_data: Any = inert(None)
-    local_cache_path: Optional[str] = inert(None)
-    beit_transforms: bool = inert(False)
-    target_transform: bool = inert(False)
-    no_transform: bool = moot(False, "there are no image transforms")
-    subsample: float = inert(1.0)
-    flexible_mask: bool = inert(False)
-    downsr_16hz: bool = inert(True)
-    audio_mae: bool = inert(True)
-    input_size: int = moot(224, "spectrograms have target_length frames")
-    key: str = moot("source", "the data set decides")
-    dataset_type: str = moot("imagefolder", "the manifest decides")
-    h5_format: bool = moot(False, "a path some.h5/key in the manifest says so by itself")
-    is_finetuning: bool = moot(False, "the task's name says so")
-
-
-def _reject_unsupported(cfg: Any) -> None:
-    for entry in fields(SpectrogramTaskConfig):
-        if "inert" in entry.metadata and cfg[entry.name] != entry.metadata["inert"]:
-            raise ValueError(
-                f"task.{entry.name}={cfg[entry.name]} is not implemented here; "
-                f"only task.{entry.name}={entry.metadata['inert']} is accepted"
-            )
 
 
 def dataset_preset(cfg: Any) -> DatasetPreset:
@@ -129,10 +96,14 @@ class SpectrogramTask(LongRunTask):
         logger.info(f'data set "{self.preset.name}": {self.front_end}')
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
+        if not from_checkpoint:
+            decide_architecture(cfg, starting_checkpoint(self.cfg))
+        self.builds_from_checkpoint = from_checkpoint
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:  # a checkpoint is used as it is, however it was trained
-            _reject_unsupported(self.cfg)
+            reject_unsupported(SpectrogramTaskConfig, self.cfg, "task", training=True)
             model.reject_unsupported()
+            cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
         return model
 
     def manifest(self, split: str) -> Manifest:
@@ -171,6 +142,7 @@ class SpectrogramTask(LongRunTask):
         sample, ignore_grad = real_batch(sample, ignore_grad)
         sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        model.check_floors()
         return loss, sample_size, {**log, "_num_unreadable": 0 if ignore_grad else sample["num_unreadable"]}
 
     def valid_step(self, sample, model, criterion):

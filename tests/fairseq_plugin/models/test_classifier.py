@@ -60,7 +60,8 @@ def test_classifier__without_a_path_says_what_to_set():
 def test_forward__logits_are_head_of_norm_of_pooled(checkpoint, spectrograms, mode, pool):
     model = classifier(checkpoint, prediction_mode=mode).eval()
     pooled = pool(model.extract_features(spectrograms, remove_extra_tokens=False)["x"])
-    expected = model.head(model.fc_norm(pooled))
+    head = model.objective.classifier.head
+    expected = head.linear(head.norm(pooled))
     torch.testing.assert_close(model(spectrograms), expected, rtol=0, atol=1e-6)
 
 
@@ -94,10 +95,10 @@ def test_forward__cross_entropy_is_divided_by_clips(checkpoint, spectrograms):
 
 
 def test_forward__loss_follows_the_kind_of_labels_and_mixup(checkpoint):
-    assert classifier(checkpoint).use_bce
-    assert not classifier(checkpoint, multi_label=False).use_bce
-    assert classifier(checkpoint, multi_label=False, mixup=0.8).use_bce
-    assert not classifier(checkpoint, multi_label=False, mixup=0.8, loss="cross_entropy").use_bce
+    assert classifier(checkpoint).objective.independent_scores
+    assert not classifier(checkpoint, multi_label=False).objective.independent_scores
+    assert classifier(checkpoint, multi_label=False, mixup=0.8).objective.independent_scores
+    assert not classifier(checkpoint, multi_label=False, mixup=0.8, loss="cross_entropy").objective.independent_scores
 
 
 @pytest.mark.parametrize("multi_label", [True, False])
@@ -169,7 +170,7 @@ def test_layer_decay__scale_falls_towards_the_input(checkpoint):
 
 def test_linear_probe__trains_the_head_alone_and_keeps_the_encoder_still(checkpoint, spectrograms):
     model = classifier(checkpoint, linear_classifier=True, drop_path_rate=0.9, encoder_dropout=0.9).train()
-    assert not model.model.training and model.head.training
+    assert not model.model.training and model.objective.classifier.head.training
     loss = model(spectrograms, TARGET, SEEDS)["losses"]["classification"]
     loss.backward()
     trained = {n for n, p in model.named_parameters() if p.requires_grad}

@@ -138,7 +138,7 @@ def test_classifier__starts_from_a_published_checkpoint(tmp_path, attention, nam
     state = start(attention)
     torch.save(state, tmp_path / "start.pt")
     model = build(name, {"model_path": str(tmp_path / "start.pt"), "num_classes": 3}).eval()
-    assert model.model.student.config["attention"] == attention
+    assert model.encoder.config.stack.attention.kind == attention
     with torch.no_grad():
         features = model.extract_features(source, remove_extra_tokens=False)["x"]
     np.testing.assert_allclose(features.numpy(), expected_features(state["model"], source), atol=2e-5)
@@ -150,6 +150,6 @@ def test_classifier__recorded_config_rebuilds_it_without_the_pretrained_file(tmp
     torch.save(published_pretraining(attention), tmp_path / "start.pt")
     model = build("asda_classifier", {"model_path": str(tmp_path / "start.pt"), "num_classes": 3}).eval()
     (tmp_path / "start.pt").unlink()
-    again = type(model)(model.cfg).eval()
+    again = type(model).build_model(model.cfg, None).eval()
     again.load_state_dict(model.state_dict())
     assert torch.equal(again(source), model(source))

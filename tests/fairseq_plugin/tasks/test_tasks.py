@@ -17,6 +17,7 @@ from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import OmegaConf
 
 import ASDA  # noqa: F401
+from ASDA.core.places import Places
 from ASDA.data.labels import LabelError
 from ASDA.metrics import mean_average_precision
 
@@ -140,14 +141,15 @@ def test_pretraining_task__batches_hold_masks_for_every_student(corpus):
     dataset = task.dataset("train")
     batch = dataset.collater([dataset[i] for i in (3, 1)])
     assert batch["net_input"]["source"].shape == (2, 1, 208, 128)
-    masks = batch["net_input"]["precomputed_mask"]
-    assert masks.shape == (6, 13 * 8)
-    assert set(masks.sum(dim=1).tolist()) == {13 * 8 - int(13 * 8 * 0.2)}
-    assert len({tuple(mask.tolist()) for mask in masks}) == 6
-    again = dataset.collater([dataset[i] for i in (3, 1)])["net_input"]["precomputed_mask"]
-    assert torch.equal(masks, again)
+    places = Places.from_dict(batch["net_input"]["places"], num_clips=2)
+    places.check(2, 13 * 8)
+    assert places.students == 3 and places.kept.shape == (6, int(13 * 8 * 0.2))
+    assert len({tuple(kept.tolist()) for kept in places.kept}) == 6
+    again = dataset.collater([dataset[i] for i in (3, 1)])["net_input"]["places"]
+    assert all(torch.equal(again[name], tensor) for name, tensor in places.to_dict().items())
     dataset.set_epoch(2)
-    assert not torch.equal(masks, dataset.collater([dataset[i] for i in (3, 1)])["net_input"]["precomputed_mask"])
+    other = dataset.collater([dataset[i] for i in (3, 1)])["net_input"]["places"]
+    assert not torch.equal(other["kept"], places.kept)
 
 
 def test_batch_iterator__an_epoch_leaves_no_workers_behind(corpus):
@@ -189,7 +191,9 @@ def test_fbank_on_device__gives_the_batches_that_loaders_give(corpus, name, spli
     assert on_device.keys() == on_loaders.keys()
     assert on_device["net_input"].keys() == on_loaders["net_input"].keys()
     for key, value in on_loaders["net_input"].items():
-        assert torch.equal(on_device["net_input"][key], value), key
+        other = on_device["net_input"][key]
+        pairs = zip(other.values(), value.values(), strict=True) if isinstance(value, dict) else [(other, value)]
+        assert all(torch.equal(*pair) for pair in pairs), key
 
 
 def test_fbank_on_device__noise_on_spectrograms_is_refused(corpus):

@@ -51,7 +51,7 @@ class Probe:
             {
                 "clips": sample["id"].tolist(),
                 "source": digest([inputs["source"]]),
-                "masks": [digest([mask]) for mask in inputs.get("precomputed_mask", ())],
+                "masks": [digest([kept]) for kept in inputs.get("places", {}).get("kept", ())],
                 "seeds": inputs["seeds"].tolist() if "seeds" in inputs else None,
                 "loss": float(loss).hex(),
                 "dummy": ignore_grad or stands_in,

@@ -12,35 +12,41 @@ from typing import Any
 
 from .... import core
 from ....atomic import atomic_path
-from ..directory import write_directory
-from ..project import describe_state
+from ...checkpoint import Checkpoint
+from .. import directory
 
-CORE_FILES = ("attention.py", "block.py", "classifier.py", "encoder.py", "patches.py", "places.py", "positions.py")
+CORE_FILES = (
+    "attention.py",
+    "block.py",
+    "classifier.py",
+    "config.py",
+    "encoder.py",
+    "patches.py",
+    "places.py",
+    "positions.py",
+    "stack.py",
+)
 EXPORTED_FILES = ("configuration_asda.py", "modeling_asda.py")
 AUTO_MAP = {"AutoConfig": "configuration_asda.AsdaConfig", "AutoModel": "modeling_asda.AsdaModel"}
 
 
-def write_huggingface(folder: Path, state: dict[str, Any], source: Path) -> None:
-    """Writes a checkpoint of this project's layout as a directory for `AutoModel`.
+def write(folder: Path, checkpoint: Checkpoint, state: dict[str, Any] | None) -> None:
+    """Writes a checkpoint as a directory for `AutoModel`.
 
-    It is the directory of :func:`.directory.write_directory` and can be used as such; the code is added.
+    It is the directory of :func:`.directory.write` and can be used as such; the code is added.
 
     Args:
         folder: made if it does not exist.
-        state: a fairseq checkpoint in this project's layout.
-        source: its name, for errors.
-
-    Raises:
-        CheckpointError: the layout is not known.
+        checkpoint: the model.
+        state: see :func:`.directory.write`.
     """
-    label_names = describe_state(source, state).label_names
     places = [(Path(core.__file__).parent, CORE_FILES), (Path(__file__).parent / "exported", EXPORTED_FILES)]
     for place, names in places:
         for name in names:
             with atomic_path(folder / name) as temporary:
                 shutil.copyfile(place / name, temporary)
     extra: dict[str, Any] = {"architectures": ["AsdaModel"], "auto_map": AUTO_MAP}
-    if label_names:
-        extra["id2label"] = dict(enumerate(label_names))
-        extra["label2id"] = {name: index for index, name in enumerate(label_names)}
-    write_directory(folder, state, source, extra)
+    if checkpoint.label_names:
+        extra["id2label"] = dict(enumerate(checkpoint.label_names))
+        extra["label2id"] = {name: index for index, name in enumerate(checkpoint.label_names)}
+    directory.write(folder, checkpoint, state, extra)

@@ -11,9 +11,9 @@ class AsdaConfig(PretrainedConfig):
     """Architecture, front end and classes.
 
     Args:
-        encoder: arguments of SpectrogramEncoder.
+        encoder: the architecture, as EncoderConfig.to_dict gives it.
         front_end: how a waveform becomes the input: normalisation statistics, length, rate, mel bins.
-        head: of a fine-tuned model: num_classes, pooling, use_fc_norm, label_names, ...; None for a pre-trained one.
+        head: of a fine-tuned model: num_classes, pooling, norm, label_names, ...; None for a pre-trained one.
     """
 
     model_type = "asda"

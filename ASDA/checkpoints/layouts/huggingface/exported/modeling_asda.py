@@ -5,10 +5,11 @@ The network's own files lie beside this one, as they are in the project. Needs t
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from .classifier import FC_NORM_EPS, pool_tokens
+from .classifier import ClassificationHead
+from .config import EncoderConfig, HeadConfig
 from .configuration_asda import AsdaConfig
 from .encoder import SpectrogramEncoder
 
@@ -22,25 +23,24 @@ class AsdaModel(PreTrainedModel):
 
     def __init__(self, config: AsdaConfig):
         super().__init__(config)
-        self.encoder = SpectrogramEncoder(**config.encoder)
+        self.encoder = SpectrogramEncoder(EncoderConfig.from_dict(config.encoder))
         if config.head is not None:
-            width = self.encoder.embed_dim
-            self.fc_norm = nn.LayerNorm(width, eps=FC_NORM_EPS) if config.head["use_fc_norm"] else nn.Identity()
-            self.head = nn.Linear(width, config.head["num_classes"])
+            names = ("num_classes", "pooling", "norm", "norm_eps")
+            head = HeadConfig.from_dict({name: config.head[name] for name in names})
+            self.head = ClassificationHead(self.encoder.embed_dim, head)
         self.post_init()
 
     def forward(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Logits (B, C) of a fine-tuned model, features (B, 1 + N, D) of a pre-trained one.
+        """Logits (B, C) of a fine-tuned model, features (B, X + N, D) of a pre-trained one.
 
         Args:
             spectrogram: normalised log-mel spectrograms (B, 1, T, F).
             padding_mask: (B, N), True = padding.
         """
-        tokens = self.extract_features(spectrogram, padding_mask)
         if self.config.head is None:
-            return tokens
-        return self.head(self.fc_norm(pool_tokens(tokens, self.config.head["pooling"], padding_mask)))
+            return self.extract_features(spectrogram, padding_mask)
+        return self.head(*self.encoder(spectrogram, padding_mask), padding_mask)
 
     def extract_features(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Features of the last layer, CLS first: (B, 1 + N, D); arguments as of :meth:`forward`."""
-        return self.encoder(spectrogram, padding_mask)
+        """Features of the last layer, CLS first: (B, X + N, D); arguments as of :meth:`forward`."""
+        return self.encoder.features(spectrogram, padding_mask)

@@ -1,0 +1,133 @@
+"""Classification: mixup, SpecAugment, label smoothing, BCE or cross-entropy (ASDA, section 3; EAT, section 3.3)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..audio.augment import draw_mixup_weight, mixup, spec_augment
+from ..core.classifier import SpectrogramClassifier
+from ..core.encoder import SpectrogramEncoder
+from ..randomness import clip_generator
+from .objective import Losses, Objective
+
+
+@dataclass(frozen=True)
+class BatchAugmentation:
+    """What happens to a batch while training.
+
+    Attributes:
+        spec_augment: mask a band of mel bins and a stretch of frames of each clip.
+        mask_ratio: widest mask, as a share of the axis; 0 takes the widths below.
+        mel_bins: widest mask in mel bins.
+        frames: widest mask in frames; at most the clip.
+        mixup: a of Beta(a, a); 0: off.
+        mixup_prob: probability that a batch is mixed.
+        label_smoothing: share of a target that is spread over all classes.
+    """
+
+    spec_augment: bool = False
+    mask_ratio: float = 0.2
+    mel_bins: int = 25
+    frames: int = 200
+    mixup: float = 0.0
+    mixup_prob: float = 0.9
+    label_smoothing: float = 0.0
+
+
+class Classification(Objective):
+    """Trains an encoder with a head, or the head alone, on labelled clips.
+
+    Args:
+        classifier: encoder and head.
+        independent_scores: True: one sigmoid per class, BCE; False: softmax, cross-entropy.
+        augmentation: while training.
+        frozen_encoder: a linear probe: the encoder stays in evaluation mode and gets no gradient.
+    """
+
+    def __init__(
+        self,
+        classifier: SpectrogramClassifier,
+        *,
+        independent_scores: bool,
+        augmentation: BatchAugmentation | None = None,
+        frozen_encoder: bool = False,
+    ):
+        super().__init__()
+        self.classifier = classifier
+        self.independent_scores = independent_scores
+        self.augmentation = augmentation or BatchAugmentation()
+        self.frozen_encoder = frozen_encoder
+        if frozen_encoder:
+            self.encoder.requires_grad_(False)
+
+    @property
+    def encoder(self) -> SpectrogramEncoder:
+        """The encoder, which the classifier holds."""
+        return self.classifier.encoder
+
+    def train(self, mode: bool = True) -> Classification:
+        super().train(mode)
+        if self.frozen_encoder:
+            self.encoder.eval()
+        return self
+
+    def logits(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """(B, 1, T, F), (B, N) True = padding -> (B, C)."""
+        with torch.no_grad() if self.frozen_encoder else nullcontext():
+            prefix, patches = self.encoder(spectrogram, padding_mask)
+        return self.classifier.head(prefix, patches, padding_mask)
+
+    def forward(
+        self, spectrogram: Tensor, target: Tensor, seeds: Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> Losses:
+        """Loss of a batch, while training with augmentation.
+
+        Args:
+            spectrogram: (B, 1, T, F).
+            target: (B, C), 1 for each label of a clip.
+            seeds: (B,) int64, what each clip's augmentation is drawn from; needed for training with augmentation.
+            padding_mask: (B, N), True = padding.
+
+        Returns:
+            ``classification``, summed over the clips; ``sample_size`` is the number of positive labels after mixup
+            (BCE), or of clips (cross-entropy).
+        """
+        if self.training:
+            spectrogram, target = self._augment(spectrogram, target, seeds)
+        logits = self.logits(spectrogram, padding_mask).float()
+        smoothed = self._smooth(target.float())
+        if self.independent_scores:
+            loss = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="sum")
+            sample_size = max(float(target.sum()), min(len(target), 1.0))
+            scores = logits.detach().sigmoid()
+        else:
+            loss = -(smoothed * logits.log_softmax(dim=1)).sum()
+            sample_size = target.shape[0]
+            scores = logits.detach().softmax(dim=1)
+        return Losses({"classification": loss}, sample_size, {"_scores": scores, "_targets": target})
+
+    def _augment(self, spectrogram: Tensor, target: Tensor, seeds: Tensor | None) -> tuple[Tensor, Tensor]:
+        how = self.augmentation
+        if not (how.spec_augment or how.mixup > 0):
+            return spectrogram, target
+        if seeds is None:
+            raise ValueError("training with SpecAugment or mixup needs the clips' seeds (see SpectrogramDataset)")
+        if how.spec_augment:
+            frames, mel_bins = spectrogram.shape[2:]
+            by_ratio = int(how.mask_ratio * mel_bins), int(how.mask_ratio * frames)
+            by_width = min(how.mel_bins, mel_bins), min(how.frames, frames)  # at most all of a short clip
+            spectrogram = spec_augment(spectrogram, seeds, *(by_ratio if how.mask_ratio > 0 else by_width))
+        if how.mixup > 0:
+            # The whole batch is mixed with one weight, so the batch's first clip decides it.
+            weight = draw_mixup_weight(clip_generator(int(seeds[0]), 1), how.mixup, how.mixup_prob)
+            spectrogram, target = mixup(spectrogram, target, weight)
+        return spectrogram, target
+
+    def _smooth(self, target: Tensor) -> Tensor:
+        smoothing = self.augmentation.label_smoothing if self.training else 0.0
+        return target * (1.0 - smoothing) + smoothing / target.shape[1] if smoothing > 0 else target
