@@ -268,6 +268,37 @@ def test_nan__in_every_update_stops_the_run(tmp_path):
     assert not (tmp_path / "run" / "checkpoint_last.pt").exists()
 
 
+def test_nan__in_a_validation_is_named_and_the_run_saves(whole, tmp_path):
+    """One of five clips has no finite scores, and neither has the mAP of a validation of that clip alone."""
+    data = silent_clips_and_loud_ones(tmp_path / "clips", loud=set())
+    for clip in range(5):
+        samples = np.random.default_rng(0).normal(0, 0.1, 32_000) if clip == 2 else np.zeros(32_000)
+        sf.write(data / f"eval{clip}.wav", samples, 16_000)
+    (data / "alone.tsv").write_text(f"{data}\neval2.wav\t32000\n")
+    (data / "alone.lbl").write_text((data / "eval.lbl").read_text().splitlines()[2] + "\n")
+    options = (*OVERFLOWING, f"model.model_path={whole.folder / 'checkpoint_last.pt'}", "model.mixup=0")
+    options += ("model.specaug=false", "task.roll_aug=false", "dataset.valid_subset='alone,eval'")
+    run = Run(tmp_path / "run", data, *options, pretraining=False).finish()
+    assert "1 clips of eval have scores that are not finite" in run.text and "eval.tsv:4" in run.text
+    last = run.log("eval")[-1]
+    assert (last["eval_clips"], last["eval_not_finite"]) == ("4", "1") and 0 < float(last["eval_mAP"]) <= 1
+    assert run.log("alone")[-1]["alone_mAP"] is None
+    assert "has no mAP: it is nan" in run.text
+    assert updates_in(run.checkpoint()) == 6 and run.checkpoint()["extra_state"]["val_loss"] is None
+    assert not (run.folder / "checkpoint_best.pt").exists()
+
+
+def test_bad_clips__of_two_processes_stop_both_by_their_number_together(tmp_path):
+    data = write_clips(tmp_path / "clips", train=20)
+    for clip in (0, 5, 10, 15):
+        (data / f"train{clip}.wav").write_bytes(b"RIFF not audio")
+    options = ("task.max_bad_fraction=0.15", "optimization.max_update=100")
+    run = Run(tmp_path / "run", data, *options, processes=2).start()
+    assert run.wait(60) == 1
+    assert "4 of the 20 clips" in run.text and "max_bad_fraction = 0.15" in run.text
+    assert updates_done(run) <= 5  # an epoch
+
+
 # -- a data-loader worker dies
 
 
