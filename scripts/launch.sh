@@ -236,7 +236,7 @@ finetune_folds() {
   require DATA "a folder with fold1 to fold$number, each with train and eval manifests"
   require SAVE_DIR "the folder for the runs; each fold gets a folder in it"
   data=$DATA save_dir=$SAVE_DIR
-  trap : TERM USR1 # sent to the whole group: stay until the run has saved; its exit code then ends this script
+  trap : TERM USR1 INT # sent to the whole group: stay until the run has saved; its exit code then ends this script
   read -ra folds <<<"${FOLDS:-$(seq -s ' ' "$number")}"
   for fold in "${folds[@]}"; do
     say "fold $fold of $number"
