@@ -7,6 +7,7 @@ import select
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def test_ctrl_c__a_second_time_ends_at_once(clips, tmp_path, processes):
     os.killpg(run.process.pid, signal.SIGINT)
     run.wait_until(lambda: "Ctrl-C again ends at once" in run.text)
     os.killpg(run.process.pid, signal.SIGINT)
-    assert run.wait(10) in (-signal.SIGINT, 130)
+    assert run.wait(20) in (-signal.SIGINT, 130)
     assert not list(tmp_path.glob("*.pt"))
 
 
@@ -145,7 +146,9 @@ def test_ctrl_c__a_second_time_ends_at_once(clips, tmp_path, processes):
 
 
 def assert_all_end_with_the_reason(run, failed, reason):
-    assert run.wait(60) == 1, run.text[-3000:]
+    assert run.wait() == 1, run.text[-3000:]
+    fault = run.folder / "fault"
+    assert not fault.exists() or time.time() - fault.stat().st_mtime < 60
     assert f"process {1 - failed} ends because process {failed} failed" in run.text or (
         f"process {failed} failed, and so all end: " in run.text
     )
@@ -172,7 +175,7 @@ def test_kill__of_one_process_ends_both(clips, tmp_path):
 
 def test_out_of_memory__ends_a_run_of_one_process_too(clips, tmp_path):
     run = Run(tmp_path, clips, *NOT_SAVING).start(environment={"ASDA_FAULT": "0 3 CUDA out of memory. Tried"})
-    assert run.wait(60) == 1
+    assert run.wait() == 1
     assert "ran out with a batch of 2 clips. Set a smaller BATCH_SIZE" in run.text and updates_done(run) == 2
 
 
@@ -294,7 +297,7 @@ def test_bad_clips__of_two_processes_stop_both_by_their_number_together(tmp_path
         (data / f"train{clip}.wav").write_bytes(b"RIFF not audio")
     options = ("task.max_bad_fraction=0.15", "optimization.max_update=100")
     run = Run(tmp_path / "run", data, *options, processes=2).start()
-    assert run.wait(60) == 1
+    assert run.wait() == 1
     assert "4 of the 20 clips" in run.text and "max_bad_fraction = 0.15" in run.text
     assert updates_done(run) <= 5  # an epoch
 
