@@ -2,14 +2,11 @@
 
 A fairseq user-dir (`common.user_dir=ASDA`) and an installable package. The models and tasks are registered with fairseq
 in whatever order the two are imported; where fairseq is not installed, everything but `ASDA.fairseq_plugin` works all
-the same.
+the same. Nothing else is imported here, so that programs which need no torch start in a moment.
 """
 
-from .checkpoints.safe_globals import allow_numpy_scalars
 from .fairseq_plugin.registration import register_with_fairseq
 
 __version__ = "0.1.0"
 
-# So that fairseq's own loader takes published fine-tuned checkpoints too.
-allow_numpy_scalars()
 register_with_fairseq(f"{__name__}.fairseq_plugin")

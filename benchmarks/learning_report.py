@@ -44,7 +44,7 @@ def probe_table(rows: list[dict]) -> str:
 
 
 def finetuning_table(pretrained: dict, random: dict) -> str:
-    """Each fold's metric after the last update, and mean and deviation, from what summarise_folds.py --json wrote."""
+    """Each fold's metric after the last update, and mean and deviation, from what ASDA.reports.folds --json wrote."""
     lines = [
         [fold, percent(a), percent(b)]
         for fold, a, b in zip(pretrained["folds"], pretrained["last"], random["last"], strict=True)
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--about", required=True, help="what was done, in a sentence")
     parser.add_argument("--command", required=True, help="what makes the table again")
     parser.add_argument("--probe", type=Path, required=True, help="json of ASDA.demo.probe")
-    parser.add_argument("--finetuned", type=Path, help="json of summarise_folds.py, from pre-trained weights")
+    parser.add_argument("--finetuned", type=Path, help="json of ASDA.reports.folds, from pre-trained weights")
     parser.add_argument("--from-random", type=Path, help="the same from random weights")
     parser.add_argument("--output", type=Path, required=True, help="markdown file")
     args = parser.parse_args(argv)

@@ -47,8 +47,8 @@ for weights in pretrained random; do
   say "fine-tuning from $weights weights"
   overrides=("${one_label[@]}")
   if [[ $weights == random ]]; then overrides+=(model.no_pretrained_weights=true); fi
-  SAVE_DIR=$WORK/from_$weights finetune_folds_small "${overrides[@]}"
-  "$PYTHON" "$ROOT/scripts/summarise_folds.py" "$WORK/from_$weights"/fold[1-5] --json "$WORK/from_$weights.json"
+  FOLDS="1 2 3 4 5" SAVE_DIR=$WORK/from_$weights finetune_small "${overrides[@]}"
+  "$PYTHON" -m ASDA.reports.folds "$WORK/from_$weights"/fold[1-5] --json "$WORK/from_$weights.json"
 done
 PYTHONPATH=$ROOT "$PYTHON" -m benchmarks.learning_report --command benchmarks/recorded_sound.sh \
   --probe "$WORK/probe.json" --finetuned "$WORK/from_pretrained.json" --from-random "$WORK/from_random.json" \

@@ -7,10 +7,14 @@
 #                  sub-folders
 #   DEMO_DIR       where everything goes (default: demo/ in the repository); results of an earlier demo are replaced
 #   NUM_CLIPS      clips of the generated corpus (default 800)
-#   TARGET_LENGTH, PRETRAINING_UPDATES, FINETUNING_UPDATES   see scripts/small_runs.sh
+#   TARGET_LENGTH  length of a clip in frames of 10 ms, a multiple of 16 (default 256); longer clips are cut at random
+#   PRETRAINING_UPDATES, FINETUNING_UPDATES   for a shorter or longer run (default: as in config/recipe/demo_*.yaml)
+#   NGPU, NPROC    GPUs, or processes on the CPU, as for ./pretraining_AS2M.sh
 #
 # make demo, or DATA=/folder/of/audio make demo
 source "$(dirname "${BASH_SOURCE[0]}")/small_runs.sh"
+
+(($# == 0)) || die "takes no arguments, got \"$*\"; --help lists its settings"
 
 DEMO_DIR=$(absolute "${DEMO_DIR:-$ROOT/demo}")
 AUDIO=${DATA:+$(absolute "$DATA")}

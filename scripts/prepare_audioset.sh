@@ -10,7 +10,7 @@
 #   DATA         folder for the manifests; the DATA of the AudioSet training scripts (required)
 #   SUBSET       2M: both training lists (default); 20K: the balanced one
 #   DRY_RUN=1    print the command instead of running it
-# Arguments go to `asda-manifest audioset`, for example --overwrite
+# Arguments go to `asda-manifest audioset`, for example --overwrite; `asda-manifest audioset --help` lists them.
 #
 # DATASET=/downloads/audioset SEGMENTS=/downloads/audioset DATA=/data/as2m scripts/prepare_audioset.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh"

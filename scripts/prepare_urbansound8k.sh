@@ -3,9 +3,9 @@
 #
 # Settings (environment variables):
 #   DATASET      the unpacked UrbanSound8K, with audio/ and metadata/UrbanSound8K.csv (required)
-#   DATA         folder for the manifests; the DATA of scripts/finetuning_UrbanSound8K.sh (required)
+#   DATA         folder for the manifests; the DATA of scripts/finetune.sh UrbanSound8K (required)
 #   DRY_RUN=1    print the command instead of running it
-# Arguments go to `asda-manifest urbansound8k`, for example --overwrite
+# Arguments go to `asda-manifest urbansound8k`, for example --overwrite; `asda-manifest urbansound8k --help` lists them.
 #
 # DATASET=/downloads/UrbanSound8K DATA=/data/urbansound8k scripts/prepare_urbansound8k.sh
 source "$(dirname "${BASH_SOURCE[0]}")/prepare.sh"

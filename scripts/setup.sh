@@ -10,8 +10,11 @@
 #
 # On Python 3.12 (Linux x86-64) everything comes as a wheel. Elsewhere fairseq is compiled, which takes minutes and needs
 # a C++ compiler and Python's headers.
+#
+# make setup, or scripts/setup.sh
 set -euo pipefail
 
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VERSIONS=(3.12 3.11 3.13 3.10) # in order of preference: fairseq has a wheel for the first only
 VENV=$ROOT/.venv
@@ -21,6 +24,8 @@ fail() {
   printf 'set-up failed: %s\n' "$*" >&2
   exit 1
 }
+
+(($# == 0)) || fail "it takes no arguments, got \"$*\"; --help lists its settings"
 
 UV=
 if [[ ${ASDA_NO_UV:-0} != 1 ]] && uv --version >/dev/null 2>&1; then UV=uv; fi

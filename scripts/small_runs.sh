@@ -4,7 +4,8 @@
 #
 #   TARGET_LENGTH  length of a clip in frames of 10 ms, a multiple of 16 (default 256); longer clips are cut at random
 #   PRETRAINING_UPDATES, FINETUNING_UPDATES   for a shorter or longer run (default: as in config/recipe/demo_*.yaml)
-source "$(dirname "${BASH_SOURCE[0]}")/launch.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 TARGET_LENGTH=${TARGET_LENGTH:-256}
 export PYTHONWARNINGS=ignore # of fairseq and hydra, about their own old calls
@@ -36,21 +37,19 @@ shorter() {
   fi
 }
 
+# train_small CONFIG RECIPE UPDATES OVERRIDE...: a run on DATA into SAVE_DIR; of so many updates, or the recipe's.
+# shellcheck disable=SC2046
+train_small() {
+  local config=$1 recipe=$2 updates=$3
+  shift 3
+  DATA=$DATA SAVE_DIR=$SAVE_DIR CHECKPOINT=${CHECKPOINT:-} show_progress "$PYTHON" -m ASDA.cli.train --program "$0" \
+    "$config" "$recipe" "${front_end[@]}" $(shorter "$updates") "$@"
+}
+
 # pretrain_small OVERRIDE...: pre-trains on DATA into SAVE_DIR.
-# finetune_small OVERRIDE..., finetune_folds_small OVERRIDE...: fine-tune CHECKPOINT on DATA, or its five folds.
-# shellcheck disable=SC2046
-pretrain_small() {
-  show_progress pretrain pretraining_AS2M 8 8 +recipe=demo_pretraining "${front_end[@]}" \
-    $(shorter "${PRETRAINING_UPDATES:-}") "$@"
-}
-# shellcheck disable=SC2046
-finetune_small() {
-  show_progress finetune demo_finetuning 16 "${front_end[@]}" $(shorter "${FINETUNING_UPDATES:-}") "$@"
-}
-# shellcheck disable=SC2046
-finetune_folds_small() {
-  show_progress finetune_folds 5 demo_finetuning 16 "${front_end[@]}" $(shorter "${FINETUNING_UPDATES:-}") "$@"
-}
+# finetune_small OVERRIDE...: fine-tunes CHECKPOINT on DATA, or with FOLDS on its folds, into SAVE_DIR.
+pretrain_small() { train_small pretraining_AS2M demo_pretraining "${PRETRAINING_UPDATES:-}" "$@"; }
+finetune_small() { train_small finetuning demo_finetuning "${FINETUNING_UPDATES:-}" "$@"; }
 
 # num_classes LABEL_TABLE
 num_classes() { grep -cE '^[0-9]' "$1"; }

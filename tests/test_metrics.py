@@ -141,6 +141,63 @@ def test_bootstrap_interval__matches_the_binomial():
     assert low < narrow_low < narrow_high < high
 
 
+def labelled_clips(rng, num_clips=2000, num_classes=100, positives=8):
+    """Targets and scores of a test set whose classes are of every difficulty."""
+    targets = rng.random((num_clips, num_classes)) < positives / num_clips
+    return targets, rng.normal(size=targets.shape) + np.linspace(0.5, 3.0, num_classes) * targets
+
+
+def map_without_ties(targets, scores):
+    ranked = np.take_along_axis(targets, np.argsort(-scores, axis=0), axis=0)
+    ranked = ranked[:, ranked.any(axis=0)]
+    precision = ranked.cumsum(axis=0) / np.arange(1, len(ranked) + 1)[:, None]
+    return ((precision * ranked).sum(axis=0) / ranked.sum(axis=0)).mean()
+
+
+def auc_without_ties(targets, scores):
+    ranked = np.take_along_axis(targets, np.argsort(scores, axis=0), axis=0)
+    ranked = ranked[:, ranked.any(axis=0)]
+    beaten = ((~ranked).cumsum(axis=0) * ranked).sum(axis=0)
+    return (beaten / (ranked.sum(axis=0) * (~ranked).sum(axis=0))).mean()
+
+
+@pytest.mark.parametrize(
+    ("metric", "quick"), [(mean_average_precision, map_without_ties), (mean_auc, auc_without_ties)]
+)
+def test_bootstrap_interval__covers_what_it_should_and_its_own_value(metric, quick):
+    """Many small test sets of one kind: nominal 95 % of their intervals hold the mean over such sets."""
+    rng, repetitions, inside = np.random.default_rng(0), 100, 0
+    expected = np.mean([quick(*labelled_clips(rng)) for _ in range(150)])
+    for repetition in range(repetitions):
+        targets, scores = labelled_clips(rng)
+        value = quick(targets, scores)
+        low, high = bootstrap_interval(metric, targets, scores, seed=repetition, resamples=80, value=value)
+        assert low <= value <= high
+        inside += low <= expected <= high
+    assert 0.85 <= inside / repetitions <= 1.0
+
+
+def test_bootstrap_interval__covers_the_accuracy():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for repetition in range(200):
+        hits = rng.random(300) < 0.9
+        scores = np.stack([hits, ~hits], axis=1).astype(float)
+        low, high = bootstrap_interval(accuracy, np.zeros(300, dtype=int), scores, seed=repetition, resamples=100)
+        assert low <= hits.mean() <= high
+        inside += low <= 0.9 <= high
+    assert 0.85 <= inside / 200 <= 1.0
+
+
+@pytest.mark.parametrize("metric", [mean_average_precision, mean_auc, accuracy])
+def test_bootstrap_interval__stays_where_the_metric_can_be(metric):
+    targets = np.eye(4, dtype=int)[np.arange(12) % 4]
+    noise = np.random.default_rng(0).normal(0, 0.4, targets.shape)
+    for scores in (targets.astype(float), targets + noise, 1.0 - targets):
+        low, high = bootstrap_interval(metric, targets, scores, seed=0, resamples=50)
+        assert 0.0 <= low <= float(metric(targets, scores)) <= high <= 1.0
+
+
 def test_bootstrap_interval__map_contains_the_estimate():
     targets, scores = multi_label(50, 5)
     low, high = bootstrap_interval(mean_average_precision, targets, scores, seed=0, resamples=50)

@@ -1,7 +1,5 @@
 """What does it hear? Audio files, the log-mel front end, augmentation. Needs torch, torchaudio, soundfile and numpy."""
 
-from ..data.corpora.corpus import PRESETS, DatasetPreset, get_preset
-from ..randomness import clip_generator
 from .augment import add_noise_and_roll, draw_mixup_weight, mixup, roll_and_scale, spec_augment
 from .fbank import log_mel, num_frames
 from .finding import AUDIO_SUFFIXES, list_audio_files
@@ -11,16 +9,12 @@ from .resampling import resample
 
 __all__ = [
     "AUDIO_SUFFIXES",
-    "PRESETS",
     "AudioError",
     "AudioInfo",
-    "DatasetPreset",
     "FrontEnd",
     "add_noise_and_roll",
-    "clip_generator",
     "draw_mixup_weight",
     "fit_length",
-    "get_preset",
     "list_audio_files",
     "load_waveform",
     "log_mel",

@@ -1,5 +1,6 @@
 """Waveforms -> what an encoder hears, described by one value."""
 
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Mapping, Optional, Union
@@ -48,8 +49,10 @@ class FrontEnd:
     def __post_init__(self):
         if self.target_length_frames is not None and self.target_length_frames < 1:
             raise ValueError(f"target_length_frames must be at least 1 or None, got {self.target_length_frames}")
-        if not self.norm_std > 0:
-            raise ValueError(f"norm_std must be positive, got {self.norm_std}")
+        if not math.isfinite(self.norm_mean):
+            raise ValueError(f"norm_mean must be a finite number, got {self.norm_mean}")
+        if not 0 < self.norm_std < math.inf:
+            raise ValueError(f"norm_std must be positive and finite, got {self.norm_std}")
         if _frame_sizes(self.sample_rate_hz)[1] < 1:
             raise ValueError(f"sample_rate_hz is too low for frames of {FRAME_SHIFT_MS:g} ms: {self.sample_rate_hz}")
 

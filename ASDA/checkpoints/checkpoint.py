@@ -29,6 +29,7 @@ class Checkpoint:
         independent_scores: True if the head was trained with one sigmoid per class, False if with a softmax.
         training_config: the configuration of the fairseq run, in this project's spelling; None if there is none.
         num_updates: of that run; None if the file does not say.
+        training_parts: parameters of what the file holds beside the model, by name: a decoder.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Checkpoint:
     independent_scores: bool = True
     training_config: dict[str, Any] | None = None
     num_updates: int | None = None
+    training_parts: dict[str, int] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:

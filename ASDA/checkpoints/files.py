@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 import zipfile
@@ -97,6 +98,19 @@ def load_safetensors(path: str | Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated, corrupt or not a safetensors file ({_first_line(error)})") from error
+
+
+def safetensors_sizes(path: str | Path) -> dict[str, int]:
+    """How many values each tensor of a safetensors file has; reads its header alone.
+
+    Raises:
+        CheckpointError: truncated or not such a file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: truncated, corrupt or not a safetensors file ({_first_line(error)})") from error
 

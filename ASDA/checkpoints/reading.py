@@ -21,10 +21,18 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
 
     Raises:
-        CheckpointError: it cannot be read, or its layout is not known; then with what was expected and found.
+        CheckpointError: it cannot be read; its layout is not known, then with what was expected and found; or it names
+            more or fewer classes than its head has.
     """
     contents = Contents.open(path, trust=trust)
-    return _layout_of(contents).read(contents)
+    checkpoint = _layout_of(contents).read(contents)
+    names, outputs = len(checkpoint.label_names), checkpoint.num_classes
+    if checkpoint.head_config is not None and names not in (0, outputs):
+        raise CheckpointError(
+            f"{path}: {names} label_names are recorded, but the head has {outputs} outputs; which name belongs to "
+            "which is not known"
+        )
+    return checkpoint
 
 
 def read_training_state(path: str | Path, *, trust: bool = False) -> dict[str, Any]:

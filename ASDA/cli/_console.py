@@ -74,6 +74,9 @@ def report_bad_clips(bad: list[BadClip], total: int, path: str | Path | None) ->
         note(f"... and {len(bad) - len(listed)} more")
     if bad and total > 1:
         note(f"{len(bad)} of {total} clips could not be read" + (f"; all are listed in {path}" if path else ""))
+    if len(bad) == total and any(clip.not_finite for clip in bad):
+        note("no clip is left: the checkpoint or the normalisation makes NaN or infinity of them")
+        return EXIT_ERROR
     return EXIT_BAD_CLIPS if bad else EXIT_OK
 
 

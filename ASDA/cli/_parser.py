@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 
 from ..audio.fbank import FRAME_SHIFT_MS
@@ -26,10 +27,17 @@ class Parser(argparse.ArgumentParser):
 
 def seconds_to_frames(text: str) -> int:
     """`--hop 0.5` -> 50 frames."""
-    frames = round(float(text) * 1000 / FRAME_SHIFT_MS)
+    frames = round(finite(text) * 1000 / FRAME_SHIFT_MS)
     if frames < 1:
         raise argparse.ArgumentTypeError(f"expected at least one frame of {FRAME_SHIFT_MS / 1000:g} s, got {text}")
     return frames
+
+
+def finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a finite number, got {text}")
+    return value
 
 
 def positive(text: str) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
 from ..inference.clips import find_clips
 from ..inference.model import TrainedClassifier, build_classifier
-from ..inference.predictions import window_scores
+from ..inference.predictions import clip_scores, window_scores
 from ..inference.run import run_clips
 from ..inference.windows import BadClip
 from ..metrics import (
@@ -33,6 +32,7 @@ from ..metrics import (
 )
 from . import _console as console
 from . import _flags as flags
+from ._json import to_json
 from ._parser import Parser, positive
 
 BOOTSTRAP_SEED = 1
@@ -92,20 +92,13 @@ def evaluate(args) -> int:
     )
     report = {"clips": len(targets), "unreadable": len(bad), **metrics(targets, scores, single_label, args.bootstrap)}
     if args.json:
-        print(json.dumps(_without_nan(report)))
+        print(to_json(report))
     else:
         print_report(report)
     if args.ap_log_path:
         write_table(Path(args.ap_log_path), table, targets, scores, single_label)
         console.note(f"per-class table: {args.ap_log_path}")
     return console.report_bad_clips(bad, len(manifest), args.errors)
-
-
-def _without_nan(value: Any) -> Any:
-    """The value with null where a metric is not defined: json has no NaN."""
-    if isinstance(value, dict):
-        return {name: _without_nan(part) for name, part in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.ndarray, list[BadClip]]:
@@ -128,7 +121,7 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
         if isinstance(result, BadClip):
             bad.append(result)
         else:
-            scores[result.clip.index] = window_scores(result, model).mean(dim=0).numpy()
+            scores[result.clip.index] = clip_scores(window_scores(result, model), result).numpy()
     return scores, bad
 
 
@@ -138,7 +131,7 @@ def metrics(targets: np.ndarray, scores: np.ndarray, single_label: bool, draws: 
     def with_interval(metric, value: float) -> dict[str, float]:
         if draws < 1:
             return {"value": value}
-        low, high = bootstrap_interval(metric, targets, scores, BOOTSTRAP_SEED, resamples=draws)
+        low, high = bootstrap_interval(metric, targets, scores, BOOTSTRAP_SEED, draws, value=value)
         return {"value": value, "low": low, "high": high}
 
     precision = mean_average_precision(targets, scores)

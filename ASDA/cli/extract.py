@@ -137,7 +137,12 @@ def extract(args) -> int:
                 bad.append(result)
                 continue
             cut.count(result.clip)
-            store.write(result.clip.clip, result.features())
+            features = result.features()
+            if not features.is_finite():
+                reason = "a feature is beyond what float16 holds; extract without --half"
+                bad.append(BadClip(result.clip.index, result.clip.clip, reason, not_finite=True))
+                continue
+            store.write(result.clip.clip, features)
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)

@@ -8,18 +8,18 @@ asda-infer --checkpoint_dir finetuned.pt meeting.flac --segments --hop 1.0 --tar
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 
 from ..inference.clips import find_clips
 from ..inference.model import build_classifier
-from ..inference.predictions import Event, Prediction, events, predictions, window_scores
+from ..inference.predictions import Event, Prediction, clip_scores, events, predictions, window_scores
 from ..inference.run import run_clips
 from ..inference.windows import BadClip
 from . import _console as console
 from . import _flags as flags
-from ._parser import Parser, positive
+from ._json import to_json
+from ._parser import Parser, finite, positive
 
 DEFAULT_EVENT_THRESHOLD = 0.3
 
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="K",
         help="most classes [%(default)s]",
     )
-    group.add_argument("--threshold", type=float, help="leave out classes with a lower score [0; for --segments 0.3]")
+    group.add_argument("--threshold", type=finite, help="leave out classes with a lower score [0; for --segments 0.3]")
     group.add_argument(
         "--segments", action="store_true", help="a time line: the clip in overlapping windows of --target_length"
     )
@@ -82,13 +82,13 @@ def infer(args) -> int:
         cut.count(result.clip)
         scores = window_scores(result, model)
         path, duration_s = result.clip.clip.path, round(result.clip.duration_s, 3)
-        best = predictions(scores, names, args.top_k_prediction, threshold)
+        best = predictions(clip_scores(scores, result), names, args.top_k_prediction, threshold)
         timeline = events(scores, result, names, args.top_k_prediction, threshold) if args.segments else None
         if args.json:
             record = {"path": path, "duration_s": duration_s, "predictions": [asdict(found) for found in best]}
             if timeline is not None:
                 record["segments"] = [asdict(event) for event in timeline]
-            print(json.dumps(record), flush=True)
+            print(to_json(record), flush=True)
         elif timeline is not None:
             print_timeline(path, timeline)
         else:

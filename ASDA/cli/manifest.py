@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.corpora.audioset import plan_audioset
-from ..data.corpora.folded import ESC50, URBANSOUND8K, FoldedDataset, plan_folded
+from ..data.corpora.corpus import AUDIOSET, FSD50K
+from ..data.corpora.folded import FOLDED_LAYOUTS, plan_folded
 from ..data.corpora.fsd50k import plan_fsd50k
 from ..data.corpora.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
 from ..data.corpora.tables import official_table
@@ -17,6 +18,7 @@ from ..data.labels import LabelTable
 from ..data.manifest import Manifest, ManifestError
 from ..data.preparation.checking import check_manifest
 from ..data.preparation.folder import plan_folder
+from ..data.preparation.identical import SplitContents, identical_clips
 from ..data.preparation.plan import Plan, Problem
 from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
@@ -54,15 +56,15 @@ def _run_folder(args: argparse.Namespace) -> int:
 
 
 def _run_audioset(args: argparse.Namespace) -> int:
-    table = LabelTable.read(args.class_labels) if args.class_labels else official_table("audioset")
+    table = LabelTable.read(args.class_labels) if args.class_labels else official_table(AUDIOSET)
     lists: dict[str, list[Path]] = {}
     for split, file in args.segments:
         lists.setdefault(split, []).append(Path(file))
     return _write(args, lambda: plan_audioset(args.root, lists, table, args.short_below_s))
 
 
-def _run_folded(args: argparse.Namespace, dataset: FoldedDataset) -> int:
-    return _write(args, lambda: plan_folded(args.root, dataset))
+def _run_folded(args: argparse.Namespace) -> int:
+    return _write(args, lambda: plan_folded(args.root, args.layout))
 
 
 def _run_speechcommands(args: argparse.Namespace) -> int:
@@ -106,7 +108,11 @@ def _run_stats(args: argparse.Namespace) -> int:
                 note(f"{file}: {len(bad_clips)} clips could not be read and are left out")
     if statistics.num_values == 0:
         raise ManifestError("no clip is as long as one window: there are no features to take statistics of")
+    if statistics.std == 0:
+        raise ManifestError("all features have one value, as those of silence do: there is nothing to normalise by")
     print(f"{statistics.num_clips} clips, {statistics.num_values} values")
+    if len(statistics.lengths) == statistics.num_clips:  # not of files that an earlier version wrote
+        print(statistics.lengths.summary())
     print(f"task.norm_mean={statistics.mean:.4f} task.norm_std={statistics.std:.4f}")
     if args.out:
         statistics.write(args.out)
@@ -115,14 +121,26 @@ def _run_stats(args: argparse.Namespace) -> int:
 
 def _run_check(args: argparse.Namespace) -> int:
     num_problems = 0
+    splits: dict[Path, list[SplitContents]] = {}  # of a folder: those of a fold are not compared with another fold's
     for file in _manifests(args.paths):
         result = check_manifest(file, args.workers, args.h5_sample_rate)
+        if result.contents is not None:
+            splits.setdefault(file.resolve().parent, []).append(result.contents)
+            result.notes += identical_clips([result.contents])[1]
         num_problems += len(result.problems)
         print(f"{file}: {result.num_clips} clips, {result.seconds / 3600:.2f} h")
+        if result.lengths.counts:
+            print(f"  {result.lengths.summary()}")
         for (rate_hz, channels), count in result.formats.most_common():
             print(f"  {count} clips at {rate_hz} Hz with {channels} channel{'s' if channels > 1 else ''}")
         _print_problems("problems", result.problems, listed=None)
         _print_problems("notes", result.notes, listed=MAX_LISTED)
+    for folder, contents in splits.items():
+        shared = identical_clips(contents)[0]
+        num_problems += len(shared)
+        if shared:
+            print(f"{folder}: clips of one split are in another")
+            _print_problems("problems", shared, listed=None)
     print("no problems" if num_problems == 0 else f"{num_problems} problems")
     return EXIT_PROBLEMS if num_problems else EXIT_OK
 
@@ -170,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     folder.add_argument("--folds", type=int, metavar="K", help="make K folds for cross-validation")
     folder.add_argument("--seed", type=int, default=1, help="of the random division (default 1)")
 
-    audioset = _writer(commands, "audioset", "AudioSet: Google's segment lists and a folder of clips", _run_audioset)
+    audioset = _writer(commands, AUDIOSET.name, "AudioSet: Google's segment lists and a folder of clips", _run_audioset)
     audioset.add_argument(
         "--segments", nargs="+", type=_pair(str), required=True, metavar="SPLIT=CSV",
         help="lists of a split, several if need be: train=balanced.csv train=unbalanced.csv eval=eval.csv",
@@ -182,9 +200,11 @@ def _parser() -> argparse.ArgumentParser:
         "--short-below-s", type=float, default=1.0, help="report clips shorter than this (default 1 s)"
     )
 
-    _writer(commands, "esc50", "ESC-50, five folds", lambda args: _run_folded(args, ESC50))
-    _writer(commands, "urbansound8k", "UrbanSound8K, ten folds", lambda args: _run_folded(args, URBANSOUND8K))
-    _writer(commands, "fsd50k", "FSD50K", lambda args: _write(args, lambda: plan_fsd50k(args.root)))
+    for layout in FOLDED_LAYOUTS:
+        corpus = layout.corpus
+        writer = _writer(commands, corpus.name, f"{corpus.title}, {corpus.num_folds} folds", _run_folded)
+        writer.set_defaults(layout=layout)
+    _writer(commands, FSD50K.name, FSD50K.title, lambda args: _write(args, lambda: plan_fsd50k(args.root)))
     speech = _writer(commands, "speechcommands", "Speech Commands with its official lists", _run_speechcommands)
     speech.add_argument(
         "--version", type=int, choices=(1, 2), default=2, help="1: 10 commands, unknown, silence; 2: 35 words"

@@ -11,13 +11,13 @@ numbers are means over them.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from ASDA.atomic import atomic_writer
+from ASDA.cli._json import to_json
 from ASDA.core.classifier import POOLINGS
 from ASDA.data.manifest import Manifest
 from ASDA.inference import TrainedEncoder, load_encoder
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if args.json:
         with atomic_writer(args.json) as handle:
-            json.dump(rows, handle, indent=2)
+            handle.write(to_json(rows, indent=2))
     return 0
 
 

@@ -47,3 +47,14 @@ SYSTEMS: dict[str, EncoderConfig] = {
     "SSAST": SSAST,
     "AST": AST,
 }
+
+
+def system_of(config: EncoderConfig) -> str | None:
+    """The known system that an architecture is one of, whatever its size and constants; None if there is none."""
+    return next((name for name, known in SYSTEMS.items() if _kind(known) == _kind(config)), None)
+
+
+def _kind(config: EncoderConfig) -> tuple:
+    stack, patches = config.stack, config.patches
+    norms = (stack.norm, stack.norm_first, stack.norm_last)
+    return (stack.attention.kind, norms, config.positions, config.num_prefix_tokens, patches.size, patches.stride)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.finding import AUDIO_SUFFIXES
-from .manifest import Manifest, ManifestError, clip_id, open_table
+from .manifest import Manifest, ManifestError, open_table
 
 
 class LabelError(ManifestError):
@@ -25,12 +25,36 @@ class LabelError(ManifestError):
 class LabelTable:
     """The classes of a data set, in the order of the model's outputs."""
 
-    def __init__(self, mids: list[str], names: list[str], file: Path | None = None):
+    def __init__(self, mids: list[str], names: list[str], file: Path | None = None, lines: list[int] | None = None):
+        """A table of classes.
+
+        Args:
+            mids: of the classes, in order.
+            names: their display names; an empty one is the mid.
+            file: where they come from, for messages.
+            lines: the line of each class there; by default one class a line.
+
+        Raises:
+            LabelError: a mid or name that stands for two classes, so that a label could mean either.
+        """
+        names = [name or mid for mid, name in zip(mids, names, strict=True)]
         self.mids = mids
         self.names = names
         self.file = file
-        self._index_of_mid = {mid: index for index, mid in enumerate(mids)}
-        self._index_of_name = {name: index for index, name in enumerate(names)}
+        lines = lines or list(range(1, len(mids) + 1))
+        self._index_of_mid = self._unique(mids, {}, lines)
+        self._index_of_name = self._unique(names, self._index_of_mid, lines)
+
+    def _unique(self, words: list[str], others: dict[str, int], lines: list[int]) -> dict[str, int]:
+        """Class of each word; ``others`` may not name another class by it."""
+        index_of: dict[str, int] = {}
+        for index, word in enumerate(words):
+            first = others.get(word, index_of.get(word, index))
+            if first != index or not word:
+                fault = f"class {word!r} already stands in line {lines[first]}" if word else "the class has no name"
+                raise LabelError(f"{self.file or 'label table'}:{lines[index]}: {fault}")
+            index_of[word] = index
+        return index_of
 
     @classmethod
     def read(cls, file: str | os.PathLike) -> LabelTable:
@@ -38,14 +62,14 @@ class LabelTable:
 
         Raises:
             ManifestError: the file is not UTF-8.
-            LabelError: missing file, a row of another form, an index out of order, a class named twice.
+            LabelError: missing file, a row of another form, an index out of order, a mid or name of two classes.
         """
         file = Path(file)
         if not file.is_file():
             raise LabelError(f"{file}: no such label table")
         mids: list[str] = []
         names: list[str] = []
-        seen: dict[str, int] = {}
+        lines: list[int] = []
         with open_table(file) as handle:
             reader = csv.reader(handle, skipinitialspace=True)
             for row in reader:
@@ -56,15 +80,12 @@ class LabelTable:
                     raise LabelError(f'{file}:{line}: expected `index,mid,"display name"`, got {",".join(row)!r}')
                 if row[0].strip() != str(len(mids)):
                     raise LabelError(f"{file}:{line}: expected index {len(mids)}, got {row[0]!r}; classes go in order")
-                mid = row[1].strip()
-                if mid in seen:
-                    raise LabelError(f"{file}:{line}: class {mid!r} already stands in line {seen[mid]}")
-                seen[mid] = line
-                mids.append(mid)
+                mids.append(row[1].strip())
                 names.append(row[2].strip())
+                lines.append(line)
         if not mids:
             raise LabelError(f'{file}: the label table is empty; expected rows of `index,mid,"display name"`')
-        return cls(mids, names, file)
+        return cls(mids, names, file, lines)
 
     def __len__(self) -> int:
         return len(self.mids)
@@ -116,8 +137,9 @@ class ClipLabels:
 def read_clip_labels(file: str | os.PathLike, manifest: Manifest, table: LabelTable) -> ClipLabels:
     """Reads a `.lbl` file and matches its lines to the clips of a manifest by id.
 
-    A line's id may be the clip's relative path or only its name, each with or without the audio ending. Lines about
-    clips that the manifest does not list are allowed: a manifest can be filtered without touching its label file.
+    A line's id may be the clip's relative path or the end of it, such as its name, each with or without the audio
+    ending; the id that says most of the path counts. Lines about clips that the manifest does not list are allowed: a
+    manifest can be filtered without touching its label file.
 
     Raises:
         LabelError: missing file, a line of another form, an unknown label, a clip without a line, an id that stands
@@ -164,10 +186,7 @@ def match_by_id(file: Path, manifest: Manifest, expected: str) -> tuple[np.ndarr
             raise LabelError(f"{file}:{number}: expected `{expected}`, got {line!r}")
         ids.append(name)
         fields.append(field)
-    if len(ids) >= len(manifest) and all(_names(manifest, row, ids[row]) for row in range(len(manifest))):
-        _refuse_repeated_clips(file, manifest, ids)
-        return np.arange(len(manifest)), fields
-    return _match_in_any_order(file, manifest, ids), fields
+    return _match(file, manifest, ids), fields
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -183,52 +202,61 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _names(manifest: Manifest, row: int, name: str) -> bool:
-    """Whether an id means this row: the end of its path, at a folder border, with or without the audio ending."""
-    path = manifest.relative_path(row)
-    if not path.endswith(name):
-        stem, _, suffix = path.rpartition(".")
-        if f".{suffix.lower()}" not in AUDIO_SUFFIXES or not stem.endswith(name):
-            return False
-        path = stem
-    return len(path) == len(name) or path[-len(name) - 1] == "/"
+def _match(file: Path, manifest: Manifest, ids: list[str]) -> np.ndarray:
+    """(n,) the line of each row: the one whose id says most of the row's path. An id that two clips share is refused.
 
-
-def _refuse_repeated_clips(file: Path, manifest: Manifest, ids: list[str]) -> None:
-    """Rows and lines agree one by one; equal ids are then only wrong when they mean the same clip."""
-    first_of_id: dict[str, int] = {}
-    for row in range(len(manifest)):
-        first = first_of_id.setdefault(ids[row], row)
-        if first != row and manifest.relative_path(first) == manifest.relative_path(row):
-            raise LabelError(
-                f'clip "{manifest.relative_path(row)}" stands twice in {manifest.file} (lines {manifest.line(first)} '
-                f"and {manifest.line(row)}) and in {file} (lines {first + 1} and {row + 1}); remove one"
-            )
-
-
-def _match_in_any_order(file: Path, manifest: Manifest, ids: list[str]) -> np.ndarray:
+    Where names repeat (`yes/a.wav`, `no/a.wav`), lines and rows that happen to agree one by one prove nothing: a
+    manifest that was filtered or sorted again may agree with the lines of other clips.
+    """
     line_of_id: dict[str, int] = {}
     for line, name in enumerate(ids):
         if name in line_of_id:
-            raise LabelError(f'id "{name}" stands twice in {file}, in lines {line_of_id[name] + 1} and {line + 1}')
+            raise LabelError(
+                f'id "{name}" stands twice in {file}, in lines {line_of_id[name] + 1} and {line + 1}, and does not say '
+                "which clip each is about; use relative paths as ids"
+            )
         line_of_id[name] = line
-    row_of_line: dict[int, int] = {}
+    max_folders = max((name.count("/") for name in ids), default=0)
+    row_of_line = np.full(len(ids), -1, dtype=np.int64)
     result = np.empty(len(manifest), dtype=np.int64)
     for row in range(len(manifest)):
         path = manifest.relative_path(row)
-        folder, name, stem = path[: path.rfind("/") + 1], path.rsplit("/", 1)[-1], clip_id(path)
-        found = next((line_of_id[i] for i in (path, folder + stem, name, stem) if i in line_of_id), None)
-        if found is None:
+        line = next((line_of_id[name] for name in _ids_of(path, max_folders) if name in line_of_id), None)
+        if line is None:
             there = (
                 f'; line {row + 1} there is about "{ids[row]}"' if row < len(ids) else f", which has {len(ids)} lines"
             )
             raise LabelError(f'clip "{path}" ({manifest.where(row)}) has no line in {file}{there}')
-        if found in row_of_line:
-            other = row_of_line[found]
-            raise LabelError(
-                f'id "{ids[found]}" ({file.name}:{found + 1}) fits two clips: "{manifest.relative_path(other)}" '
-                f'({manifest.where(other)}) and "{path}" ({manifest.where(row)}); use relative paths as ids'
-            )
-        row_of_line[found] = row
-        result[row] = found
+        if row_of_line[line] >= 0:
+            _refuse_shared_id(file, manifest, ids[line], line, int(row_of_line[line]), row)
+        row_of_line[line] = row
+        result[row] = line
     return result
+
+
+def _ids_of(path: str, max_folders: int) -> list[str]:
+    """What may stand for a clip, most of its path first: ends at a folder border, with and without the audio ending.
+
+    Args:
+        max_folders: no id says more of them.
+    """
+    *folders, name = path.rsplit("/", max_folders + 1)
+    if len(folders) > max_folders:  # the first is all that no id can say
+        folders = folders[1:]
+    stem, dot, suffix = name.rpartition(".")
+    names = (name, stem) if stem and f".{suffix.lower()}" in AUDIO_SUFFIXES else (name,)
+    starts = ["/".join(folders[first:]) + "/" for first in range(len(folders))] + [""]
+    return [start + end for start in starts for end in names]
+
+
+def _refuse_shared_id(file: Path, manifest: Manifest, name: str, line: int, first: int, second: int) -> None:
+    path, other = manifest.relative_path(second), manifest.relative_path(first)
+    if path == other:
+        raise LabelError(
+            f'clip "{path}" stands twice in {manifest.file} (lines {manifest.line(first)} and '
+            f"{manifest.line(second)}); remove one"
+        )
+    raise LabelError(
+        f'id "{name}" ({file.name}:{line + 1}) fits two clips: "{other}" ({manifest.where(first)}) and "{path}" '
+        f"({manifest.where(second)}); use relative paths as ids"
+    )

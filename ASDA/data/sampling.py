@@ -60,6 +60,8 @@ def read_clip_weights(file: str | os.PathLike, manifest: Manifest) -> np.ndarray
             weights[row] = math.nan
         if not (0.0 < weights[row] < math.inf):
             raise LabelError(f"{file}:{line + 1}: expected a weight above 0, got {fields[line]!r}")
+    if not np.isfinite(weights.sum()):
+        raise LabelError(f"{file}: the sum of the weights is not finite; scale them down, as only their ratios count")
     return weights
 
 

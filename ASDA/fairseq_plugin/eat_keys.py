@@ -154,7 +154,7 @@ class EatClassifierKeys(FairseqDataclass):
     data: str = moot("", "task.data decides")
     esc50_eval: bool = moot(False, "task.dataset decides")
     spcv2_eval: bool = moot(False, "task.dataset decides")
-    target_length: int = moot(1024, "task.target_length decides")
+    target_length: Optional[int] = moot(1024, "task.target_length decides")
 
 
 @dataclass

@@ -16,7 +16,10 @@ REGISTERING_MODULES = ("models.asda", "models.classifier", "tasks.pretraining", 
 
 
 def register(package: str) -> None:
-    """Imports the modules of ``package`` that register something."""
+    """Imports the modules of ``package`` that register something, and lets fairseq's loader take published files."""
+    from ..checkpoints.safe_globals import allow_numpy_scalars  # imports torch, as fairseq does
+
+    allow_numpy_scalars()
     for module in REGISTERING_MODULES:
         importlib.import_module(f"{package}.{module}")
 

@@ -65,6 +65,10 @@ class ClipFeatures:
         """The same with values in float16."""
         return ClipFeatures(self.values.half(), self.times_s)
 
+    def is_finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return all(bool(np.isfinite(block).all()) for _, block in self.blocks())
+
     @property
     def in_memory(self) -> bool:
         """Whether the values are held in memory, rather than in a file."""

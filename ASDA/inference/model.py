@@ -51,8 +51,9 @@ class TrainedEncoder(nn.Module):
 
         Raises:
             AudioError: the audio cannot be used.
+            ValueError: the features hold NaN or infinity.
         """
-        return self(self.spectrogram(audio, sample_rate_hz)[None])[0]
+        return _finite(self(self.spectrogram(audio, sample_rate_hz)[None])[0], "features")
 
     def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
         """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`."""
@@ -107,7 +108,14 @@ class TrainedClassifier(TrainedEncoder):
     @torch.no_grad()
     def scores(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
         """Scores of one clip: (C,); arguments as of :meth:`features`."""
-        return self.scores_of(self.logits(self.spectrogram(audio, sample_rate_hz)[None]).float())[0]
+        logits = self.logits(self.spectrogram(audio, sample_rate_hz)[None]).float()[0]
+        return self.scores_of(_finite(logits, "logits"))
+
+
+def _finite(values: Tensor, what: str) -> Tensor:
+    if not torch.isfinite(values).all():
+        raise ValueError(f"the {what} hold NaN or infinity; are the model's norm_mean and norm_std right?")
+    return values
 
 
 def load_encoder(
@@ -178,6 +186,14 @@ def _encoder(checkpoint: Checkpoint) -> SpectrogramEncoder:
 def _load(checkpoint: Checkpoint, module: nn.Module, tensors: dict[str, Tensor]) -> None:
     # A checkpoint may have been saved in half precision; programs compute in float32 unless told otherwise.
     tensors = {name: tensor.float() for name, tensor in tensors.items()}
+    damaged = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        count = int((~torch.isfinite(tensors[damaged[0]])).sum())
+        others = f", and {len(damaged) - 1} more tensors hold such values" if len(damaged) > 1 else ""
+        raise CheckpointError(
+            f"{checkpoint.path}: {damaged[0]} holds {count} values that are NaN or infinite{others}; the checkpoint is "
+            "damaged, or its training had diverged: use an earlier one"
+        )
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:

@@ -45,16 +45,24 @@ def window_scores(result: ClipResult, model: TrainedClassifier) -> Tensor:
     return model.scores_of(torch.stack(result.outputs))
 
 
+def clip_scores(scores: Tensor, result: ClipResult) -> Tensor:
+    """Scores of a clip, (C,): the mean over its windows, (windows, C), each weighed by the sound that it heard."""
+    if len(scores) == 1:
+        return scores[0]
+    heard = torch.tensor([window.heard_frames for window in result.clip.windows], dtype=scores.dtype)
+    return (heard / heard.sum()) @ scores
+
+
 def predictions(scores: Tensor, names: list[str], top_k: int, threshold: float = 0.0) -> list[Prediction]:
     """The best classes of a clip, best first: at most ``top_k``, none under ``threshold``.
 
     Args:
-        scores: (windows, C); a clip's score is the mean over its windows.
+        scores: (C,), of the clip.
         names: of the classes.
         top_k: most classes.
         threshold: lowest score.
     """
-    values, classes = scores.mean(dim=0).topk(min(top_k, scores.shape[1]))
+    values, classes = scores.topk(min(top_k, len(scores)))
     return [
         Prediction(index, names[index], value)
         for value, index in zip(values.tolist(), classes.tolist(), strict=True)

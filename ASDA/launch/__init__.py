@@ -1,1 +1,4 @@
-"""How does a run start? Recipes, batch plans, commands, torchrun; plain Python."""
+"""How does a run start? Settings and arguments -> yaml composed -> clips per process -> the command. Plain Python.
+
+hydra is imported where it is needed, and torch only to count GPUs, so that a plan takes a moment.
+"""

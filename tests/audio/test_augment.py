@@ -5,7 +5,8 @@ import pytest
 import torch
 import torchaudio
 
-from ASDA.audio import add_noise_and_roll, clip_generator, draw_mixup_weight, mixup, roll_and_scale, spec_augment
+from ASDA.audio import add_noise_and_roll, draw_mixup_weight, mixup, roll_and_scale, spec_augment
+from ASDA.randomness import clip_generator
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,13 @@ import pytest
 import soundfile
 import torch
 
-from ASDA.audio import FrontEnd, fit_length, get_preset, load_waveform, log_mel, normalise, num_frames, resample
+from ASDA.audio import FrontEnd, fit_length, load_waveform, log_mel, normalise, num_frames, resample
 from ASDA.audio.fbank import reference_log_mel
+from ASDA.data.corpora.corpus import get_corpus
 
 RATE = 16_000
 # target_length in the names of the golden tensors -> the data set whose statistics they were made with
-PRESET_OF_LENGTH = {1024: "audioset", 512: "esc50", 128: "spcv2"}
+CORPUS_OF_LENGTH = {1024: "audioset", 512: "esc50", 128: "spcv2"}
 
 
 def noise(num_samples: int, seed: int = 0) -> torch.Tensor:
@@ -34,7 +35,7 @@ def test_front_end__golden_numbers(shared_dir):
     checked = set()
     for name, expected in golden.items():
         stem, length = name.rsplit("/", 1)
-        front_end = get_preset(PRESET_OF_LENGTH[int(length)]).front_end()
+        front_end = get_corpus(CORPUS_OF_LENGTH[int(length)]).front_end()
         assert front_end.target_length_frames == int(length)
         features = front_end.from_file(shared_dir / "golden" / "wav" / f"{stem}.wav")
         # Stored in half precision: half a unit in the last place, at most 2^-10 for values of 1 to 2.

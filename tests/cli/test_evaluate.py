@@ -124,3 +124,23 @@ def test_evaluate__broken_data_end_in_one_line(corpus, models, run, change, mess
     change(corpus)
     result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned)
     assert result.code == 1 and message in result.err and result.out == ""
+
+
+def test_evaluate__json_has_null_where_d_prime_is_infinite(corpus, models, run):
+    paths, targets = clips_and_targets(corpus)
+    scores = scores_by_hand(paths, models.finetuned)
+    best = scores >= np.median(scores, axis=0)  # an AUC of 1 in every class
+    names = [line.split("\t")[0] for line in (corpus / "eval.lbl").read_text().splitlines()]
+    kept = [row for row in range(len(names)) if best[row].any()]
+    rows = (corpus / "eval.tsv").read_text().splitlines()
+    (corpus / "eval.tsv").write_text("\n".join([rows[0], *(rows[1 + row] for row in kept)]) + "\n")
+    lines = (f"{names[row]}\t{','.join(f'/m/{c}' for c in np.flatnonzero(best[row]))}\n" for row in kept)
+    (corpus / "eval.lbl").write_text("".join(lines))
+    result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 20)
+    report = json.loads(result.out, parse_constant=lambda text: pytest.fail(f"{text} is not json"))
+    assert report["AUC"]["value"] == 1.0 and report["d_prime"]["value"] is None
+
+
+def test_evaluate__scores_that_are_not_finite_are_an_error(corpus, models, run):
+    result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned, "--norm_std", 1e-38)
+    assert result.code == 1 and "none of its 9 clips" in result.err and "NaN or infinity" in result.err

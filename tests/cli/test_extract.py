@@ -269,3 +269,16 @@ def test_extract__settings_are_recorded(tmp_path, corpus, models, run):
     settings = json.loads((tmp_path / "out" / "extraction.json").read_text())
     assert settings["padding"] == "own" and settings["front_end"]["target_length_frames"] == 96
     assert len(settings["weights_crc32"]) == 8
+
+
+def test_extract__a_feature_beyond_float16_is_an_error_and_not_infinite(tmp_path, corpus, models, run):
+    state = torch.load(models.finetuned, weights_only=True)
+    name = next(name for name in reversed(state["model"]) if name.endswith("norm2.weight"))
+    state["model"][name] *= 1e6
+    torch.save(state, tmp_path / "large.pt")
+    flags = ["--checkpoint", tmp_path / "large.pt", "--output"]
+    assert run(main, corpus, *flags, tmp_path / "full").code == 0
+    assert all(np.isfinite(np.load(path)).all() for path in (tmp_path / "full").rglob("*.npy"))
+    result = run(main, corpus, *flags, tmp_path / "half", "--half")
+    assert result.code == 1 and "beyond what float16 holds" in result.err
+    assert not list((tmp_path / "half").rglob("*.npy"))

@@ -11,6 +11,7 @@ from ASDA.audio.io import load_waveform
 from ASDA.cli.convert import main as convert
 from ASDA.cli.infer import main
 from ASDA.inference import load_classifier
+from ASDA.inference.model import TrainedClassifier
 from tests.cli.conftest import CLASSES, json_lines
 from tests.published_files import published_finetuned
 
@@ -137,3 +138,41 @@ def test_infer__without_input_is_a_usage_error(models, capsys):
     with pytest.raises(SystemExit):
         main(["--checkpoint", str(models.finetuned)])
     assert "name an input" in capsys.readouterr().err
+
+
+def test_infer__a_clip_whose_scores_are_not_finite_is_a_bad_one(corpus, models, run, monkeypatch):
+    own = TrainedClassifier.logits
+
+    def spoilt(model, spectrogram, padding_mask):
+        shortest = spectrogram[:, 0, 55, :1] == spectrogram[:, 0, -1, :1]  # it is padding from there on
+        return torch.where(shortest, float("nan"), own(model, spectrogram, padding_mask))
+
+    monkeypatch.setattr("ASDA.inference.model.TrainedClassifier.logits", spoilt)
+    result = run(main, corpus, "--checkpoint", models.finetuned, "--json", "--target_length", 96)
+    assert result.code == 2 and len(json_lines(result.out)) == 8
+    assert "clip_0.wav: the model's output holds NaN or infinity" in result.err
+
+
+def test_infer__no_clip_with_finite_scores_is_an_error(corpus, models, run):
+    for flags in (["--norm_std", 1e-38], ["--norm_std", 1e-38, "--half"]):
+        result = run(main, corpus, "--checkpoint", models.finetuned, "--json", *flags)
+        assert result.code == 1 and result.out == "" and "no clip is left" in result.err
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--norm_mean", "nan", "norm_mean must be a finite number, got nan"),
+        ("--norm_std", "inf", "norm_std must be positive and finite, got inf"),
+    ],
+)
+def test_infer__normalisation_that_is_not_finite_is_refused(corpus, models, run, flag, value, message):
+    result = run(main, corpus, "--checkpoint", models.finetuned, flag, value)
+    assert result.code == 1 and message in result.err
+
+
+@pytest.mark.parametrize("flag", ["--threshold", "--hop"])
+def test_infer__a_threshold_or_hop_that_is_not_finite_is_a_usage_error(corpus, models, capsys, flag):
+    with pytest.raises(SystemExit):
+        main([str(corpus), "--checkpoint", str(models.finetuned), flag, "nan"])
+    assert "expected a finite number, got nan" in capsys.readouterr().err

@@ -55,6 +55,9 @@ def test_label_table__accepts_heading_bom_and_crlf(tmp_path):
         ("index,mid,display_name\n", r"t\.csv: the label table is empty"),
         ('0,/m/0,"A"\n2,/m/1,"B"\n', r"t\.csv:2: expected index 1, got '2'"),
         ('0,/m/0,"A"\n1,/m/0,"B"\n', r"t\.csv:2: class '/m/0' already stands in line 1"),
+        ('index,mid,name\n0,/m/0,"A"\n1,/m/1,"A"\n', r"t\.csv:3: class 'A' already stands in line 2"),
+        ("0,cat,dog\n1,dog,cat\n", r"t\.csv:1: class 'dog' already stands in line 2"),
+        ('0,/m/0,"A"\n1,,""\n', r"t\.csv:2: the class has no name"),
         ("0,/m/0\n", r"t\.csv:1: expected `index,mid"),
         ("0,/m/0,Male speech, man\n", r"t\.csv:1: expected `index,mid"),
     ],
@@ -95,9 +98,28 @@ def test_clip_labels__follow_a_filtered_and_reordered_manifest(table, manifest, 
     assert [labels.targets(i) for i in range(len(labels))] == [[1], [2]]
 
 
-def test_clip_labels__rows_and_lines_that_agree_may_share_names(table, manifest, label_file):
-    labels = read_clip_labels(label_file("a\tDog\na\tSpeech\n"), manifest("yes/a.wav", "no/a.wav"), table)
-    assert [labels.targets(i) for i in range(2)] == [[2], [0]]
+@pytest.mark.parametrize(
+    "rows",
+    [("yes/a.wav", "no/a.wav"), ("no/a.wav", "yes/a.wav"), ("no/a.wav",)],
+    ids=["as written", "sorted again", "filtered"],
+)
+def test_clip_labels__an_id_that_stands_twice_is_refused(table, manifest, label_file, rows):
+    message = r'id "a" stands twice in .*train\.lbl, in lines 1 and 2, .* use relative paths as ids'
+    with pytest.raises(LabelError, match=message):
+        read_clip_labels(label_file("a\tDog\na\tSpeech\n"), manifest(*rows), table)
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (("no/a.wav", "yes/a.wav"), [[0], [1]]),
+        (("yes/a.wav",), [[1]]),  # line 1 would fit it too, but line 3 says more of it
+        (("b/yes/a.wav",), [[2]]),
+    ],
+)
+def test_clip_labels__the_id_that_says_most_of_the_path_counts(table, manifest, label_file, rows, expected):
+    labels = read_clip_labels(label_file("a\tSpeech\nb/yes/a.wav\tDog\nyes/a\t/m/1\n"), manifest(*rows), table)
+    assert [labels.targets(i) for i in range(len(labels))] == expected
 
 
 def test_clip_labels__crlf_and_bom(table, manifest, label_file):
@@ -133,9 +155,10 @@ def test_clip_labels__refuses_an_id_that_fits_two_clips(table, manifest, label_f
 
 def test_clip_labels__refuses_the_same_clip_twice(table, manifest, label_file):
     rows = manifest("a.wav", "b.wav", "a.wav")
-    message = r'clip "a\.wav" stands twice in .*train\.tsv \(lines 2 and 4\) and in .*train\.lbl \(lines 1 and 3\)'
-    with pytest.raises(LabelError, match=message):
+    with pytest.raises(LabelError, match=r'id "a" stands twice in .*train\.lbl, in lines 1 and 3'):
         read_clip_labels(label_file("a\tDog\nb\tDog\na\tSpeech\n"), rows, table)
+    with pytest.raises(LabelError, match=r'clip "a\.wav" stands twice in .*train\.tsv \(lines 2 and 4\)'):
+        read_clip_labels(label_file("a\tDog\nb\tDog\n"), rows, table)
 
 
 def test_clip_labels__missing_file_is_named(table, manifest, tmp_path):
@@ -170,12 +193,3 @@ def test_label_tables__size_and_order(folder, num_classes, some):
     assert len(table) == num_classes
     assert len(set(table.names)) == num_classes
     assert {label: table.index(label) for label in some} == some
-
-
-def test_label_tables__agree_with_the_presets():
-    from ASDA.data.corpora.corpus import PRESETS
-
-    folders = {"audioset": "audioset", "esc50": "esc50", "urbansound8k": "urbansound8k"}
-    folders |= {"spcv1": "speechcommands_v1", "spcv2": "speechcommands_v2"}
-    for name, folder in folders.items():
-        assert len(LabelTable.read(DATA_MANIFEST / folder / "label_descriptors.csv")) == PRESETS[name].num_classes

@@ -120,6 +120,32 @@ def test_assemble__windows_follow_one_another_without_padding(encoder):
     torch.testing.assert_close(found.values[0], expected_cls)
 
 
+@pytest.mark.parametrize("num_frames", [300, 64, 50])
+@pytest.mark.parametrize("padding", ["constant", "own"])
+def test_assemble__cls_and_pooled_patches_stand_for_what_was_heard(encoder, num_frames, padding):
+    windowing = Windowing(FrontEnd(72), padding)  # of 72 frames the patches hear 64
+    clip, heard_s = clip_of(num_frames, windowing), min(num_frames, 64) / 100
+    for spec in ({"granularity": "utterance"}, {"granularity": "frame", "pool": "mean"}):
+        assert extract(encoder, clip, **spec).times_s.tolist() == [0.0, heard_s]
+    assert extract(encoder, clip).times_s[0].tolist() == [0.0, heard_s]
+    whole = extract(encoder, clip_of(num_frames, Windowing(FrontEnd(72), padding, hop_frames=64)))
+    assert whole.times_s[0].tolist() == [0.0, num_frames / 100]
+
+
+@pytest.mark.parametrize("padding", ["constant", "own"])
+def test_assemble__means_over_windows_weigh_by_the_sound_that_each_heard(encoder, padding):
+    windowing = Windowing(FrontEnd(64), padding, hop_frames=64)
+    clip = clip_of(64 + 64 + 4, windowing)
+    with torch.no_grad():
+        outputs = [encoder(window.spectrogram[None, None])[1][0] for window in clip.windows]  # (N, D) each
+    rows = [patches.unflatten(0, (-1, 8))[:kept] for patches, kept in zip(outputs, (4, 4, 1), strict=True)]
+    expected = sum(w * grid.mean(dim=0) for w, grid in zip((64, 64, 4), rows, strict=True)) / 132
+    found = extract(encoder, clip, granularity="frame", pool="time").values
+    torch.testing.assert_close(found, expected)
+    found = extract(encoder, clip, granularity="frame", pool="mean").values
+    torch.testing.assert_close(found, expected.mean(dim=0))
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -9,8 +9,8 @@ from ASDA.audio.front_end import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data.containers import ClipReader
 from ASDA.inference import windows
-from ASDA.inference.clips import Clip
-from ASDA.inference.run import run_clips
+from ASDA.inference.clips import Clip, find_clips
+from ASDA.inference.run import ClipResult, run_clips
 from ASDA.inference.windows import BadClip, Windowing
 
 RATE_HZ = 16_000
@@ -71,12 +71,25 @@ def test_run_clips__a_clip_that_ends_before_its_header_says_is_bad(clips, monkey
     assert "its header promises 8.98 s, decoding ends after" in found[1].reason
 
 
-def test_run_clips__an_output_that_is_not_finite_is_a_bad_clip(clips):
-    def model(source, _):
-        output = source.mean(dim=(1, 2, 3))[:, None]
-        output[source.shape[0] - 1] = torch.nan
-        return output
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_run_clips__a_clip_whose_output_is_not_finite_is_a_bad_one(tmp_path, value):
+    """The output of one window in the middle of one clip is spoilt; all other clips are as they were."""
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        samples = 0.01 * rng.standard_normal(46_320)  # three whole windows
+        if number == 1:
+            samples[17_000:30_000] *= 30
+        soundfile.write(tmp_path / f"{number}.wav", samples, 16_000)
 
-    found = run(clips, model)
-    assert any(isinstance(result, BadClip) and result.not_finite for result in found.values())
-    assert all("holds NaN or infinity" in result.reason for result in found.values() if isinstance(result, BadClip))
+    quiet = FrontEnd(96)(torch.from_numpy(samples[:16_000]).float()).mean()
+
+    def model(source, _padding_mask):
+        return torch.where(source.mean(dim=(1, 2, 3)) > quiet + 0.3, value, 1.0)[:, None]
+
+    windowing = Windowing(FrontEnd(96), hop_frames=96)
+    results = list(run_clips(model, enumerate(find_clips([str(tmp_path)])), windowing, device=torch.device("cpu")))
+    (bad,) = (result for result in results if isinstance(result, BadClip))
+    assert bad.index == 1 and bad.not_finite and "from 0.96 s on holds NaN or infinity" in bad.reason
+    good = [result for result in results if isinstance(result, ClipResult)]
+    assert [result.clip.index for result in good] == [0, 2]
+    assert all(output.item() == 1.0 for result in good for output in result.outputs)

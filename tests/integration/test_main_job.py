@@ -51,20 +51,26 @@ def test_finetuning__reports_map_over_all_clips_and_records_labels(finetuned, co
     assert checkpoint["cfg"]["model"]["pretrained_model_args"]["model"]["embed_dim"] == 32
 
 
-def test_linear_probe__runs_from_its_recipe(corpus, pretrained, num_classes, tmp_path):
+def test_linear_probe__runs_from_its_recipe_with_what_the_data_says(corpus, pretrained, num_classes, tmp_path):
     path = pretrained / "checkpoint_last.pt"
     overrides = [
         "+recipe=linear_probe",
         f"task.data={corpus}",
         f"model.model_path={path}",
-        f"model.num_classes={num_classes}",
+        "model.num_classes=null",
+        "checkpoint.best_checkpoint_metric=auto",
         "optimization.max_update=2",
     ]
     assert_ok(train("finetuning", tmp_path, *overrides))
     before = torch.load(path, weights_only=True)["model"]
-    after = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)["model"]
+    checkpoint = torch.load(tmp_path / "checkpoint_last.pt", weights_only=True)
+    after = checkpoint["model"]
     assert torch.equal(after["model.blocks.1.attn.qk.weight"], before["blocks.1.attn.qk.weight"])
     assert after["head.weight"].shape == (num_classes, 32)
+    assert checkpoint["cfg"]["model"]["num_classes"] == num_classes
+    assert checkpoint["cfg"]["checkpoint"]["best_checkpoint_metric"] == "mAP"
+    *_, last = log_lines(tmp_path, "eval")
+    assert checkpoint["extra_state"]["best"] == float(last["eval_mAP"])
 
 
 def test_legacy_names__an_eat_command_line_trains(corpus, tmp_path):

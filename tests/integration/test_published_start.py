@@ -15,7 +15,7 @@ from tests.published_files import (
 )
 
 from .conftest import ROOT, TINY_NETWORK, assert_ok, run, train
-from .training_runs import write_clips
+from .training_runs import Run, write_clips
 
 pytestmark = pytest.mark.slow
 PUBLISHED_NETWORK = [*TINY_NETWORK, "model.modalities.image.max_length=768", "model.diff_lambda=0.1"]
@@ -70,6 +70,37 @@ def test_pretraining__goes_on_from_a_published_run(clips, tmp_path, attention):
     for index, entry in published["last_optimizer_state"]["default"]["state"].items():
         # Adam's second moment keeps 0.95 of what it was and only adds to it.
         assert (state[index]["exp_avg_sq"] >= 0.95 * entry["exp_avg_sq"] - 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("processes", "precision"),
+    [(2, []), (1, ["common.bf16=true"]), (1, ["model.autocast=bf16"])],
+    ids=["two processes", "bf16", "autocast"],
+)
+@pytest.mark.parametrize("attention", ["differential", "plain"])
+def test_pretraining__a_file_that_leaves_its_architecture_open_goes_on(
+    clips, tmp_path, attention, processes, precision
+):
+    """Published files state an MLP of 4 x D and no attention: both come from the tensors, before the network is built.
+
+    Were it built anew while the file is loaded, fairseq's wrapper and casts would be around another network.
+    """
+    published = published_pretraining(attention)
+    torch.save(published, tmp_path / "published.pt")
+    overrides = [*PUBLISHED_NETWORK, "model._name=data2vec_multi", "model.attention=auto", "model.mlp_ratio=4.0"]
+    overrides += [f"checkpoint.restore_file={tmp_path / 'published.pt'}", "checkpoint.reset_optimizer=true"]
+    overrides += ["optimization.max_update=3", "optimizer.groups.default.lr_scheduler.warmup_updates=1", *precision]
+    finished = Run(tmp_path / "run", clips, *overrides, processes=processes).finish()
+    weights = [{update: record["weights"] for update, record in finished.records(r).items()} for r in range(processes)]
+    assert len(set(weights[0].values())) == 3, "each update changes the weights"
+    assert all(other == weights[0] for other in weights[1:]), "all processes hold the same weights"
+    after = finished.checkpoint()["model"]
+    assert after.keys() - {"_ema_num_updates"} == published["model"].keys()
+    for name, tensor in published["model"].items():
+        if name != "_ema":
+            assert after[name].shape == tensor.shape
+            torch.testing.assert_close(after[name].float(), tensor.float(), rtol=0.1, atol=0.1)  # it went on from there
+    assert "the architecture is that of" in finished.text
 
 
 @pytest.mark.parametrize("names", ["this project's", "EAT's"])

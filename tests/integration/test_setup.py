@@ -25,7 +25,7 @@ esac
 def clone(tmp_path: Path) -> Path:
     """A folder with what the set-up reads of the repository, and no environment."""
     (tmp_path / "scripts").mkdir()
-    for name in ("scripts/setup.sh", "requirements.txt", "pyproject.toml"):
+    for name in ("scripts/setup.sh", "scripts/help.sh", "requirements.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 

@@ -25,7 +25,7 @@ from ...audio.front_end import FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ..checkpoint import Checkpoint
 from ..contents import CONFIG, Contents, read_json
-from ..files import CheckpointError, load_safetensors, save_safetensors
+from ..files import CheckpointError, load_safetensors, safetensors_sizes, save_safetensors
 from .directory_version_1 import upgrade_config, upgrade_name
 from .published_names import (
     TEACHER_KEY,
@@ -80,6 +80,7 @@ def read(contents: Contents) -> Checkpoint:
             multi_label=multi_label,
             independent_scores=independent_scores,
             training_config=record.get("cfg"),
+            training_parts=_training_parts(folder / PRETRAINING),
             num_updates=(record.get("optimizer_history") or [{}])[-1].get("num_updates"),
         )
     except (ConfigError, TypeError, ValueError) as error:
@@ -174,6 +175,12 @@ def _checked_config(contents: Contents) -> dict[str, Any]:
         return upgrade_config(config) if version == 1 else config
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file}: {error}") from error
+
+
+def _training_parts(file: Path) -> dict[str, int]:
+    sizes = safetensors_sizes(file) if file.is_file() else {}
+    decoder = sum(size for name, size in sizes.items() if name.startswith("decoder."))
+    return {"decoder": decoder} if decoder else {}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ...audio.front_end import FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
-from ...data.corpora.corpus import get_preset
+from ...data.corpora.corpus import Corpus, get_corpus
 from ..checkpoint import Checkpoint
 from ..contents import Contents
 from ..files import CheckpointError, save_torch_file
@@ -71,7 +73,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
     task = cfg.get("task") or {}
     multi_label = task_state.get("multi_label")
     if multi_label is None and parts["head"]:
-        multi_label = published_preset(task).multi_label
+        multi_label = published_corpus(task).multi_label
     return Checkpoint(
         path=path,
         layout="project",
@@ -84,8 +86,13 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         multi_label=multi_label,
         independent_scores=not _trained_with_softmax(cfg["model"], multi_label),
         training_config=cfg,
+        training_parts={"decoder": sum(map(_size, parts["decoder"].values()))} if parts["decoder"] else {},
         num_updates=(state.get("optimizer_history") or [{}])[-1].get("num_updates"),
     )
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel()
 
 
 def pretraining_model_config(cfg: dict[str, Any]) -> dict[str, Any]:
@@ -130,9 +137,9 @@ def _head_config(path: Path, model: dict[str, Any], head: dict[str, Any]) -> Hea
     return HeadConfig(len(head["linear.bias"]), _POOLINGS[mode], norm="norm.weight" in head, norm_eps=eps)
 
 
-def published_preset(task: dict[str, Any]):
+def published_corpus(task: dict[str, Any]) -> Corpus:
     """The data set that a published file says it was trained on."""
-    return get_preset(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
+    return get_corpus(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
 
 
 def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any]) -> FrontEnd:
@@ -140,8 +147,8 @@ def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any]) -> 
     try:
         if task_state.get("front_end"):
             return FrontEnd.from_dict(task_state["front_end"])
-        preset = published_preset(task)
-        return FrontEnd(task.get("target_length") or preset.target_length_frames, preset.norm_mean, preset.norm_std)
+        corpus = published_corpus(task)
+        return FrontEnd(task.get("target_length") or corpus.target_length_frames, corpus.norm_mean, corpus.norm_std)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: task_state.front_end: {error}") from error
 

@@ -2,12 +2,15 @@
 
 A segment list has lines `YTID, start_seconds, end_seconds, "mid,mid,..."` after comments. Clips are recognised by
 name in the usual forms, as files or as keys and members of containers: `<id>`, `Y<id>`, either followed by `_<start>`
-or `_<start>_<end>`, in seconds or milliseconds.
+or `_<start>_<end>`, in seconds or milliseconds. Times with a decimal point are seconds; of whole numbers the distance
+between the two says which they are, since a clip lasts seconds. A start alone is taken for milliseconds only where it
+agrees with the list to the millisecond.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,11 +21,14 @@ from ..labels import LabelTable
 from ..manifest import ManifestError, open_table
 from ..preparation.finding import FoundClip, find_clips
 from ..preparation.plan import Plan, PlannedClip, Problem
+from .tables import mids_of
 
 START_TOLERANCE_S = 1.0
+LONGEST_CLIP_S = 60.0
+"""Names whose times lie further apart, as numbers of seconds, state milliseconds; segments last up to 10 s."""
 SHORT_BELOW_S = 1.0
 
-_TIMES = r"(?:_(?P<start>\d+(?:\.\d+)?)(?:_\d+(?:\.\d+)?)?)?"
+_TIMES = r"(?:_(?P<start>\d+(?:\.\d+)?)(?:_(?P<end>\d+(?:\.\d+)?))?)?"
 _NAME_FORMS = tuple(re.compile(rf"{prefix}(?P<id>[\w-]{{11}}){_TIMES}", re.ASCII) for prefix in ("", "Y"))
 
 
@@ -85,31 +91,30 @@ def read_segments(file: Path, table: LabelTable) -> Iterator[Segment]:
             except ValueError:
                 expected = 'YTID, start_seconds, end_seconds, "mid,mid"'
                 raise ManifestError(f"{where}: expected `{expected}`, got {', '.join(row)!r}") from None
-            mids = tuple(labels.split(","))
-            for mid in mids:
-                table.index(mid, where)
-            yield Segment(video, start_s, mids)
+            if not math.isfinite(start_s):
+                raise ManifestError(f"{where}: expected start_seconds, got {start!r}")
+            yield Segment(video, start_s, mids_of(labels, table, where))
 
 
-def _index_clips(found: list[FoundClip]) -> dict[str, list[tuple[FoundClip, float | None]]]:
-    """Clips by every video id that their name can mean, with the start time that the name states."""
-    clips: dict[str, list[tuple[FoundClip, float | None]]] = {}
+def _index_clips(found: list[FoundClip]) -> dict[str, list[tuple[FoundClip, tuple[str, str] | None]]]:
+    """Clips by every video id that their name can mean, with the start and end that the name states."""
+    clips: dict[str, list[tuple[FoundClip, tuple[str, str] | None]]] = {}
     for clip in found:
         name = clip.name.rsplit("/", 1)[-1]
         stem = os.path.splitext(name)[0] if "." in name else name
         for form in _NAME_FORMS:
             match = form.fullmatch(stem)
             if match:
-                start = float(match["start"]) if match["start"] else None
-                clips.setdefault(match["id"], []).append((clip, start))
+                times = (match["start"], match["end"] or "") if match["start"] else None
+                clips.setdefault(match["id"], []).append((clip, times))
     return clips
 
 
 def _choose(
-    segment: Segment, candidates: list[tuple[FoundClip, float | None]], problems: list[Problem]
+    segment: Segment, candidates: list[tuple[FoundClip, tuple[str, str] | None]], problems: list[Problem]
 ) -> FoundClip | None:
     """The clip of a segment, or None if it is not there."""
-    fitting = [clip for clip, start in candidates if _same_start(start, segment.start_s)]
+    fitting = [clip for clip, times in candidates if times is None or _starts_at(segment.start_s, *times)]
     if not fitting:
         others = ", ".join(clip.row for clip, _ in candidates)
         detail = f"only other excerpts of the video are there: {others}" if others else "no clip of this id"
@@ -120,7 +125,13 @@ def _choose(
     return fitting[0]
 
 
-def _same_start(stated: float | None, start_s: float) -> bool:
-    if stated is None:
-        return True
-    return min(abs(stated - start_s), abs(stated / 1000 - start_s)) < START_TOLERANCE_S
+def _starts_at(start_s: float, stated_start: str, stated_end: str) -> bool:
+    """Whether the times that a name states, in whichever unit, mean a segment that starts at ``start_s``."""
+    start, in_seconds = float(stated_start), abs(float(stated_start) - start_s) < START_TOLERANCE_S
+    if "." in stated_start + stated_end:
+        return in_seconds
+    if not stated_end:
+        return in_seconds or start == round(1000 * start_s)
+    if float(stated_end) - start <= LONGEST_CLIP_S:
+        return in_seconds
+    return abs(start / 1000 - start_s) < START_TOLERANCE_S

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..labels import LabelTable
 from ..manifest import ManifestError, open_table
 from ..preparation.plan import Plan, PlannedClip
-from .tables import read_csv, require_layout
+from .tables import mids_of, read_csv, require_layout
 
 _SPLIT_NAMES = {"train": "train", "val": "valid"}
 
@@ -34,10 +34,7 @@ def plan_fsd50k(root: Path) -> Plan:
 
 
 def _clip(folder: str, row: dict[str, str], table: LabelTable, where: str) -> PlannedClip:
-    mids = tuple(row["mids"].split(","))
-    for mid in mids:
-        table.index(mid, where)
-    return PlannedClip(f"{folder}/{row['fname']}.wav", mids)
+    return PlannedClip(f"{folder}/{row['fname']}.wav", mids_of(row["mids"], table, where))
 
 
 def _read_vocabulary(file: Path) -> LabelTable:

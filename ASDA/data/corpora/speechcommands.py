@@ -16,6 +16,7 @@ import soundfile
 
 from ..manifest import ManifestError
 from ..preparation.plan import Plan, PlannedClip
+from .corpus import SPEECH_COMMANDS_V1, SPEECH_COMMANDS_V2
 from .tables import official_table, require_layout
 
 SILENCE_PER_COMMAND_CLIP = 0.1
@@ -30,7 +31,7 @@ _NOISE_FOLDER = "_background_noise_"
 
 def plan_speechcommands_v2(root: Path) -> Plan:
     """All 35 words; `train`, `valid` and `eval` by the official lists."""
-    table = official_table("speechcommands_v2")
+    table = official_table(SPEECH_COMMANDS_V2)
     splits = _words_by_split(root)
     for clips in splits.values():
         for row in clips:
@@ -45,7 +46,7 @@ def plan_speechcommands_v1(root: Path, silence_folder: Path, seed: int) -> Plan:
         silence_folder: where to write them.
         seed: of the places where they are cut.
     """
-    table = official_table("speechcommands_v1")
+    table = official_table(SPEECH_COMMANDS_V1)
     splits = {}
     for name, rows in _words_by_split(root).items():
         clips = [PlannedClip(row, (_word(row) if _word(row) in table else "unknown",)) for row in rows]

@@ -8,13 +8,20 @@ from pathlib import Path
 
 from ..labels import LabelTable
 from ..manifest import ManifestError, open_table
+from .corpus import Corpus
 
 _DATA_MANIFEST = Path(__file__).resolve().parents[3] / "data_manifest"
 
 
-def official_table(dataset: str) -> LabelTable:
-    """The classes of a known data set in their official order, from `data_manifest/`."""
-    return LabelTable.read(_DATA_MANIFEST / dataset / "label_descriptors.csv")
+def official_table(corpus: Corpus) -> LabelTable:
+    """The classes of a known data set in their official order, from `data_manifest/`.
+
+    Raises:
+        ValueError: the data set brings its own table.
+    """
+    if corpus.class_table is None:
+        raise ValueError(f"{corpus.title} brings its own class table; there is none in {_DATA_MANIFEST}")
+    return LabelTable.read(_DATA_MANIFEST / corpus.class_table / "label_descriptors.csv")
 
 
 def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
@@ -39,6 +46,15 @@ def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[st
                 raise ManifestError(f"{where}: expected {len(reader.fieldnames)} fields, got fewer")
             rows.append((where, row))
     return rows
+
+
+def mids_of(text: str, table: LabelTable, where: str) -> tuple[str, ...]:
+    """The mids of a field `mid,mid,...`, each once.
+
+    Raises:
+        LabelError: one that the table does not have.
+    """
+    return tuple(dict.fromkeys(table.mids[table.index(mid.strip(), where)] for mid in text.split(",")))
 
 
 def require_layout(root: Path, names: tuple[str, ...], dataset: str) -> None:

@@ -7,13 +7,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from ...audio.fbank import FRAME_LENGTH_MS
 from ...audio.io import AudioError, AudioInfo
 from ..containers import ClipReader
 from ..labels import LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError
+from .identical import SplitContents, content_digest
+from .lengths import LengthDistribution
 from .parallel import parallel_map
 from .plan import Problem
 from .writing import TABLE_NAME
@@ -25,12 +25,16 @@ class CheckResult:
 
     Args:
         problems: a run stumbles over these: unreadable and repeated clips, labels that do not fit.
-        notes: worth knowing, but harmless: silent or very short clips, wrong numbers of samples.
+        notes: worth knowing, but harmless: silent, very short or identical clips, wrong numbers of samples.
         formats: how many clips have each (rate in Hz, channels).
+        lengths: of the clips that can be read.
+        contents: what each clip sounds like, for `identical_clips`; None if the manifest cannot be read.
     """
 
     num_clips: int = 0
     seconds: float = 0.0
+    lengths: LengthDistribution = field(default_factory=LengthDistribution)
+    contents: SplitContents | None = None
     problems: list[Problem] = field(default_factory=list)
     notes: list[Problem] = field(default_factory=list)
     formats: Counter = field(default_factory=Counter)
@@ -46,9 +50,10 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
         return result
     _check_labels(manifest, result)
     _check_repeats(manifest, result)
+    result.contents = SplitContents.of(manifest)
     readers = threading.local()
 
-    def read(index: int) -> tuple[AudioInfo, torch.Tensor] | AudioError:
+    def read(index: int) -> tuple[AudioInfo, bytes | None] | AudioError:
         if not hasattr(readers, "reader"):
             readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
         path = manifest.path(index)
@@ -57,7 +62,7 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
             waveform = readers.reader.load(path)
         except AudioError as error:
             return error
-        return info, waveform.abs().max()
+        return info, content_digest(waveform) if waveform.any() else None
 
     for index, found in enumerate(parallel_map(read, range(len(manifest)), workers, file.name)):
         _judge_clip(manifest, index, found, result)
@@ -66,22 +71,25 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
 
 
 def _judge_clip(
-    manifest: Manifest, index: int, found: tuple[AudioInfo, torch.Tensor] | AudioError, result: CheckResult
+    manifest: Manifest, index: int, found: tuple[AudioInfo, bytes | None] | AudioError, result: CheckResult
 ) -> None:
     clip = f"{manifest.relative_path(index)} ({manifest.where(index)})"
     if isinstance(found, AudioError):
         result.problems.append(Problem("unreadable", clip, found.reason))
         return
-    info, peak = found
+    info, digest = found
     result.seconds += info.duration_s
+    result.lengths.add(info.duration_s)
     result.formats[(info.sample_rate_hz, info.num_channels)] += 1
     if info.num_samples != manifest.num_samples(index):
         detail = f"the manifest says {manifest.num_samples(index)} samples, the clip has {info.num_samples}"
         result.notes.append(Problem("samples", clip, detail))
     if info.duration_s * 1000 < FRAME_LENGTH_MS:
         result.notes.append(Problem("short", clip, f"{info.duration_s * 1000:.1f} ms is less than one window"))
-    if peak == 0:
+    if digest is None:
         result.notes.append(Problem("silent", clip, "every sample is 0"))
+    else:
+        result.contents.set(index, digest)
 
 
 def _check_repeats(manifest: Manifest, result: CheckResult) -> None:

@@ -24,11 +24,14 @@ class PlannedClip:
 
     Args:
         row: path relative to the root, or absolute, in the manifest's forms for containers.
-        labels: mids of its classes.
+        labels: mids of its classes; one that is given twice counts once.
     """
 
     row: str
     labels: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        object.__setattr__(self, "labels", tuple(dict.fromkeys(self.labels)))
 
 
 @dataclass
@@ -53,11 +56,16 @@ class Plan:
 
 
 def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:
-    """Makes a label table of names in sorted order.
+    """Makes a label table of names in sorted order; names that differ in the space around them are one class.
 
     Returns:
-        The table, and the mid of each name: the name itself where a label file can hold it.
+        The table, and the mid of each label: the name itself where label files and tables can hold it.
     """
-    names = sorted(set(labels))
-    mids = [f"class_{i}" if any(c in name for c in ",\t\n") else name for i, name in enumerate(names)]
-    return LabelTable(mids, names), dict(zip(names, mids, strict=True))
+    labels = set(labels)
+    names = sorted({label.strip() for label in labels})
+    prefix = "class_"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    mids = [f"{prefix}{i}" if any(c in name for c in ',\t\n\r"') else name for i, name in enumerate(names)]
+    mid_of = dict(zip(names, mids, strict=True))
+    return LabelTable(mids, names), {label: mid_of[label.strip()] for label in labels}

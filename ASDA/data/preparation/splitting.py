@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from fractions import Fraction
@@ -17,11 +18,12 @@ def split_by_ratio(clips: Sequence[PlannedClip], ratios: dict[str, float], seed:
         ratios: share of each split; they need not sum to 1.
 
     Raises:
-        ManifestError: a ratio that is not above 0.
+        ManifestError: a ratio that is not a finite number above 0.
     """
     for name, ratio in ratios.items():
-        if not ratio > 0:
-            raise ManifestError(f"the share of split {name!r} must be above 0, got {ratio:g}")
+        if not 0 < ratio < math.inf:
+            expected = "finite" if ratio > 0 else "above 0"
+            raise ManifestError(f"the share of split {name!r} must be {expected}, got {ratio:g}")
     exact = {name: Fraction(ratio).limit_denominator(10**6) for name, ratio in ratios.items()}
     shares = {name: ratio / sum(exact.values()) for name, ratio in exact.items()}
     splits: dict[str, list[PlannedClip]] = {name: [] for name in ratios}

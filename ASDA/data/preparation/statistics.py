@@ -6,7 +6,7 @@ import json
 import math
 import os
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from ..bad_clips import BadClips
 from ..containers import ClipReader
 from ..excerpt import excerpt_s
 from ..manifest import Manifest, ManifestError
+from .lengths import LengthDistribution
 from .parallel import parallel_map
 
 
@@ -31,6 +32,7 @@ class FeatureStatistics:
         sum_of_squares: sum of the squared deviations from the mean.
         num_clips: how many clips they came from.
         target_length_frames: frames of each clip that were used; None for all of them.
+        lengths: of the whole clips.
     """
 
     num_values: int = 0
@@ -38,6 +40,7 @@ class FeatureStatistics:
     sum_of_squares: float = 0.0
     num_clips: int = 0
     target_length_frames: int | None = None
+    lengths: LengthDistribution = field(default_factory=LengthDistribution)
 
     @property
     def std(self) -> float:
@@ -64,8 +67,11 @@ class FeatureStatistics:
             lengths = f"{self.target_length_frames} and {other.target_length_frames}"
             raise ManifestError(f"cannot merge statistics of {lengths} frames per clip")
         num_values = self.num_values + other.num_values
+        num_clips, lengths = self.num_clips + other.num_clips, self.lengths
+        if other.lengths.counts:  # those of single clips are counted where they are read
+            lengths = lengths.merge(other.lengths)
         if num_values == 0:
-            return self
+            return replace(self, num_clips=num_clips, lengths=lengths)
         delta = other.mean - self.mean
         return FeatureStatistics(
             num_values=num_values,
@@ -73,14 +79,18 @@ class FeatureStatistics:
             sum_of_squares=self.sum_of_squares
             + other.sum_of_squares
             + delta**2 * self.num_values * other.num_values / num_values,
-            num_clips=self.num_clips + other.num_clips,
+            num_clips=num_clips,
             target_length_frames=self.target_length_frames,
+            lengths=lengths,
         )
 
     def write(self, file: str | os.PathLike) -> None:
-        """Writes a json file: the fields, and `norm_mean` and `norm_std` for people."""
+        """Writes a json file: the fields, `norm_mean` and `norm_std` for people, `lengths` in steps of 10 ms."""
+        values = {"norm_mean": self.mean, "norm_std": self.std}
+        values |= {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        values["lengths"] = self.lengths.to_dict()
         with atomic_writer(file) as handle:
-            json.dump({"norm_mean": self.mean, "norm_std": self.std, **asdict(self)}, handle, indent=1)
+            json.dump(values, handle, indent=1, allow_nan=False)
             handle.write("\n")
 
     @classmethod
@@ -92,8 +102,17 @@ class FeatureStatistics:
         """
         try:
             values = json.loads(Path(file).read_text(encoding="utf-8"))
-            return cls(**{name: values[name] for name in cls.__dataclass_fields__})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            found = cls(
+                **{entry.name: values[entry.name] for entry in fields(cls) if entry.name != "lengths"},
+                lengths=LengthDistribution.from_dict(values.get("lengths", {})),  # earlier files have none
+            )
+            whole = (found.num_values, found.num_clips)
+            if not all(type(number) is int and number >= 0 for number in whole):
+                raise ValueError(f"num_values and num_clips are {whole}, expected whole numbers")
+            if not (math.isfinite(found.mean) and math.isfinite(found.sum_of_squares) and found.sum_of_squares >= 0):
+                raise ValueError(f"mean {found.mean} and sum_of_squares {found.sum_of_squares} are no finite moments")
+            return found
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ManifestError(f"{file}: not a file of feature statistics ({error!r})") from error
 
 
@@ -123,19 +142,24 @@ def feature_statistics(
     bad_clips = BadClips(manifest, max_bad_fraction)
     readers = threading.local()
 
-    def of_clip(index: int) -> FeatureStatistics | None:
+    def of_clip(index: int) -> tuple[FeatureStatistics, float] | None:
         if not hasattr(readers, "reader"):
             readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
         duration_s = None if target_length_frames is None else excerpt_s(target_length_frames)
         try:
+            length_s = readers.reader.probe(manifest.path(index)).duration_s
             waveform = readers.reader.load(manifest.path(index), duration_s=duration_s)
+            frames = log_mel(waveform)[:target_length_frames]
+            if not torch.isfinite(frames).all():
+                raise AudioError(manifest.path(index), "its log-mel features hold NaN or infinity")
         except AudioError as error:
             bad_clips.add(index, error)
             return None
-        return FeatureStatistics.of_frames(log_mel(waveform)[:target_length_frames], target_length_frames)
+        return FeatureStatistics.of_frames(frames, target_length_frames), length_s
 
-    total = FeatureStatistics(target_length_frames=target_length_frames)
-    for statistics in parallel_map(of_clip, range(part - 1, len(manifest), num_parts), workers, "statistics"):
-        if statistics is not None:
-            total = total.merge(statistics)
-    return total, bad_clips
+    total, lengths = FeatureStatistics(target_length_frames=target_length_frames), LengthDistribution()
+    for found in parallel_map(of_clip, range(part - 1, len(manifest), num_parts), workers, "statistics"):
+        if found is not None:
+            total = total.merge(found[0])
+            lengths.add(found[1])
+    return replace(total, lengths=lengths), bad_clips

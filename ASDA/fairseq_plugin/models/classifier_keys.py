@@ -34,7 +34,7 @@ class ClassifierConfig(EatClassifierKeys):
     )
     encoder: Any = field(default=None, metadata={"help": "filled in: the architecture"})
     pretrained_model_args: Any = field(default=None, metadata={"help": "filled in: config of the pre-trained model"})
-    num_classes: int = field(default=527, metadata={"help": "classes of the head"})
+    num_classes: Optional[int] = field(default=None, metadata={"help": "classes of the head; null: those of the data"})
     prediction_mode: PredictionMode = field(
         default=PredictionMode.CLS_TOKEN,
         metadata={"help": "CLS_TOKEN, MEAN_POOLING or PREFIX_MEAN"},
@@ -73,4 +73,5 @@ class ClassifierConfig(EatClassifierKeys):
 class LegacyClassifierConfig(ClassifierConfig):
     """The same under EAT's name, whose configs have one optimiser group."""
 
+    num_classes: Optional[int] = field(default=527, metadata={"help": "classes of the head"})
     no_decay_group: str = field(default="", metadata={"help": "optimiser group of biases and 1-D weights"})

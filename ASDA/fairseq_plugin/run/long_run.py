@@ -23,7 +23,7 @@ from .device_memory import ends_the_run
 from .epoch_position import PositionedEpochs, configuration_in
 from .network_seed import NetworkSeed
 from .processes import agree, end_together, gather, rank_and_size
-from .run_config import check_best_metric, check_precision, check_schedule, run_config, starting_checkpoint
+from .run_config import check_precision, check_schedule, run_config, starting_checkpoint, value_in
 from .run_report import RunReport, report_batch_size
 from .stop_and_save import SavedMasters, StopAndSave
 
@@ -50,21 +50,17 @@ class LongRunTask(FairseqTask):
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "LongRunTask":
         run = run_config(cfg)
         if run is not None and not from_checkpoint:
-            end_together(run.distributed_training.distributed_init_method)
+            end_together(run.distributed_training)
             check_precision(run)
             check_schedule(run)
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
-        task = cls(cfg)
-        if run is not None and not from_checkpoint:
-            check_best_metric(run, task.reported_metrics())
-        return task
+        return cls(cfg)
 
     def reported_metrics(self) -> Dict[str, Optional[bool]]:
         """What a validation reports and checkpoints can be chosen by -> whether more is better (None: either)."""
-        criterion = run_config(self.cfg).criterion
-        keys = criterion.log_keys if "log_keys" in criterion and criterion.log_keys else []
+        keys = value_in(run_config(self.cfg), "criterion", "log_keys") or []
         return {"loss": False, **{key: None for key in keys if not key.startswith("_")}}
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
@@ -133,7 +129,7 @@ class LongRunTask(FairseqTask):
         return self.datasets.get(self._run.dataset.train_subset) if self._run is not None else None
 
     def valid_step(self, sample, model, criterion):
-        with ends_the_run(len(sample["id"]), next(model.parameters()).device):
+        with ends_the_run(len(sample["id"]), sample["id"].device):
             return super().valid_step(sample, model, criterion)
 
     def _begin_update(self, optimizer: Any) -> None:

@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Tuple
 from urllib.parse import urlparse
 
 import torch
@@ -38,17 +38,17 @@ def gather(value: Any) -> list:
     return values
 
 
-def end_together(init_method: Optional[str]) -> None:
+def end_together(settings: Any) -> None:
     """From now on an error of one process ends all of them, with its reason. A collective call; once in a process.
 
     Args:
-        init_method: how the processes have met, `env://` or `tcp://HOST:PORT`.
+        settings: the run's `distributed_training`; it says how the processes have met, `env://` or `tcp://HOST:PORT`.
     """
     rank, size = rank_and_size()
     if size == 1 or _together:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise hydra prints an error and exits, and nobody is told
-    met_at = urlparse(init_method or "").hostname or os.environ.get("MASTER_ADDR")
+    met_at = urlparse(settings.distributed_init_method or "").hostname or os.environ.get("MASTER_ADDR")
     hosts = list(dict.fromkeys(host for host in (met_at, socket.gethostname(), socket.getfqdn()) if host))
     _together.append(SharedEnd(rank, size, _from_first, hosts))
     _record_for_torchrun()

@@ -38,8 +38,8 @@ def check_precision(run: Any) -> None:
                 f"common.{mode} cannot resume with optimiser groups, and does nothing alone; use "
                 f"common.{mode[-4:]}=true without it, or model.autocast=bf16 common.fp16=false"
             )
-    autocast = _value(run, "model", "autocast")
-    if common.fp16 and getattr(autocast, "name", autocast) == "bf16":
+    autocast = value_in(run, "model", "autocast")
+    if value_in(run, "common", "fp16") and getattr(autocast, "name", autocast) == "bf16":
         raise ValueError(
             "model.autocast=bf16 computes in bf16 from float32 weights, but common.fp16=true makes them float16; set "
             "common.fp16=false beside it, or model.autocast=none"
@@ -56,9 +56,10 @@ def check_best_metric(run: Any, reported: Dict[str, Optional[bool]]) -> None:
     Raises:
         ValueError: the metric is not among them, or its worst value would count as its best.
     """
-    name, maximise = run.checkpoint.best_checkpoint_metric, run.checkpoint.maximize_best_checkpoint_metric
-    if run.dataset.disable_validation or name is None:
+    name = value_in(run, "checkpoint", "best_checkpoint_metric")
+    if value_in(run, "dataset", "disable_validation") or name is None:
         return
+    maximise = run.checkpoint.maximize_best_checkpoint_metric
     if name not in reported:
         raise ValueError(
             f"checkpoint.best_checkpoint_metric={name}, but a validation of this task reports {', '.join(reported)}; "
@@ -71,7 +72,8 @@ def check_best_metric(run: Any, reported: Dict[str, Optional[bool]]) -> None:
         )
 
 
-def _value(run: Any, part: str, key: str) -> Any:
+def value_in(run: Any, part: str, key: str) -> Any:
+    """A value of a part of the configuration; None if there is none."""
     return run[part][key] if part in run and run[part] is not None and key in run[part] else None
 
 

@@ -6,7 +6,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 
+from ...data.corpora.corpus import metric_of
 from ...data.dataset import Augmentation
 from ...data.labels import ClipLabels, LabelError, LabelTable, read_clip_labels
 from ...data.manifest import Manifest
@@ -23,7 +24,7 @@ from ...metrics import accuracy, mean_average_precision
 from ..aliases import register_task_alias
 from ..run.culprits import places
 from .dataset import FairseqSpectrogramDataset
-from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors
+from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors, named_corpus
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class FinetuningTaskConfig(SpectrogramTaskConfig):
     )
     labels: str = field(default="lbl", metadata={"help": "suffix of the label files, {split}.lbl"})
     multi_label: Optional[bool] = field(
-        default=None, metadata={"help": "several labels per clip (mAP) or one (accuracy); null: the preset's"}
+        default=None, metadata={"help": "several labels per clip (mAP) or one (accuracy); null: the data set's"}
     )
     precompute_mask_config: Any = field(default=None, metadata={"help": "fine-tuning masks no patches; stays null"})
 
@@ -48,7 +49,7 @@ class FinetuningTask(SpectrogramTask):
         super().__init__(cfg)
         if cfg.precompute_mask_config is not None:
             raise ValueError("task.precompute_mask_config belongs to pre-training: fine-tuning masks no patches")
-        self.multi_label = self.preset.multi_label if cfg.multi_label is None else cfg.multi_label
+        self.multi_label = self.corpus.multi_label if cfg.multi_label is None else cfg.multi_label
         self.label_names: list = []
         self._num_classes: Optional[int] = None  # of the model, once it is built
 
@@ -59,13 +60,34 @@ class FinetuningTask(SpectrogramTask):
         # A task made from a checkpoint has no table of its own; one that trains keeps the one it read.
         self.label_names = self.label_names or state_dict.get("label_names", [])
 
+    @property
+    def best_metric(self) -> Tuple[str, bool]:
+        return metric_of(self.multi_label), True
+
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
+        if not from_checkpoint and "num_classes" in cfg and cfg.num_classes is None:
+            cfg.num_classes = self._classes_of_the_data()  # the checkpoint has to record the number
         model = super().build_model(cfg, from_checkpoint)
         self._num_classes = cfg.num_classes if "num_classes" in cfg else None
         if not from_checkpoint:
             # The checkpoint has to record which encoder the fine-tuned model holds.
             cfg.pretrained_model_args = model.cfg.pretrained_model_args
         return model
+
+    def _classes_of_the_data(self) -> int:
+        """The number of classes of a run that does not state it: the table's.
+
+        Raises:
+            LabelError: there is no table, or it is not that of the data set which the run names.
+        """
+        table, named = LabelTable.read(label_descriptors(self.cfg)), named_corpus(self.cfg)
+        if named is not None and named.num_classes != len(table):
+            raise LabelError(
+                f"{named.title} (task.dataset={named.name}) has {named.num_classes} classes, but {table.file} has "
+                f"{len(table)}; set task.data to the manifests of that data set, or state "
+                f"model.num_classes={len(table)} if this table is meant"
+            )
+        return len(table)
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         cfg = task_cfg or self.cfg
@@ -114,10 +136,10 @@ class FinetuningTask(SpectrogramTask):
         metrics.log_concat_tensor("_scores", scores.cpu())
         metrics.log_concat_tensor("_targets", targets.cpu())
         if self.multi_label:
-            metrics.log_derived("mAP", lambda meters: round(_mean_average_precision(meters).value, 5))
+            metrics.log_derived(metric_of(True), lambda meters: round(_mean_average_precision(meters).value, 5))
             metrics.log_derived("classes_left_out", lambda meters: _mean_average_precision(meters).num_skipped_classes)
         else:
-            metrics.log_derived("accuracy", lambda meters: round(accuracy(*_all_clips(meters)), 5))
+            metrics.log_derived(metric_of(False), lambda meters: round(accuracy(*_all_clips(meters)), 5))
         metrics.log_derived("clips", lambda meters: len(_all_clips(meters)[0]))
         metrics.log_derived("not_finite", lambda meters: len(_not_finite_clips(meters)))
         return loss, sample_size, logging_output

@@ -7,7 +7,7 @@ import logging
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 import torch
 from fairseq.logging import metrics
@@ -15,26 +15,29 @@ from omegaconf import II
 
 from ...audio.front_end import FrontEnd
 from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
-from ...data.corpora.corpus import DatasetPreset, get_preset
+from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
 from ..models.legacy import decide_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
-from ..run.run_config import run_config, starting_checkpoint
+from ..run.run_config import check_best_metric, run_config, starting_checkpoint
 
 logger = logging.getLogger(__name__)
+
+BEST_METRIC_AUTO = "auto"
 
 
 @dataclass
 class SpectrogramTaskConfig(EatTaskKeys):
     data: str = field(default="", metadata={"help": "folder with {split}.tsv (and {split}.lbl, label_descriptors.csv)"})
     dataset: str = field(
-        default="", metadata={"help": "preset for normalisation, length, loss and metric; empty: audioset"}
+        default="",
+        metadata={"help": "known data set: normalisation, length, classes, loss, metric; empty: audioset"},
     )
-    target_length: Optional[int] = field(default=None, metadata={"help": "frames per clip; null: the preset's"})
-    norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the preset's"})
-    norm_std: Optional[float] = field(default=None, metadata={"help": "null: the preset's"})
+    target_length: Optional[int] = field(default=None, metadata={"help": "frames per clip; null: the data set's"})
+    norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the data set's"})
+    norm_std: Optional[float] = field(default=None, metadata={"help": "null: the data set's"})
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
     max_bad_fraction: float = field(default=0.01, metadata={"help": "share of unreadable clips that stops the run"})
     max_skipped_updates: int = field(
@@ -63,8 +66,8 @@ class SpectrogramTaskConfig(EatTaskKeys):
     num_samples: int = field(default=200_000, metadata={"help": "clips per epoch with weighted sampling"})
 
 
-def dataset_preset(cfg: Any) -> DatasetPreset:
-    """The data set's identity, from ``task.dataset`` or from EAT's flags.
+def named_corpus(cfg: Any) -> Optional[Corpus]:
+    """The data set that ``task.dataset`` or one of EAT's flags names; None if nothing does.
 
     Raises:
         ValueError: an unknown name, or flags that contradict each other or ``task.dataset``.
@@ -76,7 +79,18 @@ def dataset_preset(cfg: Any) -> DatasetPreset:
             f"task.dataset={cfg.dataset or '(empty)'} and {', '.join(f'task.{f}=true' for f in flagged)} "
             f"name different data sets ({', '.join(names)}); set task.dataset alone"
         )
-    return get_preset(names[0] if names else "audioset")
+    return get_corpus(names[0]) if names else None
+
+
+def corpus_of(cfg: Any) -> Corpus:
+    """The data set whose numbers hold where a run states none: the one that it names, else AudioSet."""
+    return named_corpus(cfg) or AUDIOSET
+
+
+def front_end_of(cfg: Any) -> FrontEnd:
+    """What a run hears: the data set's front end, with what the run states."""
+    stated = {"target_length_frames": cfg.target_length, "norm_mean": cfg.norm_mean, "norm_std": cfg.norm_std}
+    return replace(corpus_of(cfg).front_end(), **{name: value for name, value in stated.items() if value is not None})
 
 
 class SpectrogramTask(LongRunTask):
@@ -84,16 +98,28 @@ class SpectrogramTask(LongRunTask):
 
     def __init__(self, cfg: SpectrogramTaskConfig):
         super().__init__(cfg)
-        self.preset = dataset_preset(cfg)
-        stated = {
-            "target_length_frames": cfg.target_length,
-            "norm_mean": cfg.norm_mean,
-            "norm_std": cfg.norm_std,
-        }
-        self.front_end: FrontEnd = replace(
-            self.preset.front_end(), **{name: value for name, value in stated.items() if value is not None}
-        )
-        logger.info(f'data set "{self.preset.name}": {self.front_end}')
+        self.corpus = corpus_of(cfg)
+        self.front_end: FrontEnd = front_end_of(cfg)
+        logger.info(f'data set "{self.corpus.name}": {self.front_end}')
+
+    @classmethod
+    def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "SpectrogramTask":
+        task = super().setup_task(cfg, from_checkpoint)
+        run = run_config(cfg)
+        if run is not None and not from_checkpoint:
+            task.choose_best_metric(run.checkpoint)
+            check_best_metric(run, task.reported_metrics())
+        return task
+
+    @property
+    def best_metric(self) -> Tuple[str, bool]:
+        """What ``checkpoint.best_checkpoint_metric=auto`` means, and whether more of it is better."""
+        return "loss", False
+
+    def choose_best_metric(self, checkpoint: Any) -> None:
+        """Sets the metric of a run that leaves it open, before fairseq reads it."""
+        if "best_checkpoint_metric" in checkpoint and checkpoint.best_checkpoint_metric in (None, BEST_METRIC_AUTO):
+            checkpoint.best_checkpoint_metric, checkpoint.maximize_best_checkpoint_metric = self.best_metric
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
         if not from_checkpoint:

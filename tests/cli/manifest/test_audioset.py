@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ASDA.data.corpora.corpus import AUDIOSET
 from ASDA.data.corpora.tables import official_table
 from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
@@ -53,7 +54,7 @@ def test_audioset__joins_segment_lists_with_clips_of_any_naming(audioset, run, t
         "x/abc_efg_i-k_22000.flac": ("Dog",),
     }
     assert read_split(tmp_path / "out", "eval") == {"eval/evalclip001_0.flac": ("Music",)}
-    assert LabelTable.read(tmp_path / "out" / "label_descriptors.csv").mids == official_table("audioset").mids
+    assert LabelTable.read(tmp_path / "out" / "label_descriptors.csv").mids == official_table(AUDIOSET).mids
 
 
 def test_audioset__reports_missing_unreadable_short_and_duplicate_clips(audioset, run, tmp_path):
@@ -78,7 +79,7 @@ def test_audioset__reports_missing_unreadable_short_and_duplicate_clips(audioset
 def test_audioset__writes_the_weights_of_the_clips_it_kept(audioset, run, tmp_path):
     run(*audioset)
     manifest = Manifest.read(tmp_path / "out" / "train.tsv")
-    labels = read_clip_labels(tmp_path / "out" / "train.lbl", manifest, official_table("audioset"))
+    labels = read_clip_labels(tmp_path / "out" / "train.lbl", manifest, official_table(AUDIOSET))
     weights = read_clip_weights(tmp_path / "out" / "weight_train_all.csv", manifest)
     np.testing.assert_allclose(weights, class_balanced_weights(labels), rtol=1e-8)
     np.testing.assert_allclose(weights, [2 * 1000 / 2.01, 1000 / 2.01, 1000 / 2.01], rtol=1e-8)
@@ -132,3 +133,44 @@ def test_audioset__holds_out_clips_to_choose_a_checkpoint_by(audioset, run, tmp_
     assert code == 0, text
     train, valid = read_split(tmp_path / "out"), read_split(tmp_path / "out", "valid")
     assert valid and train and {**train, **valid} == whole
+
+
+@pytest.mark.parametrize(
+    ("start_s", "stated", "fits"),
+    [
+        (0, "_240.000_250.000", False),
+        (0, "_240_250", False),
+        (0, "_240", False),  # 0.24 s in milliseconds, but then it would say 0
+        (0, "_0_10000", True),
+        (0, "_0", True),
+        (30, "_30000_40000", True),
+        (30, "_30.000_40.000", True),
+        (30, "_30_40", True),
+        (30, "_30000", True),
+        (30, "_30", True),
+        (30, "_30000.000_30010.000", False),
+        (30, "_31_41", False),
+        (30000, "_30000_40000", False),
+        (30000, "_30000_30010", True),
+        (0.24, "_240_10240", True),
+        (5, "", True),
+    ],
+)
+def test_audioset__times_in_a_name_have_one_unit(audio, run, tmp_path, start_s, stated, fits):
+    (tmp_path / "list.csv").write_text(f'abcdefghijk, {start_s:.3f}, {start_s + 10:.3f}, "/m/09x0r"\n')
+    audio(f"Yabcdefghijk{stated}.wav")
+    code, text = run("audioset", "{data}", "--out", "{out}", "--segments", f"train={tmp_path}/list.csv")
+    assert code == (0 if fits else 1), text
+
+
+def test_audioset__a_mid_that_is_listed_twice_counts_once(audio, run, tmp_path):
+    (tmp_path / "list.csv").write_text(
+        'abcdefghijk, 0, 10, "/m/09x0r,/m/09x0r, /m/0bt9lr"\nabcdefghij2, 0, 10, "/m/09x0r"\n'
+    )
+    audio("abcdefghijk.wav")
+    audio("abcdefghij2.wav")
+    assert run("audioset", "{data}", "--out", "{out}", "--segments", f"train={tmp_path}/list.csv")[0] == 0
+    assert "abcdefghijk\t/m/09x0r,/m/0bt9lr\n" in (tmp_path / "out" / "train.lbl").read_text()
+    manifest = Manifest.read(tmp_path / "out" / "train.tsv")
+    weights = read_clip_weights(tmp_path / "out" / "weight_train_all.csv", manifest)
+    assert sorted(weights) == pytest.approx([1000 / 2.01, 1000 / 2.01 + 1000 / 1.01])

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +78,7 @@ FAULTS = {
     lose_a_label: ['clip "dog/b.flac" (train.tsv:4) has no line in', "train.lbl"],
     unknown_label: ['label "wolf" (train.lbl:3) is not in', "label_descriptors.csv"],
     empty_manifest: ["train.tsv: the manifest lists no clip"],
-    duplicate_ids: ["repeated\tdog/a.wav (train.tsv:5)\talready in line 3", 'clip "dog/a.wav" stands twice in'],
+    duplicate_ids: ["repeated\tdog/a.wav (train.tsv:5)\talready in line 3", 'id "a" stands twice in'],
     wrong_header: ["train.tsv:1: the first line must be the root folder"],
 }
 
@@ -125,3 +126,40 @@ def test_check__names_that_are_no_text_do_not_stop_it(audio, run, tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
     process = subprocess.run(program, env=environment, cwd=ROOT, capture_output=True)
     assert process.returncode == 1 and b"x/caf\\udce9.wav (train.tsv:2)\tno such file" in process.stdout
+
+
+def test_check__names_clips_that_are_identical_in_content(audio, run, tmp_path):
+    samples, _ = soundfile.read(audio("train/a.wav"))
+    soundfile.write(tmp_path / "data" / "train" / "again.flac", samples, RATE_HZ)  # lossless: the same samples
+    audio("train/b.wav")
+    audio("eval/c.wav")
+    assert run("folder", "{data}", "--out", "{out}", "--split-folders")[0] == 0
+    code, text = run("check", "{out}")
+    assert code == 0 and "no problems" in text
+    again = "again.flac (train.tsv:3)\tthe same samples as train/a.wav (train.tsv:2)"
+    assert f"identical\ttrain/{again}" in text and text.count("the same samples") == 1
+    shutil.copy(tmp_path / "data" / "train" / "b.wav", tmp_path / "data" / "eval" / "leak.wav")
+    assert run("folder", "{data}", "--out", "{out}", "--split-folders", "--overwrite")[0] == 0
+    code, text = run("check", "{out}")
+    assert code == 1 and "1 problems" in text
+    (line,) = (line for line in text.splitlines() if "in another split" in line)
+    assert all(clip in line for clip in ("eval/leak.wav (eval.tsv:3)", "train/b.wav (train.tsv:4)"))
+
+
+def test_check__silence_and_the_clips_of_other_folds_are_not_called_identical(audio, run, tmp_path):
+    for name in ("x/a.wav", "x/b.wav", "y/c.wav", "y/d.wav"):
+        audio(name)
+    for name in ("x/a.wav", "y/c.wav"):
+        soundfile.write(tmp_path / "data" / name, np.zeros(4_000), RATE_HZ)
+    assert run("folder", "{data}", "--out", "{out}", "--labels", "folders", "--folds", "2")[0] == 0
+    code, text = run("check", "{out}")
+    assert code == 0 and "silent" in text and "identical" not in text
+
+
+def test_check__prints_how_long_the_clips_are(audio, run):
+    for number in range(1, 11):
+        audio(f"{number}.wav", number / 10)
+    assert run("folder", "{data}", "--out", "{out}")[0] == 0
+    expected = "length: min 0.10 s, 25 % 0.30 s, median 0.50 s, 75 % 0.80 s, 90 % 0.90 s, max 1.00 s"
+    for program in ("check", "stats"):
+        assert expected in run(program, "{out}/train.tsv", "--workers", "1")[1]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ASDA.data.corpora.corpus import ESC50, URBANSOUND8K
 from ASDA.data.corpora.tables import official_table
 from ASDA.data.labels import LabelTable
 from tests.cli.manifest.reading import RATE_HZ, read_split
@@ -13,7 +14,7 @@ from tests.cli.manifest.reading import RATE_HZ, read_split
 
 @pytest.fixture
 def esc50(audio, tmp_path):
-    names = official_table("esc50").mids
+    names = official_table(ESC50).mids
     rows = [(f"{fold}-{target}-A.wav", fold, target, names[target]) for fold in range(1, 6) for target in (0, 7, 49)]
     for name, *_ in rows:
         audio(f"audio/{name}", 0.2, 44_100)
@@ -51,7 +52,7 @@ def test_esc50__another_folder_is_refused(run, tmp_path):
 
 
 def test_urbansound8k__ten_folds(audio, run, tmp_path):
-    names = official_table("urbansound8k").mids
+    names = official_table(URBANSOUND8K).mids
     rows = [(f"{k}-3-0-0.wav", 1, 0.0, 4.0, 1, k, 3, names[3]) for k in range(1, 11)]
     for name, *_, fold, _, _ in rows:
         audio(f"audio/fold{fold}/{name}", 0.1, 48_000, channels=2)

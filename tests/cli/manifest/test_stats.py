@@ -1,6 +1,9 @@
 import json
+import re
 
+import numpy as np
 import pytest
+import soundfile
 
 
 def test_stats__prints_overrides_and_merges_shards(audio, run, tmp_path):
@@ -44,3 +47,42 @@ def test_usage_errors__exit_with_2(run, args):
     with pytest.raises(SystemExit) as exit:
         run(*args)
     assert exit.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (r'"mean": -?[0-9.]+', '"mean": NaN', "no finite moments"),
+        (r'"num_values": \d+', '"num_values": "many"', "expected whole numbers"),
+        (r'"lengths": \{[^}]*\}', '"lengths": {"20": -1}', "cannot be negative"),
+        (r'"lengths": \{[^}]*\}', '"lengths": 3', "not a file of feature statistics"),
+    ],
+)
+def test_stats__a_spoilt_file_is_not_merged(audio, run, tmp_path, old, new, message):
+    audio("a.wav")
+    run("folder", "{data}", "--out", "{out}")
+    file = tmp_path / "out" / "s.json"
+    run("stats", "{out}/train.tsv", "--out", file)
+    text = re.sub(old, new, file.read_text())
+    assert text != file.read_text()
+    file.write_text(text)
+    code, text = run("stats", "--merge", file, file)
+    assert code == 1 and f"{file}: not a file of feature statistics" in text and message in text
+
+
+def test_stats__a_file_without_lengths_is_merged_without_them(audio, run, tmp_path):
+    audio("a.wav")
+    run("folder", "{data}", "--out", "{out}")
+    file = tmp_path / "out" / "s.json"
+    run("stats", "{out}/train.tsv", "--out", file)
+    file.write_text(re.sub(r',\s*"lengths": \{[^}]*\}', "", file.read_text()))
+    code, text = run("stats", "--merge", file, file)
+    assert code == 0 and "2 clips" in text and "length" not in text
+
+
+def test_stats__silence_has_nothing_to_normalise_by(run, tmp_path):
+    (tmp_path / "data").mkdir()
+    soundfile.write(tmp_path / "data" / "a.wav", np.zeros(16_000), 16_000)
+    run("folder", "{data}", "--out", "{out}")
+    code, text = run("stats", "{out}/train.tsv")
+    assert code == 1 and "all features have one value" in text

@@ -33,6 +33,8 @@ def test_split_by_ratio__shares_need_not_sum_to_one():
 def test_split_by_ratio__refuses_an_empty_share():
     with pytest.raises(ManifestError, match="share of split 'eval' must be above 0, got 0"):
         split_by_ratio(CLIPS, {"train": 1, "eval": 0}, seed=1)
+    with pytest.raises(ManifestError, match="share of split 'train' must be finite, got inf"):
+        split_by_ratio(CLIPS, {"train": float("inf"), "eval": 1}, seed=1)
 
 
 def test_folds__evaluate_every_clip_once_and_never_train_on_it():

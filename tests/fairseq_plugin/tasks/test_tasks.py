@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 import ASDA  # noqa: F401
 from ASDA.core.places import Places
 from ASDA.data.labels import LabelError
+from ASDA.fairseq_plugin.run.run_config import run_config
 from ASDA.metrics import mean_average_precision
 
 MASKS = {
@@ -29,6 +30,7 @@ MASKS = {
     "mask_length": 5,
     "inverse_mask": True,
 }
+CHECKPOINT = {"restore_file": "none", "save_dir": "none", "maximize_best_checkpoint_metric": False}
 TINY_MODEL = {
     "depth": 1,
     "embed_dim": 32,
@@ -44,13 +46,13 @@ def build(name: str, **overrides):
     return TASK_REGISTRY[name].setup_task(cfg)
 
 
-def build_in_run(name: str, model: dict, train_subset: str = "train", **overrides):
+def build_in_run(name: str, model: dict, train_subset: str = "train", checkpoint: dict | None = None, **overrides):
     """The same within the configuration of a run, with a model of this configuration."""
     modes = dict.fromkeys(("amp", "memory_efficient_fp16", "memory_efficient_bf16"), False)
     run = OmegaConf.create(
         {
             "common": modes,
-            "checkpoint": {"restore_file": "none", "save_dir": "none"},
+            "checkpoint": {**CHECKPOINT, **(checkpoint or {})},
             "dataset": {"train_subset": train_subset},
             "optimization": {"max_update": 0},
             "distributed_training": {},
@@ -95,7 +97,7 @@ def corpus(tmp_path):
 )
 def test_dataset__name_decides_normalisation_length_and_metric(overrides, name, frames, mean, multi_label):
     task = build("asda_finetuning", **overrides)
-    assert task.preset.name == name
+    assert task.corpus.name == name
     assert (task.front_end.target_length_frames, task.front_end.norm_mean) == (frames, mean)
     assert task.multi_label is multi_label
 
@@ -248,7 +250,7 @@ def test_mask_config__what_no_configuration_has_is_named():
         build_in_run("asda_pretraining", MODEL_MASKS, precompute_mask_config={"mask_probb": 0.5}).mask_sampler()
 
 
-def classifier_config(num_classes: int):
+def classifier_config(num_classes):
     pretrained = {"model": {"_name": "asda", **TINY_MODEL}}
     cfg = {"_name": "asda_classifier", "num_classes": num_classes, "pretrained_model_args": pretrained}
     return merge_with_parent(MODEL_DATACLASS_REGISTRY["asda_classifier"](), OmegaConf.create(cfg))
@@ -262,6 +264,41 @@ def test_finetuning_task__another_number_of_classes_than_the_table_is_refused(co
     task.build_model(classifier_config(5))
     with pytest.raises(ValueError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
         task.load_dataset("eval")
+
+
+def test_finetuning_task__num_classes_null_is_the_tables(corpus):
+    cfg = classifier_config(None)
+    build("asda_finetuning", data=str(corpus), target_length=64).build_model(cfg)
+    assert cfg.num_classes == 3  # which the checkpoint records
+
+
+def test_finetuning_task__num_classes_null_is_refused_with_the_table_of_another_data_set(corpus):
+    task = build("asda_finetuning", data=str(corpus), dataset="esc50", target_length=64)
+    with pytest.raises(LabelError, match=r"ESC-50 .* has 50 classes, but .*label_descriptors.csv has 3; .*=3 if"):
+        task.build_model(classifier_config(None))
+    task.build_model(classifier_config(3))
+
+
+@pytest.mark.parametrize("word", ["auto", None])
+@pytest.mark.parametrize(
+    ("name", "overrides", "expected"),
+    [
+        ("asda_finetuning", {}, ("mAP", True)),
+        ("asda_finetuning", {"dataset": "esc50"}, ("accuracy", True)),
+        ("asda_finetuning", {"dataset": "esc50", "multi_label": True}, ("mAP", True)),
+        ("asda_pretraining", {}, ("loss", False)),
+    ],
+)
+def test_best_metric__left_open_follows_from_the_labels(name, overrides, expected, word):
+    task = build_in_run(name, {}, checkpoint={"best_checkpoint_metric": word}, **overrides)
+    found = run_config(task.cfg).checkpoint
+    assert (found.best_checkpoint_metric, found.maximize_best_checkpoint_metric) == expected
+
+
+def test_best_metric__a_stated_one_stays():
+    task = build_in_run("asda_finetuning", {}, checkpoint={"best_checkpoint_metric": "loss"}, dataset="esc50")
+    found = run_config(task.cfg).checkpoint
+    assert (found.best_checkpoint_metric, found.maximize_best_checkpoint_metric) == ("loss", False)
 
 
 def test_finetuning_task__a_model_without_data_needs_no_table():

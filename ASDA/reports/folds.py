@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         summary = summarise(arguments.folders)
     except ValueError as error:
-        print(f"summarise_folds: {error}", file=sys.stderr)
+        print(f"folds: {error}", file=sys.stderr)
         return 1
     print_table(summary)
     if arguments.json:

@@ -1,0 +1,204 @@
+"""asda-info: what a checkpoint or a configuration is: system, parts, parameters, arithmetic, input, classes, origin.
+
+asda-info model.pt
+asda-info --config pretraining_AS2M model.depth=6 +recipe=EAT
+asda-info --zoo
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..audio.front_end import FrontEnd
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.layouts.directory import MODEL
+from ..checkpoints.reading import read_checkpoint
+from ..core import zoo
+from ..core.classifier import SpectrogramClassifier
+from ..core.config import EncoderConfig
+from ..core.counting import clip_flops, parts_of
+from ..core.encoder import SpectrogramEncoder
+from ..core.patches import patch_grid
+from . import _console as console
+from ._json import to_json
+from ._parser import Parser
+
+_LISTED_LABELS = 8
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
+    parser = Parser(prog="asda-info", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="a file or directory of any layout")
+    parser.add_argument("--config", metavar="NAME", help="a yaml of config/, or a path; with overrides behind it")
+    parser.add_argument("--zoo", action="store_true", help="the known systems")
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="hydra overrides, with --config")
+    parser.add_argument("--json", action="store_true", help="as json, for programs")
+    parser.add_argument(
+        "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
+    )
+    args = parser.parse_args(argv)
+    if args.config and args.checkpoint:  # with --config, everything that has no name is an override
+        args.overrides, args.checkpoint = [args.checkpoint, *args.overrides], None
+    if sum(map(bool, (args.checkpoint, args.config, args.zoo))) != 1 or (args.overrides and not args.config):
+        parser.error("name one of: a checkpoint, --config NAME [KEY=VALUE ...], --zoo")
+    return console.run("asda-info", lambda: info(args))
+
+
+def info(args) -> int:
+    """Finds out and prints."""
+    if args.zoo:
+        found: Any = [{"name": name, **_of_system(config)} for name, config in zoo.SYSTEMS.items()]
+    elif args.config:
+        found = of_config(args.config, args.overrides)
+    else:
+        found = of_checkpoint(read_checkpoint(args.checkpoint, trust=args.trust_checkpoint))
+    if args.json:
+        print(to_json(found, indent=2))
+    elif args.zoo:
+        _print_zoo(found)
+    else:
+        _print(found)
+    return console.EXIT_OK
+
+
+def of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint is."""
+    with torch.device("meta"):  # shapes without memory
+        network: nn.Module = SpectrogramEncoder(checkpoint.encoder_config)
+        if checkpoint.head_config:
+            network = SpectrogramClassifier(network, checkpoint.head_config)
+    model = (checkpoint.training_config or {}).get("model") or {}
+    if model.get("linear_classifier") and checkpoint.head_config:
+        network.encoder.requires_grad_(False)
+    tensors = checkpoint.path if checkpoint.path.is_file() else checkpoint.path / MODEL
+    origin = {
+        "path": str(checkpoint.path),
+        "layout": checkpoint.layout,
+        "sha256": _sha256(tensors),
+        "num_updates": checkpoint.num_updates,
+        "trained_by": model.get("_name"),
+        "started_from": model.get("model_path") or None,
+        "data": ((checkpoint.training_config or {}).get("task") or {}).get("data"),
+    }
+    head = None
+    if checkpoint.head_config:
+        head = checkpoint.head_config.to_dict() | {
+            "scores": "sigmoid" if checkpoint.independent_scores else "softmax",
+            "multi_label": checkpoint.multi_label,
+            "label_names": checkpoint.label_names,
+        }
+    found = _described(checkpoint.encoder_config, network, checkpoint.front_end)
+    return found | {"used_in_training_alone": checkpoint.training_parts, "head": head, "origin": origin}
+
+
+def of_config(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What a run of a configuration would train, its decoder and heads included.
+
+    Raises:
+        ValueError: the configuration does not compose, or describes no network.
+    """
+    from ..launch.arguments import Arguments
+    from ..launch.recipe import Recipe, find_config
+
+    logging.disable(logging.INFO)  # fairseq announces packages that this program has no use for
+    file = find_config(name)
+    config = Recipe(file, Arguments.parse(list(overrides))).config
+    from ..fairseq_plugin.describing import describe_run  # which needs fairseq
+
+    encoder, network, front_end = describe_run(config)
+    return _described(encoder, network, front_end) | {"head": None, "origin": {"config": str(file)}}
+
+
+def _described(config: EncoderConfig, network: nn.Module, front_end: FrontEnd) -> dict[str, Any]:
+    parts = [{"name": p.name, "parameters": p.parameters, "trained": p.trained} for p in parts_of(network)]
+    total, trained = (sum(part[key] for part in parts) for key in ("parameters", "trained"))
+    frames = front_end.target_length_frames
+    grid = patch_grid(frames, config.num_mel_bins, config.patches) if frames else None
+    return {
+        "system": zoo.system_of(config),
+        "encoder": config.to_dict(),
+        "parts": parts,
+        "parameters": {"total": total, "trained": trained, "frozen": total - trained},
+        "patches_per_clip": grid.num_patches if grid else None,
+        "gflop_per_clip": clip_flops(config, grid) / 1e9 if grid else None,
+        "front_end": front_end.to_dict(),
+    }
+
+
+def _of_system(config: EncoderConfig) -> dict[str, Any]:
+    with torch.device("meta"):
+        encoder = SpectrogramEncoder(config)
+    return _described(config, encoder, FrontEnd(1024, num_mel_bins=config.num_mel_bins))
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _print(found: dict[str, Any]) -> None:
+    front_end, head, parameters = found["front_end"], found["head"], found["parameters"]
+    rows = [("system", found["system"] or "none of the known ones (asda-info --zoo)")]
+    rows += [(name.replace("_", " "), value) for name, value in found["origin"].items() if value is not None]
+    rows += [(key, value) for key, value in _flat(found["encoder"])]
+    rows += [(name.replace("_", " "), value) for name, value in front_end.items()]
+    if found["gflop_per_clip"] is not None:
+        rows += [("patches per clip", found["patches_per_clip"])]
+        rows += [("GFLOP per clip", f"{found['gflop_per_clip']:.3g} (forward pass of the encoder)")]
+    if head:
+        labels = head["label_names"]
+        listed = ", ".join(labels[:_LISTED_LABELS]) + (", ..." if len(labels) > _LISTED_LABELS else "")
+        rows += [("classes", f"{head['num_classes']}{f': {listed}' if labels else ''}")]
+        rows += [(f"head {name}", head[name]) for name in ("pooling", "norm", "norm_eps", "scores")]
+    width = max(len(str(name)) for name, _ in rows)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")
+    print()
+    parts = [*found["parts"], {"name": "total", "parameters": parameters["total"], "trained": parameters["trained"]}]
+    width = max(len(part["name"]) for part in parts) + len(" (training alone)")
+    print(f"{'PART':<{width}}  {'PARAMETERS':>14}  {'TRAINED':>14}")
+    parts += [
+        {"name": f"{name} (training alone)", "parameters": count, "trained": count}
+        for name, count in found.get("used_in_training_alone", {}).items()
+    ]
+    for part in parts:
+        print(f"{part['name']:<{width}}  {part['parameters']:>14,}  {part['trained']:>14,}")
+
+
+def _print_zoo(systems: list[dict[str, Any]]) -> None:
+    heading = ("SYSTEM", "LAYERS", "WIDTH", "ATTENTION", "NORM", "POSITIONS", "PREFIX", "PATCH", "STRIDE", "PARAMETERS")
+    rows = [heading]
+    for system in systems:
+        encoder = system["encoder"]
+        stack, patches = encoder["stack"], encoder["patches"]
+        pair = [" x ".join(map(str, patches[key])) for key in ("size", "stride")]
+        names = (stack["attention"]["kind"], stack["norm"], encoder["positions"], encoder["num_prefix_tokens"])
+        sizes = (stack["depth"], stack["embed_dim"])
+        rows.append((system["name"], *sizes, *names, *pair, f"{system['parameters']['total']:,}"))
+    widths = [max(len(str(row[column])) for row in rows) for column in range(len(heading))]
+    for row in rows:
+        print("  ".join(f"{value!s:<{width}}" for value, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for name, value in values.items():
+        found += _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""How many clips a process takes at once, so that an update has the recipe's number of clips on any number of GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MOST_STEPS = 3
+"""How many times the fewest steps per update may be taken for an exact number of clips."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Clips per process and step, and steps per update.
+
+    Attributes:
+        clips: of a process in a step (`dataset.batch_size`).
+        processes: on all machines.
+        update_freq: steps per update (`optimization.update_freq`).
+    """
+
+    clips: int
+    processes: int
+    update_freq: int
+
+    @property
+    def clips_per_update(self) -> int:
+        return self.clips * self.processes * self.update_freq
+
+    def describe(self, wanted: int | None, unit: str) -> str:
+        """The plan in a line, with a warning when it does not keep the recipe's clips per update.
+
+        Args:
+            wanted: the recipe's clips per update; None if it does not say.
+            unit: what the processes are, "GPUs" or "processes".
+        """
+        summary = (
+            f"{self.clips} clips x {self.processes} {unit} x update_freq {self.update_freq} = "
+            f"{self.clips_per_update} clips per update"
+        )
+        if wanted is None:
+            return summary
+        if self.clips_per_update == wanted:
+            return f"{summary}, as in the recipe"
+        return f"warning: {summary}; the recipe's learning rate and number of updates are for {wanted}"
+
+
+def plan_batch(
+    clips_per_update: int, processes: int, most_clips: int, clips: int | None = None, update_freq: int | None = None
+) -> BatchPlan:
+    """The plan whose product is the recipe's clips per update, or comes closest to it.
+
+    Args:
+        clips_per_update: the recipe's.
+        processes: on all machines.
+        most_clips: that a process takes in a step, which is what fits into memory. As few steps as this allows are
+            planned, or up to `MOST_STEPS` times as many where only they make the product exact.
+        clips: per process and step, when that is given.
+        update_freq: steps per update, when that is given.
+    """
+    if update_freq is None and clips is not None:
+        update_freq = _rounded(clips_per_update, processes * clips)
+    elif update_freq is None:
+        fewest = -(-clips_per_update // (processes * most_clips))
+        exact = (n for n in range(fewest, MOST_STEPS * fewest + 1) if clips_per_update % (processes * n) == 0)
+        update_freq = next(exact, fewest)
+    if clips is None:
+        clips = _rounded(clips_per_update, processes * update_freq)
+    return BatchPlan(clips, processes, update_freq)
+
+
+def _rounded(number: int, by: int) -> int:
+    """number / by, rounded half up, at least 1."""
+    return max(1, (number + by // 2) // by)

@@ -1,0 +1,158 @@
+"""The command of a run, or of one run per fold: what the launch scripts print with DRY_RUN=1, and else start."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .arguments import Arguments, quoted
+from .batch_plan import BatchPlan, plan_batch
+from .composing import PROJECT, search_path
+from .inputs import KEYS, find_inputs
+from .processes import Processes, choose_processes, count_gpus
+from .recipe import Recipe, find_config
+from .settings import LaunchError, Settings
+
+# Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.
+_SEVERAL_ON_THE_CPU = (
+    "distributed_training.distributed_backend=gloo",
+    "distributed_training.ddp_backend=legacy_ddp",
+    "distributed_training.distributed_init_method=env://",
+    "distributed_training.distributed_no_spawn=true",
+    "distributed_training.distributed_rank=${oc.env:RANK}",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        command: its words.
+        save_dir: folder of checkpoints and logs, to be made before.
+        fold: which fold it is on; empty without folds.
+    """
+
+    command: tuple[str, ...]
+    save_dir: Path
+    fold: str = ""
+
+    def __str__(self) -> str:
+        """As a line for the shell."""
+        return f"mkdir -p {shlex.quote(str(self.save_dir))} && {shlex.join(self.command)}"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a script starts: one run, or one per fold; and what to tell about it."""
+
+    runs: tuple[Run, ...]
+    notes: tuple[str, ...]
+
+
+def plan_launch(
+    config: str,
+    words: list[str],
+    settings: Settings,
+    num_folds: Callable[[str], int] = lambda dataset: 0,
+    gpus: Callable[[], int] = count_gpus,
+) -> Launch:
+    """Composes a recipe, checks what it needs and plans its runs; starts and writes nothing.
+
+    Args:
+        config: name of a yaml in config/; the setting CONFIG wins over it.
+        words: the arguments: recipes, hydra overrides, hydra's flags.
+        num_folds: folds of a data set, by its name; 0 for one that has none.
+        gpus: how many GPUs are visible.
+
+    Raises:
+        LaunchError: something is missing or does not fit; one line says what.
+    """
+    arguments = Arguments.parse(words)
+    file = find_config(settings.config or config)
+    recipe = Recipe(file, arguments)
+    inputs = find_inputs(recipe, arguments, settings, num_folds)
+    processes = choose_processes(settings, gpus)
+    notes = list(inputs.notes)
+    if processes.device == "cpu":
+        notes.append("no GPU: running on the CPU in full precision")
+    plan, most_clips = _plan(recipe, arguments, settings, processes)
+    notes.append(plan.describe(recipe.get("task.clips_per_update"), processes.unit))
+
+    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips)]
+    if inputs.checkpoint is not None:
+        fixed.append(f"model.model_path={quoted(inputs.checkpoint)}")
+    program = [*_program(processes), "--config-dir", str(file.parent), "--config-name", file.stem, *search_path(file)]
+    typed = arguments.without(*KEYS.values()).words
+    runs = []
+    for fold, data, save_dir in inputs.folders():
+        folders = [
+            f"task.data={quoted(data)}",
+            f"checkpoint.save_dir={quoted(save_dir)}",
+            f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
+        ]
+        runs.append(Run((*program, *folders, *fixed, *typed), save_dir, fold))
+    return Launch(tuple(runs), tuple(notes))
+
+
+def _plan(recipe: Recipe, arguments: Arguments, settings: Settings, processes: Processes) -> tuple[BatchPlan, int]:
+    """The plan, and how many clips the recipe gives a GPU."""
+    batch, freq = "dataset.batch_size", "optimization.update_freq"
+    as_written = recipe
+    if arguments.names(batch) or arguments.names(freq):
+        as_written = Recipe(recipe.file, arguments.without(batch, freq))
+    most_clips = _at_least_one(batch, as_written.get(batch))
+    clips = _at_least_one(batch, recipe.get(batch)) if arguments.names(batch) else settings.batch_size
+    update_freq = _first(freq, recipe.get(freq)) if arguments.names(freq) else None
+    wanted = recipe.get("task.clips_per_update")
+    if wanted is None:  # nothing to keep to: as the yaml says
+        plan = BatchPlan(clips or most_clips, processes.everywhere, update_freq or _first(freq, recipe.get(freq, [1])))
+        return plan, most_clips
+    wanted = _at_least_one("task.clips_per_update", wanted)
+    return plan_batch(wanted, processes.everywhere, most_clips, clips, update_freq), most_clips
+
+
+def _first(key: str, value: Any) -> int:
+    if isinstance(value, int) or not value:
+        raise LaunchError(f"{key}={value}: it has to be a list, as in {key}=[{value or 1}]")
+    return _at_least_one(key, value[0])
+
+
+def _at_least_one(key: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise LaunchError(f"{key}={'null' if value is None else value}: it has to be a whole number of at least 1")
+    return value
+
+
+def _fixed(recipe: Recipe, processes: Processes, plan: BatchPlan, most_clips: int) -> list[str]:
+    """The overrides that the machine and the plan ask for."""
+    overrides = [
+        f"common.user_dir={quoted(PROJECT / 'ASDA')}",
+        f"dataset.batch_size={plan.clips}",
+        f"optimization.update_freq=[{plan.update_freq}]",
+    ]
+    if recipe.has("model.cls_loss_clips") and recipe.get("model.cls_loss_clips") is None:
+        # The utterance loss is a sum over the clips of a step: this gives it the weight that it has with the recipe's.
+        overrides.append(f"model.cls_loss_clips={most_clips}")
+    if processes.device == "cpu":
+        overrides += ["common.cpu=true", "common.fp16=false"]
+    if processes.everywhere > 1:
+        # Every rank reads the checkpoint itself: fairseq's broadcast of it cannot be unpickled with weights_only.
+        overrides += [
+            f"distributed_training.distributed_world_size={processes.everywhere}",
+            "checkpoint.load_checkpoint_on_all_dp_ranks=true",
+        ]
+        if processes.device == "cpu":
+            overrides += _SEVERAL_ON_THE_CPU
+    return overrides
+
+
+def _program(processes: Processes) -> list[str]:
+    program = [sys.executable, "-m"]
+    if processes.everywhere > 1:
+        program += ["ASDA.launch.torchrun", f"--nproc_per_node={processes.here}", *processes.rendezvous, "-m"]
+    return [*program, "fairseq_cli.hydra_train"]
