@@ -104,7 +104,7 @@ def test_returned_memory__before_a_task_has_its_workers_forked():
     before, after = run(
         """
 from fairseq.tasks import FairseqTask
-from ASDA.tasks._long_run import LongRunTask
+from ASDA.fairseq_plugin.run.long_run import LongRunTask
 
 FairseqTask.get_batch_iterator = lambda self, dataset, num_workers: print(resident_mib()) or sys.exit()
 task = object.__new__(LongRunTask)

@@ -14,10 +14,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..inference.clips import Clips, find_clips
-from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, FeatureSpec, assemble, hidden_states
+from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, Assembly, FeatureSpec, hidden_states
 from ..inference.h5_store import H5File
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
@@ -133,6 +131,7 @@ def extract(args) -> int:
             half=args.half,
             num_threads=args.num_workers,
             h5_sample_rate_hz=args.h5_sample_rate,
+            make=lambda clip: Assembly(clip, spec, args.half),
         )
         start = time.monotonic()
         for result in console.progress(results, len(wanted)):
@@ -140,9 +139,8 @@ def extract(args) -> int:
                 bad.append(result)
                 continue
             cut.count(result.clip)
-            features = assemble(result.clip, result.outputs, spec)
-            features = features.half() if args.half else features
-            if not torch.isfinite(features.values).all():
+            features = result.features()
+            if not features.is_finite():
                 reason = "a feature is beyond what float16 holds; extract without --half"
                 bad.append(BadClip(result.clip.index, result.clip.clip, reason, not_finite=True))
                 continue

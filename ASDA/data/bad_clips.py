@@ -1,8 +1,9 @@
-"""Counting the clips that cannot be read, in all data-loader workers together."""
+"""Counting the clips that cannot be read, in all data-loader workers and processes of a run together."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import torch
 
@@ -33,6 +34,7 @@ class BadClips:
         self._manifest = manifest
         self._max_fraction = max_fraction
         self._is_bad = torch.zeros(len(manifest), dtype=torch.bool).share_memory_()
+        self._news = torch.zeros(1, dtype=torch.bool).share_memory_()
 
     def add(self, index: int, error: AudioError) -> None:
         """Records a clip and logs it, once.
@@ -43,10 +45,33 @@ class BadClips:
         if self._is_bad[index]:
             return
         self._is_bad[index] = True
+        self._news[0] = True
         logger.warning("unreadable clip %s (%s): %s", error.path, self._manifest.where(index), error.reason)
+        self._check(error)
+
+    @property
+    def news(self) -> bool:
+        """Whether a clip was added since the last `merge`, on this process or its workers."""
+        return bool(self._news)
+
+    def merge(self, rows_of_processes: Iterable[list[int]]) -> None:
+        """Counts what the other processes of a run could not read, too.
+
+        Args:
+            rows_of_processes: the `indices` of each process.
+
+        Raises:
+            TooManyBadClipsError: together these are more than the run allows.
+        """
+        self._news[0] = False
+        for rows in rows_of_processes:
+            self._is_bad[torch.tensor(rows, dtype=torch.int64)] = True
+        self._check()
+
+    def _check(self, cause: Exception | None = None) -> None:
         count = len(self)
         if count > self._max_fraction * len(self._manifest):
-            raise TooManyBadClipsError(self._message(count)) from error
+            raise TooManyBadClipsError(self._message(count)) from cause
 
     def __len__(self) -> int:
         return int(self._is_bad.sum())

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..core.encoder import SpectrogramEncoder
-from .windows import LoadedClip, seconds
+from .rows import Rows
+from .windows import LoadedClip, Window, seconds
 
 GRANULARITIES = ("all", "frame", "utterance", "patch-grid")
 POOLS = ("mean", "frequency", "time")
@@ -50,14 +54,35 @@ class ClipFeatures:
     Attributes:
         values: float32, see FeatureSpec.
         times_s: start and end in seconds of what each row stands for, (rows, 2), or (2,) for a single vector.
+        rows: where the values are if there are rows of them: with many, in a file.
     """
 
     values: Tensor
     times_s: Tensor
+    rows: Rows | None = None
 
     def half(self) -> ClipFeatures:
         """The same with values in float16."""
         return ClipFeatures(self.values.half(), self.times_s)
+
+    def is_finite(self) -> bool:
+        """Whether no value is NaN or infinite."""
+        return all(bool(np.isfinite(block).all()) for _, block in self.blocks())
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the values are held in memory, rather than in a file."""
+        return self.rows is None or self.rows.in_memory
+
+    def blocks(self) -> Iterator[tuple[tuple, np.ndarray]]:
+        """The values in parts that fit in memory, in C order, each with its place (an index into `values`)."""
+        if self.rows is None:
+            yield (...,), self.values.numpy()
+            return
+        layered = self.values.dim() == len(self.rows.shape)
+        for layer, first, block in self.rows.blocks():
+            part = slice(first, first + len(block))
+            yield ((layer, part) if layered else (part,)), block
 
 
 def hidden_states(
@@ -81,8 +106,8 @@ def hidden_states(
     return stacked.mean(dim=1, keepdim=True) if layers == MEAN_OF_LAYERS else stacked
 
 
-def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> ClipFeatures:
-    """Joins the windows of a clip.
+class Assembly:
+    """Joins the windows of a clip as they come, and keeps no more of them than is wanted.
 
     Patches stand one after the other in time. CLS is the mean over the windows, and so are pooled patches, with the
     frames of sound that each window heard as its weight. Patches that hold nothing but padding are kept only where
@@ -91,58 +116,97 @@ def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> Clip
 
     Args:
         clip: the clip.
-        outputs: hidden states of each of its windows, (layers, 1 + N, D), perhaps with padding at the end.
         spec: what is wanted.
+        half: keep float16 values.
     """
-    windowing = clip.windowing
-    columns = windowing.front_end.num_mel_bins // windowing.patch_size
-    patch = windowing.patch_size
-    keep_padding = windowing.padding == "constant" and len(outputs) == 1
-    windows = clip.windows
-    grids, row_starts, row_weights = [], [], []
-    for window, states in zip(windows, outputs, strict=True):
-        rows = window.padded_length // patch
-        if not keep_padding:
-            rows = min(rows, -(-window.num_frames // patch))
-        grids.append(states[:, 1 : 1 + rows * columns].unflatten(1, (rows, columns)))
-        row_starts.extend(window.start + patch * row for row in range(rows))
-        row_weights.extend([window.heard_frames / rows] * rows)
-    grid = torch.cat(grids, dim=1)  # (layers, P, Q, D)
-    heard = torch.tensor([float(window.heard_frames) for window in windows], device=grid.device)
-    cls_token = sum(w * states[:, 0] for w, states in zip(heard / heard.sum(), outputs, strict=True))  # (layers, D)
-    row_weight = torch.tensor(row_weights, device=grid.device) / heard.sum() if len(outputs) > 1 else None  # (P,)
 
-    first_frames = torch.tensor(row_starts, dtype=torch.float64)
-    row_times = torch.stack([first_frames, first_frames + patch], dim=1) * seconds(1)  # (P, 2)
-    whole = torch.tensor([0.0, seconds(windows[-1].start + windows[-1].heard_frames)], dtype=torch.float64)
-    values, times_s = _select(spec, cls_token, grid, row_weight, row_times, whole)
-    return ClipFeatures(values if isinstance(spec.layers, tuple) else values[0], times_s)
+    def __init__(self, clip: LoadedClip, spec: FeatureSpec, half: bool = False):
+        self.clip = clip
+        self._spec = spec
+        self._dtype = torch.float16 if half else torch.float32
+        windowing = clip.windowing
+        self._columns = windowing.front_end.num_mel_bins // windowing.patch_size
+        self._windows = clip.windows
+        keep_padding = windowing.padding == "constant" and len(self._windows) == 1
+        patch = windowing.patch_size
+        self._num_rows = [
+            window.padded_length // patch if keep_padding else _heard_rows(window, patch) for window in self._windows
+        ]
+        self._first_row = list(accumulate(self._num_rows, initial=0))  # of each window, and behind the last
+        self._flat = spec.pool is None and spec.granularity in ("all", "frame")
+        self._per_row = self._columns if self._flat else 1
+        self._with_cls = int(spec.granularity == "all")
+        self._heard = float(sum(window.heard_frames for window in self._windows))
+        self._mean: Tensor | None = None  # CLS (layers, D), or patches (layers, Q, D): their mean over time so far
+        self._rows: Rows | None = None
+
+    def add(self, window: Window, states: Tensor) -> None:
+        """Takes the hidden states of a window, (layers, 1 + N, D), perhaps with padding at the end."""
+        rows = self._num_rows[window.number]
+        grid = states[:, 1 : 1 + rows * self._columns].unflatten(1, (rows, self._columns))  # (layers, P, Q, D)
+        pool, granularity = self._spec.pool, self._spec.granularity
+        if pool in ("mean", "time"):
+            # The weights of a single window's rows are equal, however much of them is padding.
+            weights = torch.full((rows,), window.heard_frames / rows) / self._heard
+            alone = len(self._windows) == 1
+            self._add_to_mean(grid.mean(dim=1) if alone else torch.einsum("p,lpqd->lqd", weights, grid))
+            return
+        if pool is None and granularity in ("all", "utterance"):
+            self._add_to_mean(window.heard_frames / self._heard * states[:, 0])
+        if granularity != "utterance":
+            kept = grid.mean(dim=2) if pool == "frequency" else grid.flatten(1, 2) if self._flat else grid
+            self._put(self._first_row[window.number] * self._per_row + self._with_cls, kept)
+
+    def _add_to_mean(self, part: Tensor) -> None:
+        self._mean = part.clone() if self._mean is None else self._mean + part
+
+    def _put(self, first: int, part: Tensor) -> None:
+        if self._rows is None:
+            num_rows = self._first_row[-1] * self._per_row + self._with_cls
+            self._rows = Rows((part.shape[0], num_rows, *part.shape[2:]), self._dtype)
+        self._rows.put(first, part)
+
+    def features(self) -> ClipFeatures:
+        """The clip's, once all of its windows are there."""
+        spec, patch = self._spec, self.clip.windowing.patch_size
+        last = self._windows[-1]
+        whole = torch.tensor([0.0, seconds(last.start + last.heard_frames)], dtype=torch.float64)
+        if self._rows is None:
+            assert self._mean is not None
+            values = self._mean.mean(dim=1) if spec.pool == "mean" else self._mean
+            return ClipFeatures(self._of_layers(values.to(self._dtype)), whole)
+        starts = [
+            window.start + patch * row
+            for window, rows in zip(self._windows, self._num_rows, strict=True)
+            for row in range(rows)
+        ]
+        first_frames = torch.tensor(starts, dtype=torch.float64)
+        times_s = torch.stack([first_frames, first_frames + patch], dim=1) * seconds(1)  # (P, 2)
+        if self._flat:
+            times_s = times_s.repeat_interleave(self._columns, dim=0)
+        if self._with_cls:
+            assert self._mean is not None
+            self._rows.put(0, self._mean[:, None])
+            times_s = torch.cat([whole[None], times_s])
+        return ClipFeatures(self._of_layers(self._rows.values()), times_s, self._rows)
+
+    def _of_layers(self, values: Tensor) -> Tensor:
+        return values if isinstance(self._spec.layers, tuple) else values[0]
 
 
-def _select(
-    spec: FeatureSpec, cls_token: Tensor, grid: Tensor, row_weight: Tensor | None, row_times: Tensor, whole: Tensor
-) -> tuple[Tensor, Tensor]:
-    """What is wanted of CLS (layers, D) and the patches (layers, P, Q, D), and its time stamps.
+def _heard_rows(window: Window, patch_size: int) -> int:
+    return min(window.padded_length // patch_size, -(-window.num_frames // patch_size))
+
+
+def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> ClipFeatures:
+    """Joins the windows of a clip, all at once; see :class:`Assembly`.
 
     Args:
-        row_weight: (P,), sums to 1: of the rows in a mean over time; None if all have the same.
+        clip: the clip.
+        outputs: hidden states of each of its windows.
+        spec: what is wanted.
     """
-    if spec.pool == "mean":
-        return _mean_over_time(grid, row_weight).mean(dim=1), whole
-    if spec.pool == "frequency":
-        return grid.mean(dim=2), row_times
-    if spec.pool == "time":
-        return _mean_over_time(grid, row_weight), whole
-    if spec.granularity == "utterance":
-        return cls_token, whole
-    if spec.granularity == "patch-grid":
-        return grid, row_times
-    patches, patch_times = grid.flatten(1, 2), row_times.repeat_interleave(grid.shape[2], dim=0)
-    if spec.granularity == "frame":
-        return patches, patch_times
-    return torch.cat([cls_token[:, None], patches], dim=1), torch.cat([whole[None], patch_times])
-
-
-def _mean_over_time(grid: Tensor, row_weight: Tensor | None) -> Tensor:
-    """(layers, P, Q, D) -> (layers, Q, D)."""
-    return grid.mean(dim=1) if row_weight is None else torch.einsum("p,lpqd->lqd", row_weight, grid)
+    assembly = Assembly(clip, spec)
+    for window, states in zip(clip.windows, outputs, strict=True):
+        assembly.add(window, states)
+    return assembly.features()

@@ -16,6 +16,7 @@ from .inventory import Source, source_of
 from .store import FeatureStore, OutputError, _ambiguous_stems, _differences_from, _refuse_to_mix
 
 CLIPS_PER_PART = 256
+BYTES_PER_PART = 256 * 2**20
 
 _SETTINGS, _SOURCE = "settings", "source"
 _PART = re.compile(r"(\d{6})\.h5")
@@ -68,7 +69,8 @@ class H5File(FeatureStore):
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
         self._pending.append((_h5_key(clip.name), source_of(clip.path), features))
-        if len(self._pending) >= CLIPS_PER_PART:
+        held = sum(pending.values.nbytes for _, _, pending in self._pending)
+        if len(self._pending) >= CLIPS_PER_PART or held >= BYTES_PER_PART:
             self.flush()
 
     def flush(self) -> None:
@@ -80,7 +82,11 @@ class H5File(FeatureStore):
         with atomic_binary(part) as raw, h5py.File(raw, "w") as file:
             self._describe(file)
             for name, source, features in self._pending:
-                file[f"features/{name}"] = features.values.numpy()
+                values = file.create_dataset(
+                    f"features/{name}", tuple(features.values.shape), features.values.numpy().dtype
+                )
+                for place, block in features.blocks():
+                    values[place] = block
                 file[f"times_s/{name}"] = features.times_s.numpy()
                 if source is not None:
                     file[f"features/{name}"].attrs[_SOURCE] = source

@@ -62,7 +62,7 @@ class NpyFile(FeatureStore):
                 raise OutputError(_kept(path))
         if self.timestamps:
             _save(times_path(self.path), times_s)
-        _save(self.path, values)
+        _save(self.path, features)
 
 
 class NpyTree(FeatureStore):
@@ -168,7 +168,7 @@ class NpyTree(FeatureStore):
                     self._inventory.add(file, clip.name, source)
                     # So many files that waiting for the disk would take longer than computing them. After a loss of
                     # power the last may be incomplete, which `done` notices.
-                    _save(file, array, durable=False)
+                    _save(file, features if file == path else array, durable=False)
         except OSError as error:
             if error.errno in _OF_ONE_FILE:
                 raise UnwritableClipError(f"{file}: the features cannot be written: {error.strerror}") from error
@@ -207,9 +207,18 @@ def times_path(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix(_SUFFIX)}{_TIMES}{_SUFFIX}")
 
 
-def _save(path: Path, values: np.ndarray, durable: bool = True) -> None:
+def _save(path: Path, features: ClipFeatures | np.ndarray, durable: bool = True) -> None:
+    """Writes a .npy file; values that are too large to be held are copied block by block."""
     with atomic_binary(path, durable=durable) as file:
-        np.save(file, values)
+        if isinstance(features, np.ndarray):
+            np.save(file, features)
+        elif features.in_memory:
+            np.save(file, features.values.numpy())
+        else:
+            header = np.lib.format.header_data_from_array_1_0(features.values.numpy())
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, block in features.blocks():
+                file.write(np.ascontiguousarray(block).tobytes())
 
 
 def _may_replace(path: Path, values: np.ndarray) -> bool:

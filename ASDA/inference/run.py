@@ -4,26 +4,84 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
+from ..audio.io import AudioError
 from .clips import Clip
 from .windows import BadClip, LoadedClip, Window, Windowing, batches, collate, load_clips, seconds
 
 
-@dataclass
+class Result(Protocol):
+    """What is kept of a model's outputs for a clip, window by window; made for the clip."""
+
+    clip: LoadedClip
+
+    def add(self, window: Window, output: Tensor) -> None:
+        """Takes a window's output, on the CPU, which is the caller's to reuse."""
+
+
 class ClipResult:
-    """What a model made of a clip.
+    """All that a model made of a clip.
 
     Attributes:
         clip: the clip.
         outputs: of each window, on the CPU.
     """
 
-    clip: LoadedClip
-    outputs: list[Tensor | None] = field(default_factory=list)
+    def __init__(self, clip: LoadedClip):
+        self.clip = clip
+        self.outputs: list[Tensor] = [torch.empty(0)] * len(clip.windows)
+
+    def add(self, window: Window, output: Tensor) -> None:
+        """Takes a window's output."""
+        # A copy, as a view would keep the whole batch's output alive.
+        self.outputs[window.number] = output.clone()
+
+
+R = TypeVar("R", bound=Result)
+
+
+class _Waiting(Generic[R]):
+    """The clips that are under way, and those that turned out to be bad."""
+
+    def __init__(self, make: Callable[[LoadedClip], R]):
+        self._make = make
+        self._results: dict[int, R] = {}
+        self._missing: dict[int, int] = {}  # windows of each
+        self.bad: list[BadClip] = []
+
+    def windows(self, loaded: Iterable[LoadedClip | BadClip]) -> Iterator[Window]:
+        for clip in loaded:
+            if isinstance(clip, BadClip):
+                self.bad.append(clip)
+                continue
+            self._results[clip.index] = self._make(clip)
+            self._missing[clip.index] = len(clip.windows)
+            try:
+                yield from clip.cut()
+            except AudioError as error:
+                self._give_up(BadClip(clip.index, clip.clip, error.reason))
+
+    def add(self, window: Window, output: Tensor) -> R | None:
+        """Takes the output of a window; gives the clip's result if it was the last."""
+        clip = window.clip
+        if clip.index not in self._results:  # given up meanwhile
+            return None
+        if not torch.isfinite(output).all():
+            place = f" from {seconds(window.start):g} s on" if len(clip.windows) > 1 else ""
+            reason = f"the model's output{place} holds NaN or infinity; are its weights, norm_mean and norm_std right?"
+            self._give_up(BadClip(clip.index, clip.clip, reason, not_finite=True))
+            return None
+        self._results[clip.index].add(window, output)
+        self._missing[clip.index] -= 1
+        return None if self._missing[clip.index] else self._results.pop(clip.index)
+
+    def _give_up(self, bad: BadClip) -> None:
+        self._results.pop(bad.index, None)
+        self.bad.append(bad)
 
 
 def run_clips(
@@ -36,7 +94,8 @@ def run_clips(
     half: bool = False,
     num_threads: int = 2,
     h5_sample_rate_hz: int = 32_000,
-) -> Iterator[ClipResult | BadClip]:
+    make: Callable[[LoadedClip], R] = ClipResult,  # type: ignore[assignment]
+) -> Iterator[R | BadClip]:
     """Yields a result or a BadClip for every clip, not necessarily in the order given.
 
     A clip of which the model makes something that is not finite is a BadClip: so would be whatever is computed from it.
@@ -50,41 +109,19 @@ def run_clips(
         half: compute in half precision (float16 on a GPU, bfloat16 on the CPU).
         num_threads: threads that decode.
         h5_sample_rate_hz: rate of HDF5 data that does not state its own.
+        make: what takes the outputs of a clip's windows.
     """
-    waiting: dict[int, ClipResult] = {}
-    bad: list[BadClip] = []
-
-    def windows() -> Iterator[Window]:
-        loaded = load_clips(numbered, windowing, num_threads=num_threads, h5_sample_rate_hz=h5_sample_rate_hz)
-        for clip in loaded:
-            if isinstance(clip, BadClip):
-                bad.append(clip)
-                continue
-            found = clip.windows
-            waiting[clip.index] = ClipResult(clip, [None] * len(found))
-            yield from found
-
+    waiting = _Waiting(make)
+    loaded = load_clips(numbered, windowing, num_threads=num_threads, h5_sample_rate_hz=h5_sample_rate_hz)
     precision = torch.float16 if device.type == "cuda" else torch.bfloat16
-    for batch in batches(windows(), batch_size, windowing.padding):
+    for batch in batches(waiting.windows(loaded), batch_size, windowing.padding):
         source, padding_mask = collate(batch, windowing)
         with torch.inference_mode(), torch.autocast(device.type, precision) if half else nullcontext():
             outputs = model(source.to(device), None if padding_mask is None else padding_mask.to(device))
-        outputs = outputs.float().cpu()
-        for window, output in zip(batch, outputs, strict=True):
-            result = waiting[window.clip.index]
-            # A copy, as a view would keep the whole batch's output alive.
-            result.outputs[window.number] = output.clone()
-            if all(o is not None for o in result.outputs):
-                yield _if_finite(waiting.pop(window.clip.index))
-        yield from bad
-        bad.clear()
-    yield from bad
-
-
-def _if_finite(result: ClipResult) -> ClipResult | BadClip:
-    for window, output in zip(result.clip.windows, result.outputs, strict=True):
-        if not torch.isfinite(output).all():
-            place = f" from {seconds(window.start):g} s on" if len(result.outputs) > 1 else ""
-            reason = f"the model's output{place} holds NaN or infinity; are its weights, norm_mean and norm_std right?"
-            return BadClip(result.clip.index, result.clip.clip, reason, not_finite=True)
-    return result
+        for window, output in zip(batch, outputs.float().cpu(), strict=True):
+            result = waiting.add(window, output)
+            if result is not None:
+                yield result
+        yield from waiting.bad
+        waiting.bad.clear()
+    yield from waiting.bad

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
 import torch
@@ -18,9 +19,16 @@ from ..audio.io import AudioError
 from ..core.config import PatchConfig
 from ..core.patches import patch_padding_mask
 from ..data.containers import ClipReader
+from ..data.excerpt import excerpt_s
 from .clips import Clip
 
 PADDINGS = ("constant", "own", "mask")
+
+BLOCK_S = 300
+"""Seconds that are decoded at a time of a clip that is longer than this, and is used window after window."""
+
+_EDGE_S = 1
+_FRAMES_PER_S = 100
 
 
 @dataclass(frozen=True)
@@ -74,30 +82,67 @@ class LoadedClip:
         clip: its name and path.
         num_frames: its own length in frames of 10 ms.
         duration_s: its own length in seconds, to the sample.
-        frames: log-mel values (T, F), not normalised; all of them, or those of the one window that is used.
+        frames: log-mel values (T, F), not normalised; all of them, or those of the one window that is used. None: they
+            are decoded when the windows are cut, as the clip is too long to be held.
         windowing: how it is cut.
+        reader: of a clip that is decoded later.
     """
 
     index: int
     clip: Clip
     num_frames: int
     duration_s: float
-    frames: Tensor
+    frames: Tensor | None
     windowing: Windowing
+    reader: ClipReader | None = None
 
     @property
     def windows(self) -> list[Window]:
         """Its windows, in order of time."""
         return [Window(self, number, start) for number, start in enumerate(self.windowing.starts(self.num_frames))]
 
+    def cut(self) -> Iterator[Window]:
+        """Its windows, in order of time, each with its frames.
+
+        Raises:
+            AudioError: a part of the clip that is decoded only now cannot be used.
+        """
+        block, first = torch.empty(0, self.windowing.front_end.num_mel_bins), 0
+        for window in self.windows:
+            if self.frames is not None:
+                yield replace(window, frames=self.frames[window.start : window.start + window.num_frames])
+                continue
+            while first + len(block) < window.start + window.num_frames:
+                following = self._block(first + len(block))
+                block, first = torch.cat([block[window.start - first :], following]), window.start
+            yield replace(window, frames=block[window.start - first :][: window.num_frames])
+
+    def _block(self, first: int) -> Tensor:
+        """The frames from ``first`` on, which is a whole number of seconds, of a stretch of `BLOCK_S`."""
+        assert self.reader is not None
+        rate_hz = self.windowing.front_end.sample_rate_hz
+        start_s = first // _FRAMES_PER_S
+        before_s = min(start_s, _EDGE_S)  # so that the resampler's edges are not heard
+        waveform = self.reader.load(self.clip.path, start_s - before_s, before_s + BLOCK_S + _EDGE_S)
+        count = min(BLOCK_S * _FRAMES_PER_S, self.num_frames - first)
+        frames = log_mel(waveform[before_s * rate_hz :], rate_hz, self.windowing.front_end.num_mel_bins, count)
+        if len(frames) < count:
+            raise AudioError(
+                self.clip.path,
+                f"its header promises {seconds(self.num_frames):.2f} s, decoding ends after "
+                f"{seconds(first + len(frames)):.2f} s",
+            )
+        return frames
+
 
 @dataclass(frozen=True)
 class Window:
-    """One window of a clip; `number` counts them, `start` is its first frame."""
+    """One window of a clip; `number` counts them, `start` is its first frame, `frames` are its own once it is cut."""
 
     clip: LoadedClip
     number: int
     start: int
+    frames: Tensor | None = None
 
     @property
     def num_frames(self) -> int:
@@ -119,7 +164,10 @@ class Window:
     def spectrogram(self) -> Tensor:
         """(T, F), padded and normalised; made when asked for, as long clips have many windows."""
         front_end = self.clip.windowing.front_end
-        frames = self.clip.frames[self.start : self.start + self.num_frames]
+        frames = self.frames
+        if frames is None:
+            assert self.clip.frames is not None
+            frames = self.clip.frames[self.start : self.start + self.num_frames]
         return normalise(fit_length(frames, self.padded_length), front_end.norm_mean, front_end.norm_std)
 
 
@@ -141,19 +189,38 @@ class BadClip:
 
 
 def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) -> LoadedClip:
-    """Decodes a clip.
+    """Decodes a clip: all of it, what its only window needs or, if it is long and has many, nothing yet.
 
     Raises:
         AudioError: the clip cannot be used.
     """
     front_end = windowing.front_end
-    waveform = reader.load(clip.path)
-    limit = front_end.target_length_frames if windowing.hop_frames is None else None
-    frames = log_mel(waveform, front_end.sample_rate_hz, front_end.num_mel_bins, limit)
-    own_length = num_frames(len(waveform), front_end.sample_rate_hz)
+    rate_hz, length = front_end.sample_rate_hz, front_end.target_length_frames
+    if windowing.hop_frames is None:
+        needed_s = excerpt_s(length)
+        waveform = reader.load(clip.path, duration_s=needed_s)
+        cut = len(waveform) >= math.floor(needed_s * rate_hz)
+        num_samples = _num_samples(clip, reader) if cut else len(waveform)
+        frames = log_mel(waveform, rate_hz, front_end.num_mel_bins, length)
+    elif (num_samples := _num_samples(clip, reader)) > BLOCK_S * rate_hz:
+        own_reader = ClipReader(rate_hz, reader.h5_sample_rate_hz)  # the windows are cut on another thread
+        frames = None
+    else:
+        waveform = reader.load(clip.path)
+        num_samples = len(waveform)
+        frames = log_mel(waveform, rate_hz, front_end.num_mel_bins)
+    own_length = num_frames(num_samples, rate_hz)
     if own_length == 0:  # shorter than one analysis window: a frame of padding, which is all that training sees of it
+        assert frames is not None
         own_length, frames = 1, fit_length(frames, 1)
-    return LoadedClip(index, clip, own_length, len(waveform) / front_end.sample_rate_hz, frames, windowing)
+    later = own_reader if frames is None else None
+    return LoadedClip(index, clip, own_length, num_samples / rate_hz, frames, windowing, later)
+
+
+def _num_samples(clip: Clip, reader: ClipReader) -> int:
+    """Samples of a clip at the front end's rate, as its header has it."""
+    info = reader.probe(clip.path)
+    return math.ceil(info.num_samples * reader.sample_rate_hz / info.sample_rate_hz)
 
 
 def load_clips(

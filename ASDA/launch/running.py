@@ -64,9 +64,8 @@ class _Turn:
         self.child = subprocess.Popen(run.command)
         try:
             code = self.child.wait()
-        except KeyboardInterrupt:  # the terminal has sent it to the run as well
-            self.child.wait()
-            return INTERRUPTED
+        except KeyboardInterrupt:  # the terminal has sent it to the run as well, which saves and leaves
+            return EXIT_STOPPED if self.child.wait() == EXIT_STOPPED else INTERRUPTED
         finally:
             self.child = None
         return code if code >= 0 else 128 - code

@@ -63,18 +63,29 @@ class InverseBlockMask:
 
     def __call__(self, generator: torch.Generator | None = None) -> Tensor:
         """Returns ``num_masks`` masks, (M, N) bool, True = hidden, every draw taken from ``generator``."""
-        P, Q = self.grid
         M = self.num_masks
-        seeds = torch.randint(self.num_patches, (M, max(self.num_seeds, 0), 1), generator=generator)
-        first_row = seeds // Q - self.block_size // 2
-        first_column = seeds % Q - self.block_size // 2
-        rows, columns = torch.arange(P), torch.arange(Q)
-        in_rows = (rows >= first_row) & (rows < first_row + self.block_size)  # (M, seeds, P)
-        in_columns = (columns >= first_column) & (columns < first_column + self.block_size)  # (M, seeds, Q)
-        blocks = (in_rows[..., :, None] & in_columns[..., None, :]).any(dim=1).flatten(1)  # (M, N)
+        seeds = torch.randint(self.num_patches, (M, max(self.num_seeds, 0), 1), generator=generator).squeeze(2)
+        blocks = self._blocks(seeds)
         # Random order inside, then outside the blocks: the first num_marked patches of it are those of the blocks
         # with random ones dropped, or all of them with random others added.
         order = torch.rand(M, self.num_patches, generator=generator) + blocks
         marked = torch.zeros(M, self.num_patches, dtype=torch.bool)
         marked.scatter_(1, order.topk(self.num_marked, dim=1, sorted=False).indices, True)
         return ~marked if self.inverse else marked
+
+    def _blocks(self, seeds: Tensor) -> Tensor:
+        """Patches that lie in a block around one of the seeds (M, seeds): (M, N) bool.
+
+        The corners of the blocks are summed up over rows and columns, which gives each patch the number of blocks that
+        it lies in: memory grows with the patches, not with seeds times patches.
+        """
+        (P, Q), M = self.grid, len(seeds)
+        top, left = seeds // Q - self.block_size // 2, seeds % Q - self.block_size // 2
+        rows = [edge.clamp(0, P) for edge in (top, top + self.block_size)]
+        columns = [edge.clamp(0, Q) for edge in (left, left + self.block_size)]
+        counts = torch.zeros(M, (P + 1) * (Q + 1), dtype=torch.int32)
+        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            sign = torch.full_like(seeds, 1 if i == j else -1, dtype=torch.int32)
+            counts.scatter_add_(1, rows[i] * (Q + 1) + columns[j], sign)
+        counts = counts.view(M, P + 1, Q + 1).cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
+        return (counts[:, :P, :Q] > 0).flatten(1)

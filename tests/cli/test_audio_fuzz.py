@@ -155,7 +155,9 @@ def reported_files(path):
 @pytest.mark.parametrize("padding", ["constant", "own", "mask"])
 def test_extract__every_file_works_or_is_reported(tmp_path, folder, models, run, padding):
     out = tmp_path / "out"
+    # Every window, so that all of a file is read: what follows the one window of --long crop is not looked at.
     flags = ["--checkpoint", models.pretrained, "--target_length", 64, "--padding", padding, "--batch_size", 7]
+    flags += ["--long", "windows"]
     result = run(extract, folder, "--output", out, *flags, "--granularity", "frame")
     assert result.code == 2
     assert reported_files(out / "errors.tsv") == {str(folder / name) for name in REPORTED}
@@ -167,6 +169,7 @@ def test_extract__every_file_works_or_is_reported(tmp_path, folder, models, run,
 
 def test_extract__every_file_has_a_place_in_an_h5(tmp_path, folder, models, run):
     flags = ["--checkpoint", models.pretrained, "--target_length", 64, "--granularity", "utterance"]
+    flags += ["--long", "windows"]
     assert run(extract, folder, "--output", tmp_path / "out.h5", *flags).code == 2
     assert reported_files(tmp_path / "out.errors.tsv") == {str(folder / name) for name in REPORTED}
     with h5py.File(tmp_path / "out.h5") as file:

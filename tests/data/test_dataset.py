@@ -192,6 +192,23 @@ def test_bad_clips__too_many_stop_with_the_list(corpus):
         dataset[4]
 
 
+def test_bad_clips__of_several_processes_count_together_and_once(corpus):
+    manifest = corpus(10)
+    break_clips(manifest, 1, 4, 7)
+    ours, theirs = (SpectrogramDataset(manifest, FRONT_END, max_bad_fraction=0.2, replace_bad=False) for _ in range(2))
+    assert not ours.bad_clips.news
+    ours[1], ours[4], theirs[4]
+    assert ours.bad_clips.news and theirs.bad_clips.news
+    rows = [ours.bad_clips.indices(), theirs.bad_clips.indices()]
+    for dataset in (ours, theirs):
+        dataset.bad_clips.merge(rows)
+        assert dataset.bad_clips.indices() == [1, 4] and not dataset.bad_clips.news
+    with pytest.raises(TooManyBadClipsError, match="3 of the 10 clips"):
+        theirs[7]
+    with pytest.raises(TooManyBadClipsError, match=r"(?s)3 of the 10 clips .*clip_1\.wav.*clip_4\.wav.*clip_7\.wav"):
+        ours.bad_clips.merge([ours.bad_clips.indices(), theirs.bad_clips.indices()])
+
+
 def test_bad_clips__all_of_them_do_not_loop_for_ever(corpus):
     manifest = corpus(3)
     break_clips(manifest, 0, 1, 2)

@@ -1,4 +1,4 @@
-"""Running a model over clips."""
+"""A model over many clips, some of which turn out to be bad on the way."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,69 @@ import soundfile
 import torch
 
 from ASDA.audio.front_end import FrontEnd
-from ASDA.inference.clips import find_clips
+from ASDA.audio.io import AudioError
+from ASDA.data.containers import ClipReader
+from ASDA.inference import windows
+from ASDA.inference.clips import Clip, find_clips
 from ASDA.inference.run import ClipResult, run_clips
 from ASDA.inference.windows import BadClip, Windowing
+
+RATE_HZ = 16_000
+
+
+@pytest.fixture
+def clips(tmp_path):
+    for index, seconds in enumerate((2, 9, 3)):
+        samples = 0.1 * np.random.default_rng(index).standard_normal(seconds * RATE_HZ)
+        soundfile.write(tmp_path / f"{index}.wav", samples, RATE_HZ)
+    return [Clip(str(tmp_path / f"{index}.wav"), f"{index}.wav") for index in range(3)]
+
+
+def run(clips, model=lambda source, _: source.mean(dim=(1, 2, 3))[:, None], padding="constant"):
+    windowing = Windowing(FrontEnd(64), padding, hop_frames=64)
+    found = run_clips(model, enumerate(clips), windowing, device=torch.device("cpu"), batch_size=4)
+    return {(r.index if isinstance(r, BadClip) else r.clip.index): r for r in found}
+
+
+@pytest.mark.parametrize("padding", ["constant", "own"])
+def test_run_clips__a_long_clip_in_blocks_gives_what_it_gives_at_once(clips, monkeypatch, padding):
+    expected = run(clips, padding=padding)
+    monkeypatch.setattr(windows, "BLOCK_S", 2)
+    found = run(clips, padding=padding)
+    for index in range(3):
+        assert len(found[index].outputs) == len(expected[index].outputs)
+        torch.testing.assert_close(
+            torch.cat(found[index].outputs), torch.cat(expected[index].outputs), atol=1e-4, rtol=0
+        )
+
+
+@pytest.mark.parametrize("padding", ["constant", "own"])
+def test_run_clips__a_stretch_that_cannot_be_decoded_costs_its_clip_only(clips, monkeypatch, padding):
+    monkeypatch.setattr(windows, "BLOCK_S", 2)
+    load = ClipReader.load
+
+    def failing(self, path, start_s=0.0, duration_s=None):
+        if path == clips[1].path and start_s > 4:
+            raise AudioError(path, "the disk is gone")
+        return load(self, path, start_s, duration_s)
+
+    monkeypatch.setattr(ClipReader, "load", failing)
+    found = run(clips, padding=padding)
+    assert isinstance(found[1], BadClip) and found[1].reason == "the disk is gone" and not found[1].not_finite
+    assert len(found[0].outputs) == 4 and len(found[2].outputs) == 5
+
+
+def test_run_clips__a_clip_that_ends_before_its_header_says_is_bad(clips, monkeypatch):
+    monkeypatch.setattr(windows, "BLOCK_S", 2)
+    load = ClipReader.load
+
+    def short(self, path, start_s=0.0, duration_s=None):
+        waveform = load(self, path, start_s, duration_s)
+        return waveform[: RATE_HZ // 2] if path == clips[1].path and start_s > 4 else waveform
+
+    monkeypatch.setattr(ClipReader, "load", short)
+    found = run(clips)
+    assert "its header promises 8.98 s, decoding ends after" in found[1].reason
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -10,6 +10,8 @@ from ASDA.audio.front_end import FrontEnd
 from ASDA.core.config import PatchConfig
 from ASDA.core.patches import patch_padding_mask
 from ASDA.data.containers import ClipReader
+from ASDA.data.excerpt import excerpt_s
+from ASDA.inference import windows
 from ASDA.inference.clips import Clip
 from ASDA.inference.windows import BadClip, LoadedClip, Windowing, batches, collate, load_clip, load_clips
 from tests.architectures import make_encoder
@@ -32,15 +34,54 @@ def first_window(*args):
     return loaded(*args).windows[0]
 
 
-@pytest.mark.parametrize("num_samples", [500, 8_000, 16_000, 40_000])
+@pytest.mark.parametrize("num_samples", [500, 8_000, 15_000, 16_000, 40_000])
 def test_load_clip__constant_padding_is_the_published_front_end(tmp_path, num_samples):
     clip = write(tmp_path / "clip.wav", num_samples)
     front_end = FrontEnd(target_length_frames=96)
     found = load_clip(0, clip, ClipReader(), Windowing(front_end))
     (window,) = found.windows
-    assert torch.equal(window.spectrogram, front_end.from_file(clip.path))
+    # A longer clip is not decoded to its end, so that the mean which is removed is the excerpt's, as in training. All
+    # frames lose their own mean afterwards.
+    tolerance = 0.0 if num_samples < 16_000 else 1e-4
+    torch.testing.assert_close(window.spectrogram, front_end.from_file(clip.path), rtol=0, atol=tolerance)
+    assert torch.equal(window.spectrogram, front_end(ClipReader().load(clip.path, duration_s=excerpt_s(96))))
     assert found.num_frames == num_frames(num_samples) and window.start == 0
+    assert found.duration_s == num_samples / RATE_HZ
     assert window.num_frames == min(96, num_frames(num_samples))
+
+
+def test_load_clip__decodes_no_more_than_the_window(tmp_path, monkeypatch):
+    clip = write(tmp_path / "clip.wav", 60 * RATE_HZ)
+    decoded = []
+    load = ClipReader.load
+    monkeypatch.setattr(
+        ClipReader, "load", lambda *args, **kwargs: decoded.append(load(*args, **kwargs)) or decoded[-1]
+    )
+    found = load_clip(0, clip, ClipReader(), Windowing(FrontEnd(target_length_frames=96)))
+    assert [len(waveform) for waveform in decoded] == [round(excerpt_s(96) * RATE_HZ)]
+    assert found.num_frames == num_frames(60 * RATE_HZ) and found.duration_s == 60.0
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 22_050])
+@pytest.mark.parametrize("tail", [0, 150, 9_000])
+def test_cut__of_a_clip_that_is_decoded_in_blocks_gives_the_windows_of_the_whole(tmp_path, monkeypatch, rate_hz, tail):
+    monkeypatch.setattr(windows, "BLOCK_S", 2)
+    samples = 0.1 * np.random.default_rng(0).standard_normal(7 * rate_hz + tail)
+    soundfile.write(tmp_path / "long.wav", samples, rate_hz, subtype="FLOAT")
+    clip = Clip(str(tmp_path / "long.wav"), "long.wav")
+    for hop in (40, 64):
+        windowing = Windowing(FrontEnd(target_length_frames=64), hop_frames=hop)
+        found = load_clip(0, clip, ClipReader(), windowing)
+        assert found.frames is None
+        with monkeypatch.context() as whole:
+            whole.setattr(windows, "BLOCK_S", 1000)
+            expected = load_clip(0, clip, ClipReader(), windowing)
+        assert (found.num_frames, found.duration_s) == (expected.num_frames, expected.duration_s)
+        pairs = list(zip(found.cut(), expected.cut(), strict=True))
+        assert len(pairs) == len(windowing.starts(expected.num_frames)) > 8
+        for own, other in pairs:
+            assert (own.number, own.start, own.num_frames) == (other.number, other.start, other.num_frames)
+            torch.testing.assert_close(own.spectrogram, other.spectrogram, rtol=0, atol=1e-3)
 
 
 def test_load_clip__windows_cover_the_clip_and_equal_its_frames(tmp_path):

@@ -116,6 +116,22 @@ def test_losses_and_statistics__equal_those_of_one_process_on_the_same_clips(one
             assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1.5e-3), name
 
 
+@pytest.mark.parametrize("train", [5, 13])
+def test_update_freq__last_update_of_an_epoch_weighs_a_missing_batch_as_nothing(tmp_path, train):
+    """Three batches are one update (seven are two): with two processes one of them has no second (fourth) batch."""
+    clips = write_clips(tmp_path / "clips", train=train)
+    options = ("optimization.max_update=2", "optimization.clip_norm=0", "checkpoint.no_epoch_checkpoints=false")
+    four = Run(tmp_path / "four", clips, *options, "optimization.update_freq=[4]").finish()
+    two = Run(tmp_path / "two", clips, *options, "optimization.update_freq=[2]", processes=2).finish()
+    assert [batch["dummy"] for batch in two.records(1)[2]["batches"]] == [False, True]
+    for expected, gradient in zip(first_gradients(four), first_gradients(two), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-5 * float(expected.abs().max()) + 1e-12)
+    assert states(two, rank=0) == states(two, rank=1)
+    for ours, theirs in zip(two.log(), four.log(), strict=True):
+        for name in ("loss", "loss_cls", "loss_IMAGE_regression", "gnorm", "masked_pct", "bsz"):
+            assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1.5e-3), name
+
+
 def test_map__equals_that_of_one_process_with_uneven_last_batches(two, clips, tmp_path):
     """Five clips to validate on: batches of 2, 2 and 1, so that one process runs out before the other."""
     options = (f"model.model_path={two.folder / 'checkpoint_last.pt'}", "optimization.max_update=3", "model.mixup=0")

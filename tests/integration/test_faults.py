@@ -1,11 +1,13 @@
 """What happens in days of training, done to a run on purpose. docs/training.md says what to expect."""
 
 import os
+import re
 import resource
 import select
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +113,72 @@ def test_signal__to_the_launcher_of_two_processes_stops_both_at_the_same_update(
     assert run.records(0)[done]["weights"] == run.records(1)[done]["weights"]
 
 
+def test_ctrl_c__to_a_run_and_its_workers_saves_first(whole, clips, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING, "dataset.num_workers=2").start()
+    run.wait_until(lambda: updates_done(run) >= 2)
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert_stopped_and_continues_without_a_trace(run, whole, clips)
+    assert "Ctrl-C again ends at once" in run.text
+
+
+def test_ctrl_c__to_the_launcher_of_two_processes_saves_first(clips, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING, processes=2).start()
+    run.wait_until(lambda: updates_done(run) >= 2)
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.wait() == EXIT_STOPPED, run.text[-3000:]
+    assert updates_in(run.checkpoint()) == max(run.records(1)) < 60
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c__a_second_time_ends_at_once(clips, tmp_path, processes):
+    """The run stands still in an update, as in a collective operation that never ends, and so cannot save."""
+    run = Run(tmp_path, clips, *NOT_SAVING, processes=processes)
+    run.start(environment={"ASDA_FAULT": "0 3 stand still"})
+    run.wait_until(lambda: updates_done(run) >= 2)
+    os.killpg(run.process.pid, signal.SIGINT)
+    run.wait_until(lambda: "Ctrl-C again ends at once" in run.text)
+    os.killpg(run.process.pid, signal.SIGINT)
+    assert run.wait(20) in (-signal.SIGINT, 130)
+    assert not list(tmp_path.glob("*.pt"))
+
+
+# -- one process fails
+
+
+def assert_all_end_with_the_reason(run, failed, reason):
+    assert run.wait() == 1, run.text[-3000:]
+    fault = run.folder / "fault"
+    assert not fault.exists() or time.time() - fault.stat().st_mtime < 60
+    assert f"process {1 - failed} ends because process {failed} failed" in run.text or (
+        f"process {failed} failed, and so all end: " in run.text
+    )
+    assert reason in run.text
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("the sky falls", "RuntimeError: the sky falls"), ("CUDA out of memory. Tried", "Set a smaller BATCH_SIZE")],
+)
+def test_error__of_one_process_ends_both_with_its_reason(clips, tmp_path, failed, text, reason):
+    run = Run(tmp_path, clips, *NOT_SAVING, processes=2)
+    assert_all_end_with_the_reason(run.start(environment={"ASDA_FAULT": f"{failed} 3 {text}"}), failed, reason)
+    assert updates_done(run) == 2
+
+
+def test_kill__of_one_process_ends_both(clips, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING, processes=2).start()
+    run.wait_until(lambda: updates_done(run) >= 2)
+    os.kill(children_of(run.process.pid)[1], signal.SIGKILL)
+    assert_all_end_with_the_reason(run, 1, "it ended without a word")
+
+
+def test_out_of_memory__ends_a_run_of_one_process_too(clips, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING).start(environment={"ASDA_FAULT": "0 3 CUDA out of memory. Tried"})
+    assert run.wait() == 1
+    assert "ran out with a batch of 2 clips. Set a smaller BATCH_SIZE" in run.text and updates_done(run) == 2
+
+
 # -- nowhere to save
 
 
@@ -187,7 +255,9 @@ def test_nan__leaves_the_update_out_and_counts_it(tmp_path, processes):
         assert left_out == [update for update in loud if update > 1]
         assert [records[update]["teacher_updates"] for update in sorted(records)] == [1, 2, 3, 4, 5, 6]
     assert sum(float(line["skipped_updates"]) for line in run.log()) == len(loud) > 0
-    assert "is left out: its loss is" in run.text and "train.tsv:5" in run.text  # where clip 3 stands
+    left_out = re.findall(r"is left out: its .* \((.*)\)", run.text)
+    assert left_out == ["train.tsv:5"] * len(loud)  # where clip 3 stands, and none of those beside it
+    assert run.text.count("the clip is in another one's batch") == (processes - 1) * len(loud)
     assert all(np.isfinite(float(line["train_loss"])) for line in run.log("train"))
     assert all(t.isfinite().all() for t in run.checkpoint()["model"].values() if isinstance(t, torch.Tensor))
 
@@ -199,6 +269,37 @@ def test_nan__in_every_update_stops_the_run(tmp_path):
     assert "3 updates in a row, up to update 3" in run.text
     assert updates_done(run) == 2  # the third raised before it could be written down
     assert not (tmp_path / "run" / "checkpoint_last.pt").exists()
+
+
+def test_nan__in_a_validation_is_named_and_the_run_saves(whole, tmp_path):
+    """One of five clips has no finite scores, and neither has the mAP of a validation of that clip alone."""
+    data = silent_clips_and_loud_ones(tmp_path / "clips", loud=set())
+    for clip in range(5):
+        samples = np.random.default_rng(0).normal(0, 0.1, 32_000) if clip == 2 else np.zeros(32_000)
+        sf.write(data / f"eval{clip}.wav", samples, 16_000)
+    (data / "alone.tsv").write_text(f"{data}\neval2.wav\t32000\n")
+    (data / "alone.lbl").write_text((data / "eval.lbl").read_text().splitlines()[2] + "\n")
+    options = (*OVERFLOWING, f"model.model_path={whole.folder / 'checkpoint_last.pt'}", "model.mixup=0")
+    options += ("model.specaug=false", "task.roll_aug=false", "dataset.valid_subset='alone,eval'")
+    run = Run(tmp_path / "run", data, *options, pretraining=False).finish()
+    assert "1 clips of eval have scores that are not finite" in run.text and "eval.tsv:4" in run.text
+    last = run.log("eval")[-1]
+    assert (last["eval_clips"], last["eval_not_finite"]) == ("4", "1") and 0 < float(last["eval_mAP"]) <= 1
+    assert run.log("alone")[-1]["alone_mAP"] is None
+    assert "has no mAP: it is nan" in run.text
+    assert updates_in(run.checkpoint()) == 6 and run.checkpoint()["extra_state"]["val_loss"] is None
+    assert not (run.folder / "checkpoint_best.pt").exists()
+
+
+def test_bad_clips__of_two_processes_stop_both_by_their_number_together(tmp_path):
+    data = write_clips(tmp_path / "clips", train=20)
+    for clip in (0, 5, 10, 15):
+        (data / f"train{clip}.wav").write_bytes(b"RIFF not audio")
+    options = ("task.max_bad_fraction=0.15", "optimization.max_update=100")
+    run = Run(tmp_path / "run", data, *options, processes=2).start()
+    assert run.wait() == 1
+    assert "4 of the 20 clips" in run.text and "max_bad_fraction = 0.15" in run.text
+    assert updates_done(run) <= 5  # an epoch
 
 
 # -- a data-loader worker dies

@@ -80,8 +80,9 @@ class Run:
 
     # -- running
 
-    def start(self, **options) -> "Run":
+    def start(self, environment: dict | None = None, **options) -> "Run":
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ASDA_PROBE": str(self.folder)}
+        env |= environment or {}
         with open(self.output, "a") as output:
             command = [str(part) for part in self.command]
             # A session of its own, so that its processes can be signalled together.

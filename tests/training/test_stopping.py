@@ -16,14 +16,14 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this sys
 @pytest.fixture
 def handlers():
     """Puts this process' own signal handlers back."""
-    before = {number: signal.getsignal(number) for number in stopping.SIGNALS}
+    before = {number: signal.getsignal(number) for number in (*stopping.SIGNALS, stopping.INTERRUPT)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
 def test_stop_request__remembers_the_signal(name):
     request = stopping.StopRequest()
     request.install()
@@ -49,6 +49,36 @@ def test_outlive_first_termination__survives_one_and_not_two():
     """
     result = run_python(program)
     assert result.stdout == "alive\n" and result.returncode == -signal.SIGTERM
+
+
+def test_outlive_first_termination__survives_any_ctrl_c():
+    program = """
+        import os, signal
+        from ASDA.training.stopping import outlive_first_termination
+        outlive_first_termination()
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        print("alive", flush=True)
+    """
+    assert run_python(program).stdout == "alive\n"
+
+
+def test_stop_request__a_second_ctrl_c_ends_at_once():
+    program = """
+        import os, signal
+        from ASDA.training.stopping import StopRequest
+        request = StopRequest()
+        request.install()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        print(request.signal_name, flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("still alive", flush=True)
+    """
+    result = run_python(program)
+    assert result.stdout == "SIGINT\n" and result.returncode == -signal.SIGINT
+    assert result.stderr.count("Ctrl-C again ends at once") == 1
 
 
 def test_exit__does_not_wait_for_a_child_that_outlives_the_signal():

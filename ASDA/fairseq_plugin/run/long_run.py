@@ -5,36 +5,29 @@ docs/training.md says what a user sees of it.
 """
 
 import logging
+import math
 import os
-import re
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, Optional
 
 import torch
-import torch.distributed as dist
-from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
-from torch.utils.data import get_worker_info
 
 from ...host_memory import keep_freed_memory, return_freed_memory
-from ...randomness import clip_generator
-from ...training.master_weights import master_state, restore_master_state
 from ...training.nonfinite import NonFiniteGuard
-from ...training.progress import UpdateBar
 from ...training.save_folder import checkpoint_bytes, remove_partial_checkpoints, require_room, require_whole
-from ...training.stopping import EXIT_STOPPED, StopRequest, outlive_first_termination
 from .atomic_copies import make_copies_atomic
-from .run_config import check_precision, check_schedule, run_config
+from .batch_iterators import BatchIterators, SteadyCollater
+from .culprits import named
+from .device_memory import ends_the_run
+from .epoch_position import PositionedEpochs, configuration_in
+from .network_seed import NetworkSeed
+from .processes import agree, end_together, gather, rank_and_size
+from .run_config import check_precision, check_schedule, run_config, starting_checkpoint, value_in
+from .run_report import RunReport, report_batch_size
+from .stop_and_save import SavedMasters, StopAndSave
 
 logger = logging.getLogger(__name__)
-
-_GIB = 2**30
-_NETWORK_STREAM = 16  # apart from the data set's streams: what the network draws while training (noise, drop path)
-_INTERVAL_CHECKPOINT = re.compile(r"checkpoint_\d+_\d+")
-
-
-def _rank_and_size() -> Tuple[int, int]:
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
 class LongRunTask(FairseqTask):
@@ -43,17 +36,13 @@ class LongRunTask(FairseqTask):
     def __init__(self, cfg: Any):
         super().__init__(cfg)
         self._run: Optional[Any] = None  # the run's configuration, once it has begun
-        self._stop = StopRequest()
-        self._stopping = False
-        self._own_settings: tuple = ()
+        self._stop = StopAndSave()
         self._guard = NonFiniteGuard(cfg.max_skipped_updates)
-        self._optimizer: Any = None
-        self._saved_masters: dict = {}
-        self._num_batches = 0  # of the current update
-        self._num_updates = 0  # of this process
-        self._bar: Optional[UpdateBar] = None
-        self._iterators: dict = {}  # data set -> its current batch iterator
-        self._shown_loss = float("nan")
+        self._masters = SavedMasters()
+        self._network_seed = NetworkSeed(cfg.seed)
+        self._report = RunReport()
+        self._iterators = BatchIterators()
+        self._validated: Any = None  # the data set of the latest validation
 
     # -- before the first update
 
@@ -61,19 +50,23 @@ class LongRunTask(FairseqTask):
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "LongRunTask":
         run = run_config(cfg)
         if run is not None and not from_checkpoint:
-            check_precision(run.common)
+            end_together(run.distributed_training)
+            check_precision(run)
             check_schedule(run)
-            file = run.checkpoint.restore_file
-            if file == "checkpoint_last.pt":  # the default, and the one name that is relative to the save folder
-                file = os.path.join(run.checkpoint.save_dir, file)
-            if _rank_and_size()[0] == 0 and os.path.isfile(file):
+            file = starting_checkpoint(cfg)
+            if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
         return cls(cfg)
+
+    def reported_metrics(self) -> Dict[str, Optional[bool]]:
+        """What a validation reports and checkpoints can be chosen by -> whether more is better (None: either)."""
+        keys = value_in(run_config(self.cfg), "criterion", "log_keys") or []
+        return {"loss": False, **{key: None for key in keys if not key.startswith("_")}}
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
         model = super().build_model(cfg, from_checkpoint)
         run = run_config(self.cfg)
-        if run is not None and not from_checkpoint and not run.checkpoint.no_save and _rank_and_size()[0] == 0:
+        if run is not None and not from_checkpoint and not run.checkpoint.no_save and rank_and_size()[0] == 0:
             for file in remove_partial_checkpoints(run.checkpoint.save_dir):
                 logger.warning(f"removed {file}, which a run that was killed had not finished writing")
             # The old checkpoint stays until the new one is complete.
@@ -82,43 +75,29 @@ class LongRunTask(FairseqTask):
 
     def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
         super().begin_epoch(epoch, model)
+        self._share_bad_clips(*self.datasets.values())
         if self._run is None:
             self._run = run_config(self.cfg)
             if self._run is not None:
                 make_copies_atomic()
                 self._stop.install()
-                self._report_batch_size(self._run)
+                report_batch_size(self._run, self.cfg.clips_per_update)
                 if next(model.parameters()).device.type == "cpu" and keep_freed_memory():
                     logger.info("freed memory is kept for the next update; ASDA_KEEP_MEMORY=0 returns it to the system")
-
-    def _report_batch_size(self, run: Any) -> None:
-        clips, freq = run.dataset.batch_size, run.optimization.update_freq[0]
-        if clips is None:
-            return
-        size = _rank_and_size()[1]
-        summary = f"{clips} clips x {size} process(es) x update_freq {freq} = {clips * size * freq} clips per update"
-        if self.cfg.clips_per_update in (None, clips * size * freq):
-            logger.info(summary)
-        else:
-            logger.warning(
-                f"{summary}, but the learning rate and the number of updates are a recipe for "
-                f"{self.cfg.clips_per_update} (task.clips_per_update)"
-            )
 
     def get_batch_iterator(self, dataset: Any, *args: Any, num_workers: int = 0, **kwargs: Any) -> Any:
         if num_workers > 0:  # they are forked from here
             return_freed_memory()
         iterator = super().get_batch_iterator(dataset, *args, num_workers=num_workers, **kwargs)
-        iterator.collate_fn = _SteadyCollater(iterator.collate_fn)
-        previous = self._iterators.get(dataset)
-        if previous not in (None, iterator):
-            # An iterator and its loader refer to each other. Left to the garbage collector, the queues go before the
-            # workers do, which then wait for ever: each epoch would leave its workers behind.
-            previous.dataloader = previous.epoch_batch_sampler = previous._cur_epoch_itr = previous._next_epoch_itr = (
-                None
-            )
-        self._iterators[dataset] = iterator
-        return iterator
+        run = run_config(self.cfg)
+        training = run is not None and dataset is self.datasets.get(run.dataset.train_subset)
+        if training and not isinstance(iterator, PositionedEpochs):
+            iterator = PositionedEpochs(iterator, run, lambda: configuration_in(starting_checkpoint(self.cfg)))
+        if not training:
+            self._validated = dataset
+        shared = training and iterator.num_shards > 1
+        iterator.collate_fn = SteadyCollater(dataset, iterator.frozen_batches[0] if shared else None)
+        return self._iterators.replace(dataset, iterator)
 
     # -- an update: one or more batches, then a step
 
@@ -127,61 +106,56 @@ class LongRunTask(FairseqTask):
         parameters = [p for p in model.parameters() if p.requires_grad]
         if all(p.grad is None for p in parameters):
             self._begin_update(optimizer)
-        self._seed_network(update_num)
-        loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        self._network_seed.seed_batch(update_num)
+        with ends_the_run(len(sample["id"]), parameters[0].device):
+            loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         # Overflowing gradients are part of fp16's loss scaling, which needs a GPU.
         scaled = getattr(optimizer, "scaler", None) is not None and parameters[0].is_cuda
         if not self._guard.inspect(loss, log, None if scaled else parameters):
             for parameter in parameters:
                 if parameter.grad is not None:
                     parameter.grad.zero_()
-            logger.warning(f"update {update_num + 1} is left out: {self._guard.reason} ({self._places(sample)})")
+            clips = named(sample, model, loss, log, self._trained_on)
+            logger.warning(f"update {update_num + 1} is left out: {self._guard.reason}{clips}")
+            ignore_grad = True
+        if ignore_grad:  # it counts for nothing, beside this process's other batches of the update
             sample_size *= 0
             log = {name: torch.zeros_like(value) if torch.is_tensor(value) else 0 for name, value in log.items()}
-        if self._bar is not None and sample_size:
-            self._shown_loss = float(log["loss"]) / float(sample_size)
+        self._report.batch(log, sample_size)
         return loss, sample_size, log
 
+    @property
+    def _trained_on(self) -> Any:
+        return self.datasets.get(self._run.dataset.train_subset) if self._run is not None else None
+
+    def valid_step(self, sample, model, criterion):
+        with ends_the_run(len(sample["id"]), sample["id"].device):
+            return super().valid_step(sample, model, criterion)
+
     def _begin_update(self, optimizer: Any) -> None:
-        if self._stopping:
-            self._leave()
-        self._optimizer = optimizer
-        if self._saved_masters:
-            restore_master_state(optimizer, self._saved_masters)
-            self._saved_masters = {}
+        if self._stop.has_saved:
+            self._report.close()
+            self._stop.leave()
+        self._masters.start_update(optimizer)
         self._guard.start_update()
-        self._num_batches = 0
-
-    def _seed_network(self, update_num: int) -> None:
-        """Lets what the network draws depend on (seed, update, place of the batch in the update) alone.
-
-        fairseq gives all processes the same seed. This way they differ, and 1, 2, 4 or 8 of them draw the same.
-        """
-        rank, size = _rank_and_size()
-        place = self._num_batches * size + rank
-        torch.manual_seed(clip_generator(self.cfg.seed, update_num, place, _NETWORK_STREAM).initial_seed())
-        self._num_batches += 1
-
-    def _places(self, sample: dict) -> str:
-        if self._run is None:
-            return f"clips {sample['id'].tolist()}"
-        manifest = self.datasets[self._run.dataset.train_subset].manifest
-        return ", ".join(manifest.where(row) for row in sample["id"].tolist())
+        self._network_seed.start_update()
 
     def optimizer_step(self, optimizer, model, update_num) -> None:
-        left_out, stop = self._agree(model, bool(self._guard.reason), bool(self._stop))
+        device = next(model.parameters()).device
+        bad_clips = self._trained_on is not None and self._trained_on.bad_clips.news
+        left_out, stop, bad_clips = agree(device, bool(self._guard.reason), bool(self._stop), bad_clips)
+        if bad_clips:
+            self._share_bad_clips(self._trained_on)
         if left_out:
             self.leave_out_update(optimizer, model, update_num)
         else:
             self.apply_update(optimizer, model, update_num)
         metrics.log_scalar_sum("skipped_updates", int(left_out), priority=410)
         self._guard.end_update(update_num + 1, left_out)
-        self._num_updates += 1
         if self._run is not None:
-            self._report_update(model, update_num + 1)
-            # The last update is saved in any case, and its run is complete.
-            if stop and not self._stopping and update_num + 1 < (self._run.optimization.max_update or float("inf")):
-                self._save_and_stop(update_num + 1)
+            self._report.update(self._run, device, update_num + 1)
+            if stop:
+                self._stop.save_and_stop(self._run, update_num + 1)
 
     def apply_update(self, optimizer, model, update_num) -> None:
         """The step of update ``update_num + 1``."""
@@ -194,84 +168,41 @@ class LongRunTask(FairseqTask):
             scaler.loss_scale /= scaler.scale_factor  # fairseq does this itself, but only on a GPU
 
     @staticmethod
-    def _agree(model: torch.nn.Module, *flags: bool) -> List[bool]:
-        """Each flag, true everywhere if it is true on any process. A collective call."""
-        if _rank_and_size()[1] == 1:
-            return list(flags)
-        votes = torch.tensor(flags, dtype=torch.int32, device=next(model.parameters()).device)
-        dist.all_reduce(votes, op=dist.ReduceOp.MAX, group=distributed_utils.get_data_parallel_group())
-        return [bool(vote) for vote in votes.tolist()]
+    def _share_bad_clips(*datasets: Any) -> None:
+        """Has every process count what any of them could not read. A collective call."""
+        if rank_and_size()[1] > 1:
+            for dataset in datasets:
+                dataset.bad_clips.merge(gather(dataset.bad_clips.indices()))
 
-    def _report_update(self, model: torch.nn.Module, num_updates: int) -> None:
-        if _rank_and_size()[0] > 0:
-            return
-        if self._bar is None:
-            self._bar = UpdateBar(self._run.optimization.max_update, num_updates - 1)
-        self._bar.advance(loss=self._shown_loss)
-        device = next(model.parameters()).device
-        if self._num_updates == 2 and device.type == "cuda":  # the first one allocates the optimiser's state
-            peak, total = torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[1]
-            logger.info(
-                f"peak GPU memory of an update: {peak / _GIB:.2f} GiB of {total / _GIB:.2f} GiB on {device} with "
-                f"{self._run.dataset.batch_size} clips per batch"
+    # -- a validation
+
+    def post_validate(self, model: torch.nn.Module, stats: dict, meters: Any) -> None:
+        """Called by fairseq after a validation, before it compares the result with the best one.
+
+        A value that is not finite is no result: it would end the run, or stay the best for ever.
+        """
+        self._share_bad_clips(self._validated)
+        name = run_config(self.cfg).checkpoint.best_checkpoint_metric
+        if name in stats and not math.isfinite(stats[name]):
+            logger.warning(
+                f"the validation after update {stats['num_updates']} has no {name}: it is {stats[name]}. "
+                "It enters no choice of a best checkpoint"
             )
-
-    # -- stopping on request
-
-    def _save_and_stop(self, num_updates: int) -> None:
-        """Has fairseq save at the end of this update, as it does at each interval; the next update leaves."""
-        self._stopping = True
-        logger.warning(f"{self._stop.signal_name or 'a signal'}: stopping after update {num_updates}")
-        checkpoint, dataset = self._run.checkpoint, self._run.dataset
-        self._own_settings = (
-            checkpoint.save_interval_updates,
-            dataset.validate_after_updates,
-            dataset.disable_validation,
-        )
-        checkpoint.save_interval_updates = 1
-        dataset.validate_after_updates = 0
-        dataset.disable_validation = True  # there may be little time
-
-    def _leave(self) -> None:
-        if _rank_and_size()[1] > 1:
-            dist.barrier(distributed_utils.get_data_parallel_group())  # the first process may still be writing
-        if self._bar is not None:
-            self._bar.close()
-        logger.info(f"stopped, exit code {EXIT_STOPPED}; the same command continues from the checkpoint")
-        raise SystemExit(EXIT_STOPPED)
+            stats[name] = None
 
     # -- checkpoints
 
     def get_checkpoint_dict(self) -> dict:
         """Called by fairseq when it saves: what the checkpoint holds of the task beside its ``state_dict``."""
-        if self._stopping:  # the checkpoint records the run's own settings
-            checkpoint, dataset = self._run.checkpoint, self._run.dataset
-            checkpoint.save_interval_updates, dataset.validate_after_updates, dataset.disable_validation = (
-                self._own_settings
-            )
-        masters = master_state(self._optimizer)
+        if self._run is not None:
+            self._stop.restore_settings(self._run)
+        masters = self._masters.state()
         return {type(self).__name__: masters} if masters else {}
 
     def set_checkpoint_dict(self, state: dict) -> None:
         """Called by fairseq after it has loaded a checkpoint, with what :meth:`get_checkpoint_dict` gave it."""
-        self._saved_masters = state
+        self._masters.load(state)
 
     def post_save(self, file: str, num_updates: int) -> None:
-        """Called by fairseq when it has saved. A run without checkpoints at intervals gets none by being stopped."""
-        name = os.path.basename(file)
-        checkpoint = run_config(self.cfg).checkpoint
-        if self._stopping and _INTERVAL_CHECKPOINT.match(name) and not checkpoint.no_last_checkpoints:
-            if checkpoint.save_interval_updates == 0:
-                os.remove(file)  # checkpoint_last.pt is its copy
-
-
-class _SteadyCollater:
-    """Collates, and lets the data-loader worker that it runs in survive the signal that stops a run."""
-
-    def __init__(self, collate: Any):
-        self.collate = collate
-
-    def __call__(self, samples: list) -> dict:
-        if get_worker_info() is not None:
-            outlive_first_termination()
-        return self.collate(samples)
+        """Called by fairseq when it has saved."""
+        self._stop.after_save(file, run_config(self.cfg).checkpoint)

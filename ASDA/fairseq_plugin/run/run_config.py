@@ -1,7 +1,7 @@
 """The configuration of a whole run, seen from its task: finding it, and refusing what cannot work before it starts."""
 
 import os
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 
 def run_config(cfg: Any) -> Optional[Any]:
@@ -23,12 +23,13 @@ def starting_checkpoint(cfg: Any) -> Optional[str]:
     return last if os.path.isfile(last) else run.checkpoint.finetune_from_model or last
 
 
-def check_precision(common: Any) -> None:
-    """Refuses the modes of fairseq that do nothing, or fail with the optimiser groups of the recipes.
+def check_precision(run: Any) -> None:
+    """Refuses modes that do nothing, fail with the optimiser groups of the recipes, or exclude each other.
 
     Raises:
         ValueError: such a mode is on; the message names one that does the same job.
     """
+    common = run.common
     if common.amp:
         raise ValueError("common.amp fails with optimiser groups; use model.autocast=bf16 common.fp16=false")
     for mode in ("memory_efficient_fp16", "memory_efficient_bf16"):
@@ -37,6 +38,43 @@ def check_precision(common: Any) -> None:
                 f"common.{mode} cannot resume with optimiser groups, and does nothing alone; use "
                 f"common.{mode[-4:]}=true without it, or model.autocast=bf16 common.fp16=false"
             )
+    autocast = value_in(run, "model", "autocast")
+    if value_in(run, "common", "fp16") and getattr(autocast, "name", autocast) == "bf16":
+        raise ValueError(
+            "model.autocast=bf16 computes in bf16 from float32 weights, but common.fp16=true makes them float16; set "
+            "common.fp16=false beside it, or model.autocast=none"
+        )
+
+
+def check_best_metric(run: Any, reported: Dict[str, Optional[bool]]) -> None:
+    """Refuses a metric to choose checkpoints by that no validation will report, and one that is read upside down.
+
+    Args:
+        run: the configuration.
+        reported: the names that a validation reports -> whether more is better; None: either may be meant.
+
+    Raises:
+        ValueError: the metric is not among them, or its worst value would count as its best.
+    """
+    name = value_in(run, "checkpoint", "best_checkpoint_metric")
+    if value_in(run, "dataset", "disable_validation") or name is None:
+        return
+    maximise = run.checkpoint.maximize_best_checkpoint_metric
+    if name not in reported:
+        raise ValueError(
+            f"checkpoint.best_checkpoint_metric={name}, but a validation of this task reports {', '.join(reported)}; "
+            "name one of these"
+        )
+    if reported[name] not in (None, maximise):
+        raise ValueError(
+            f"checkpoint.maximize_best_checkpoint_metric={str(maximise).lower()} would keep the checkpoint with the "
+            f"worst {name}; set it to {str(reported[name]).lower()}"
+        )
+
+
+def value_in(run: Any, part: str, key: str) -> Any:
+    """A value of a part of the configuration; None if there is none."""
+    return run[part][key] if part in run and run[part] is not None and key in run[part] else None
 
 
 def check_schedule(run: Any) -> None:

@@ -3,6 +3,7 @@
 No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
+import logging
 import os
 from dataclasses import dataclass, field
 from typing import Any, Optional, Tuple
@@ -21,8 +22,11 @@ from ...data.manifest import Manifest
 from ...data.sampling import read_clip_weights
 from ...metrics import accuracy, mean_average_precision
 from ..aliases import register_task_alias
+from ..run.culprits import places
 from .dataset import FairseqSpectrogramDataset
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors, named_corpus
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -137,7 +141,21 @@ class FinetuningTask(SpectrogramTask):
         else:
             metrics.log_derived(metric_of(False), lambda meters: round(accuracy(*_all_clips(meters)), 5))
         metrics.log_derived("clips", lambda meters: len(_all_clips(meters)[0]))
+        metrics.log_derived("not_finite", lambda meters: len(_not_finite_clips(meters)))
         return loss, sample_size, logging_output
+
+    def reported_metrics(self) -> dict:
+        return {"mAP" if self.multi_label else "accuracy": True, **super().reported_metrics()}
+
+    def post_validate(self, model, stats, meters) -> None:
+        super().post_validate(model, stats, meters)
+        clips = _not_finite_clips(meters) if "_ids" in meters else []
+        if len(clips):
+            split = next(name for name, dataset in self.datasets.items() if dataset is self._validated)
+            logger.warning(
+                f"{len(clips)} clips of {split} have scores that are not finite and are left out of its metrics: "
+                f"{places(self._validated, clips.tolist())}"
+            )
 
 
 def _require_single_labels(labels: ClipLabels, manifest: Manifest, table: LabelTable) -> None:
@@ -172,12 +190,19 @@ def gather_rows(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _all_clips(meters: Any) -> tuple:
-    """Targets and scores (n, C) of the validation, each clip once.
+    """Targets and scores (n, C) of the validation, each clip once; without those whose scores are not finite.
 
     A process that has run out of batches repeats one so that all keep step; its clips must not count twice.
     """
     _, first = np.unique(meters["_ids"].tensor.numpy(), return_index=True)
-    return meters["_targets"].tensor.numpy()[first], meters["_scores"].tensor.numpy()[first]
+    targets, scores = (meters[name].tensor.numpy()[first] for name in ("_targets", "_scores"))
+    finite = np.isfinite(scores).all(axis=1)
+    return targets[finite], scores[finite]
+
+
+def _not_finite_clips(meters: Any) -> np.ndarray:
+    finite = np.isfinite(meters["_scores"].tensor.numpy()).all(axis=1)
+    return np.unique(meters["_ids"].tensor.numpy()[~finite])
 
 
 def _mean_average_precision(meters: Any):

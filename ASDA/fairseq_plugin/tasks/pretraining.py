@@ -15,6 +15,7 @@ from ...core.places import Places
 from ...data.dataset import Augmentation
 from ...masks.inverse_block import InverseBlockMask
 from ..aliases import register_task_alias
+from ..run.batch_iterators import real_batch
 from ..run.run_config import run_config
 from .dataset import FairseqSpectrogramDataset
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig
@@ -112,7 +113,11 @@ class PretrainingTask(SpectrogramTask):
                 )
         return settings
 
+    def reported_metrics(self) -> dict:
+        return {**super().reported_metrics(), "loss_cls": False, "loss_IMAGE_regression": False}
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        sample, ignore_grad = real_batch(sample, ignore_grad)
         if ignore_grad:
             # A process that has run out of batches repeats one to keep step: it must not enter the statistics.
             sample = {**sample, "net_input": {**sample["net_input"], "counts": False}}

@@ -19,8 +19,9 @@ from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
 from ..models.legacy import decide_architecture
+from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
-from ..run.run_config import run_config, starting_checkpoint
+from ..run.run_config import check_best_metric, run_config, starting_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class SpectrogramTask(LongRunTask):
         run = run_config(cfg)
         if run is not None and not from_checkpoint:
             task.choose_best_metric(run.checkpoint)
+            check_best_metric(run, task.reported_metrics())
         return task
 
     @property
@@ -163,10 +165,11 @@ class SpectrogramTask(LongRunTask):
         return {**sample, "net_input": {"source": source, **sample["net_input"]}}
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        sample, ignore_grad = real_batch(sample, ignore_grad)
         sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         model.check_floors()
-        return loss, sample_size, {**log, "_num_unreadable": sample["num_unreadable"]}
+        return loss, sample_size, {**log, "_num_unreadable": 0 if ignore_grad else sample["num_unreadable"]}
 
     def valid_step(self, sample, model, criterion):
         sample = self.with_spectrograms(sample, model)

@@ -1,11 +1,13 @@
 """A user-dir for tests: the tasks of ASDA, which also write down what each process sees and has after every update.
 
-$ASDA_PROBE is the folder for `rank{r}.jsonl`. Tensors are written as hashes, losses to the last bit.
+$ASDA_PROBE is the folder for `rank{r}.jsonl`. Tensors are written as hashes, losses to the last bit. $ASDA_FAULT, "RANK
+UPDATE TEXT", has the network of one process fail with that text in that update.
 """
 
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 
 import torch
@@ -24,9 +26,27 @@ def digest(tensors):
     return content.hexdigest()[:16]
 
 
+def fail_if_asked(model, update):
+    rank, at, text = os.environ.get("ASDA_FAULT", "-1 0 -").split(" ", 2)
+    if int(rank) == (dist.get_rank() if dist.is_initialized() else 0) and int(at) == update:
+
+        def fail(*_):
+            (Path(os.environ["ASDA_PROBE"]) / "fault").touch()
+            while text == "stand still":
+                time.sleep(0.1)
+            raise RuntimeError(text)
+
+        next(module for module in model.modules() if isinstance(module, torch.nn.LayerNorm)).register_forward_pre_hook(
+            fail
+        )
+
+
 class Probe:
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
+        fail_if_asked(model, update_num + 1)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        stands_in = "stand_in" in sample
+        sample = sample.get("stand_in", sample)
         inputs = sample["net_input"]
         self.__dict__.setdefault("batches", []).append(
             {
@@ -35,7 +55,7 @@ class Probe:
                 "masks": [digest([kept]) for kept in inputs.get("places", {}).get("kept", ())],
                 "seeds": inputs["seeds"].tolist() if "seeds" in inputs else None,
                 "loss": float(loss).hex(),
-                "dummy": ignore_grad,
+                "dummy": ignore_grad or stands_in,
             }
         )
         return loss, sample_size, log
