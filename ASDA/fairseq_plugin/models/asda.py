@@ -91,7 +91,7 @@ class AsdaModel(ObjectiveModel):
             return
         teacher = module.objective.teacher
         state_dict[prefix + TEACHER_KEY] = encoder_to_published(teacher.encoder.state_dict())
-        state_dict[prefix + TEACHER_UPDATES_KEY] = torch.tensor(teacher.num_updates)
+        state_dict[prefix + TEACHER_UPDATES_KEY] = torch.tensor(module.objective.num_updates)
 
     def load_state_dict(self, state_dict: dict, strict: bool = True, model_cfg: Any = None, args: Any = None):
         """Loads student, decoder and teacher."""

@@ -70,7 +70,7 @@ class Probe:
             "epoch": self.datasets["train"].epoch,
             "weights": digest(model.parameters()),
             "teacher": digest(teacher.encoder.parameters()) if teacher else None,
-            "teacher_updates": teacher.num_updates if teacher else None,
+            "teacher_updates": model.objective.num_updates if teacher else None,
             "random": float(torch.rand(())).hex(),  # where the generator of the network stands
         }
         with open(Path(os.environ["ASDA_PROBE"]) / f"rank{rank}.jsonl", "a") as file:
