@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import multiprocessing.util  # whose exit function has to be registered before ours, to run after it
 import os
 import signal
 
