@@ -11,6 +11,7 @@ import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.core.classifier import SpectrogramClassifier
+from ASDA.core.config import HeadConfig
 from ASDA.data.labels import LabelTable
 from ASDA.demo import report
 from ASDA.inference import TrainedClassifier
@@ -69,7 +70,7 @@ def classifier(monkeypatch, small_corpus):
     network = make_encoder(embed_dim=32, depth=2, num_heads=4, max_rows=16)
     names = LabelTable.read(small_corpus / "label_descriptors.csv").names
     front_end = FrontEnd(target_length_frames=128, norm_mean=-7.0, norm_std=4.0)
-    model = TrainedClassifier(SpectrogramClassifier(network, len(names)), front_end, names).eval()
+    model = TrainedClassifier(SpectrogramClassifier(network, HeadConfig(len(names))), front_end, names).eval()
     monkeypatch.setattr(report, "load_classifier", lambda path: model)
     return model
 

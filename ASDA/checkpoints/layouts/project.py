@@ -91,7 +91,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         layout="project",
         encoder_config=encoder_config,
         encoder=parts["encoder"],
-        front_end=_front_end(path, task, task_state),
+        front_end=_front_end(path, task, task_state, encoder_config.num_mel_bins),
         head_config=_head_config(path, cfg["model"], parts["head"]) if parts["head"] else None,
         head=parts["head"],
         label_names=expect_texts(path, "task_state.label_names", task_state.get("label_names") or []),
@@ -179,14 +179,14 @@ def published_corpus(task: dict[str, Any]) -> Corpus:
     return get_corpus(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
 
 
-def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any]) -> FrontEnd:
+def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any], num_mel_bins: int) -> FrontEnd:
     """As recorded; published files do not, but say which data set they were trained on."""
     if task_state.get("front_end"):
         return front_end_of(path, "task_state.front_end", task_state["front_end"])
     corpus = published_corpus(task)
     length = task.get("target_length") or corpus.target_length_frames
     expect_number(path, "cfg.task.target_length", length, low=1, high=10**9, whole=True)
-    return FrontEnd(length, corpus.norm_mean, corpus.norm_std)
+    return FrontEnd(length, corpus.norm_mean, corpus.norm_std, num_mel_bins=num_mel_bins)
 
 
 def _trained_with_softmax(model: dict[str, Any], multi_label: bool | None) -> bool:
