@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
+import multiprocessing.util  # its function for the exit is registered first, so that ours comes before it
 import os
 import signal
 
