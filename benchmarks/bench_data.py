@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 import torch
 
-from ASDA.audio import io as audio_io
+from ASDA.audio import samples as audio_samples
 from ASDA.audio.front_end import FrontEnd
 from ASDA.data.dataset import SpectrogramDataset
 from ASDA.data.manifest import Manifest, write_manifest
@@ -92,12 +92,12 @@ def measure(manifest: Manifest, repeats: int) -> dict[str, float]:
         dataset.front_end = _TimedFrontEnd(watch)
         collater = watch.timed("batch", dataset.collater)
         start = time.process_time()
-        resample, audio_io.resample = audio_io.resample, watch.timed("resample", audio_io.resample)
+        resample, audio_samples.resample = audio_samples.resample, watch.timed("resample", audio_samples.resample)
         for indices in np.array_split(dataset.ordered_indices(), max(1, len(manifest) // BATCH_SIZE)):
             batch = collater([dataset[i] for i in indices])
             assert batch["net_input"]["precomputed_mask"].shape == (len(indices) * NUM_MASKS, 512)
         total = time.process_time() - start
-        audio_io.resample = resample
+        audio_samples.resample = resample
         watch.seconds["decode"] = watch.seconds["load"] - watch.seconds["resample"]
         if repeat:  # the first round fills caches
             for stage in STAGES:

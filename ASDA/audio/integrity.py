@@ -1,129 +1,135 @@
-"""Is an audio file whole? What libsndfile does not say, or says only in its log.
+"""Would all of an audio file be read? What libsndfile does not say.
 
 A file that lost its end (an interrupted download or copy) mostly opens without an error: libsndfile shortens it to what
-is there. Training on it would go unnoticed, so each family of formats gets the check that tells.
+is there. Of files that were joined to one it reads the first. Training on either would go unnoticed, so what the header
+promises, what the file holds and what the decoder is about to read are held against each other.
 """
 
-import os
-import re
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO, Iterator, Optional, Union
+from typing import Optional
 
 import soundfile
 
-# Chunk sizes in libsndfile's log, e.g. `data : 64000 (should be 31978)`: promised by the header, present in the file.
-_SHORT_CHUNK = re.compile(r"^\s*(data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
-_PADDED_CHUNKS = {"SSND", "riff", "Riff size"}  # counted with the final padding byte, which some writers leave out
-_STREAMED_SIZE = 0x7FFF0000  # programs that write to a pipe do not know the size and put about 2**31 or 2**32 there
+from .formats import chunks, headers
+from .formats.extent import DamagedHeader, Extent
+from .formats.flac import second_flac_stream
+from .formats.foreign import HEAD_BYTES, audio_kind
+from .formats.mpeg import length_header, mpeg_damage
+from .formats.ogg import ogg_damage, second_ogg_stream
+from .formats.source import Source
+from .formats.tags import end_without_tags, skip_id3, skip_padding
 
-_OGG_PAGE_MAX_BYTES = 27 + 255 + 255 * 255
-_OGG_LAST_PAGE = 0x04
-
-_MP3_KBIT_PER_S = {  # layer III, by MPEG version 1 or not; index 0 is "free format", 15 is forbidden
-    True: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    False: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+_EXTENTS = {
+    "WAV": chunks.riff,
+    "WAVEX": chunks.riff,
+    "RF64": chunks.riff,
+    "W64": chunks.w64,
+    "AIFF": chunks.form,
+    "SVX": chunks.form,
+    "CAF": chunks.caf,
+    "AU": headers.au,
+    "NIST": headers.nist,
+    "VOC": headers.voc,
 }
-_MP3_RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_MP3_TOLERANCE_SAMPLES = 10 * 1152  # a guess may also be right but for tags and the encoder's delay
+CHECKED_FORMATS = frozenset({*_EXTENTS, "FLAC", "OGG", "MP3"})
+"""libsndfile's names of the formats whose headers are understood here; of others nobody could tell what is missing."""
 
+_PARSERS = {"wav": chunks.riff, "w64": chunks.w64, "aiff": chunks.form, "caf": chunks.caf, "au": headers.au}
+_PARSERS |= {"NIST": headers.nist, "voc": headers.voc}
 
-Source = Union[str, Path, BinaryIO]
+_SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4}
+_SAMPLE_BYTES |= {"FLOAT": 4, "DOUBLE": 8}
+_SECOND_STREAM = {"FLAC": second_flac_stream, "OGG": second_ogg_stream}
+_READ_AHEAD_BYTES = 1 << 14  # decoders take half of that at a time
+_MARK_BYTES = 4  # the mark of the first stream is none of a second
+_LEFT_OUT_BYTES = 1  # the padding behind an odd number of bytes
+_JUNK_BYTES = 4096  # some programs leave rubbish behind the samples
 
 
 def find_damage(file: soundfile.SoundFile, source: Source) -> Optional[str]:
-    """Why an opened file cannot be trusted to give all of its audio, or None.
-
-    FLAC needs no check here, its decoder fails; nor does MP3 with a length header, where decoding ends early.
+    """Why an opened file cannot be trusted to give all of its audio, or None, by its headers and its end.
 
     Args:
         file: the opened file.
-        source: the path or the stream that it was opened from; a stream's position is left as it was.
+        source: its bytes.
     """
-    if file.format == "OGG":
-        with _reading(source) as stream:
-            return _ogg_damage(stream)
-    if not length_is_exact(file, source):
-        with _reading(source) as stream:
-            return _mp3_damage(stream, file.frames)
-    for chunk, promised, present in _SHORT_CHUNK.findall(file.extra_info):
-        missing = int(promised) - int(present)
-        if missing > (1 if chunk in _PADDED_CHUNKS else 0) and int(promised) < _STREAMED_SIZE:
-            return f"truncated: the header promises {promised} bytes ({chunk}), the file holds {present}"
-    return None
+    start = skip_id3(source)
+    name = file.format  # soundfile searches a table for it
+    if name == "OGG":
+        return ogg_damage(source, start)
+    if name == "FLAC":
+        return None
+    if name == "MP3":
+        return mpeg_damage(source, file.frames)
+    try:
+        extent = _EXTENTS[name](source, start)
+    except DamagedHeader as damage:
+        return str(damage)
+    return _size_damage(extent, source) or _decoder_damage(extent, file)
+
+
+def find_unread(file: soundfile.SoundFile, source: Source) -> Optional[str]:
+    """Why a file that was decoded from its beginning to its end holds more than that, or None.
+
+    Decoders of FLAC and Ogg end with the first stream, and have then read a little beyond it.
+    """
+    find_second = _SECOND_STREAM.get(file.format)
+    if find_second is None:
+        return None
+    position = source.decoded_to()
+    reason = find_second(source, max(_MARK_BYTES, position - _READ_AHEAD_BYTES))
+    num_left = source.num_bytes - position
+    if reason is None and num_left > _JUNK_BYTES:
+        num_left = end_without_tags(source, position) - skip_padding(source, position)
+        if num_left > _JUNK_BYTES:
+            reason = f"damaged: {num_left} bytes stand behind the last sample, and would not be read"
+    return reason
+
+
+def header_damage(source: Source) -> Optional[str]:
+    """What is wrong with the sizes in the header of a file that libsndfile does not open; None if nothing is known."""
+    start = skip_id3(source)
+    parser = _PARSERS.get(audio_kind(source.read(start, HEAD_BYTES)))
+    if parser is None:
+        return None
+    try:
+        return _size_damage(parser(source, start), source)
+    except DamagedHeader as damage:
+        return str(damage)
 
 
 def length_is_exact(file: soundfile.SoundFile, source: Source) -> bool:
     """Whether `file.frames` is a promise. For MP3 without a length header libsndfile guesses it from the file size."""
-    if file.subtype != "MPEG_LAYER_III":
+    if file.format != "MP3":
         return True
-    with _reading(source) as stream:
-        _skip_id3(stream)
-        start = stream.read(4096).lstrip(b"\0")[:64]
-    return b"Xing" in start or b"Info" in start
+    header = length_header(source)
+    return header is not None and header.num_frames is not None
 
 
-@contextmanager
-def _reading(source: Source) -> Iterator[BinaryIO]:
-    """A stream at the source's beginning."""
-    if isinstance(source, (str, Path)):
-        with open(source, "rb") as stream:
-            yield stream
-        return
-    position = source.tell()
-    source.seek(0)
-    try:
-        yield source
-    finally:
-        source.seek(position)
-
-
-def _ogg_damage(stream: BinaryIO) -> Optional[str]:
-    """The last page must be complete and carry the end-of-stream mark."""
-    num_bytes = stream.seek(0, os.SEEK_END)
-    stream.seek(max(0, num_bytes - 2 * _OGG_PAGE_MAX_BYTES))
-    tail = stream.read()
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    num_segments = page[26] if page.startswith(b"OggS") and len(page) > 26 else None
-    if num_segments is None or len(page) < 27 + num_segments + sum(page[27 : 27 + num_segments]):
-        return "truncated: the last Ogg page is incomplete"
-    if not page[5] & _OGG_LAST_PAGE:
-        return "truncated: the Ogg stream stops without its end mark"
+def _size_damage(extent: Extent, source: Source) -> Optional[str]:
+    """Whether the file holds less than its header promises, or more that may be audio too."""
+    if extent.size is None:
+        return None
+    present = max(0, source.num_bytes - extent.start)
+    if present + _LEFT_OUT_BYTES < extent.size or (present < extent.size and not extent.size_counts_padding):
+        return f"truncated: the header promises {extent.size} bytes of samples, the file holds {present}"
+    end = skip_padding(source, extent.end)
+    num_left = end_without_tags(source, end) - end
+    if num_left <= 0:
+        return None
+    kind = audio_kind(source.read(end, HEAD_BYTES))
+    if kind is not None:
+        return f"several files joined to one: a second ({kind}) begins at byte {end} and would not be read; split them"
+    if num_left > _JUNK_BYTES:
+        return f"damaged: {num_left} bytes stand behind what its header promises, and would not be read"
     return None
 
 
-def _skip_id3(stream: BinaryIO) -> None:
-    """Move behind the ID3v2 tag at the start of a file, if there is one."""
-    head = stream.read(10)
-    tagged = len(head) == 10 and head.startswith(b"ID3")
-    stream.seek(10 + sum((head[6 + i] & 0x7F) << (7 * (3 - i)) for i in range(4)) if tagged else 0)
-
-
-def _mp3_damage(stream: BinaryIO, guessed_samples: int) -> Optional[str]:
-    """libsndfile stops at its guess, which falls short when the bit rate varies: count the frames instead."""
-    _skip_id3(stream)
-    data = stream.read()
-    samples = position = 0
-    while 0 <= position < len(data) - 4:
-        num_bytes, num_samples = _mp3_frame(data[position : position + 4])
-        samples += num_samples
-        position = position + num_bytes if num_bytes else data.find(b"\xff", position + 1)
-    if samples > guessed_samples + _MP3_TOLERANCE_SAMPLES:
-        return (
-            f"MP3 of varying bit rate without a length header: only about {guessed_samples} of {samples} samples "
-            "would be decoded; rewrite the file (e.g. ffmpeg -i in.mp3 -c copy out.mp3)"
-        )
-    return None
-
-
-def _mp3_frame(header: bytes) -> tuple[int, int]:
-    """Size in bytes and number of samples of the layer III frame with these first four bytes; zeros if it is none."""
-    version, layer = (header[1] >> 3) & 3, (header[1] >> 1) & 3
-    rate_index, kbit_index = (header[2] >> 2) & 3, header[2] >> 4
-    synchronised = header[0] == 0xFF and header[1] & 0xE0 == 0xE0
-    if not synchronised or layer != 1 or version == 1 or rate_index == 3 or kbit_index in (0, 15):
-        return 0, 0
-    samples = 1152 if version == 3 else 576
-    bit_rate = 1000 * _MP3_KBIT_PER_S[version == 3][kbit_index]
-    padding = (header[2] >> 1) & 1
-    return samples // 8 * bit_rate // _MP3_RATES_HZ[version][rate_index] + padding, samples
+def _decoder_damage(extent: Extent, file: soundfile.SoundFile) -> Optional[str]:
+    """Whether libsndfile would read less or more than the samples that the header promises."""
+    frame_bytes = extent.frame_bytes or _SAMPLE_BYTES.get(file.subtype, 0) * file.channels
+    num_read = file.frames * frame_bytes
+    if extent.size is None or not frame_bytes or abs(num_read - extent.size) <= frame_bytes:
+        return None
+    if num_read < extent.size:
+        return f"damaged: of the {extent.size} bytes of samples that the header promises {num_read} would be read"
+    return f"damaged: bytes behind the {extent.size} that the header promises would be read as samples"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import re
 import zipfile
@@ -15,12 +16,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..atomic import atomic_path
+from ..atomic import atomic_binary, atomic_path
 from .safe_globals import allow_numpy_scalars
 
 # What torch says when a file holds more than weights_only lets through, rather than being damaged.
 _REFUSED = re.compile(r"WeightsUnpickler error: ((?:Unsupported (?:global|class)|Trying to (?:call|instantiate)).*)")
 _PICKLE_PROTOCOL_MARK = b"\x80"
+
+
+# How safetensors reports what the system has told it.
+_SYSTEM_ERROR = re.compile(r"(?:os error|code:) (\d+)")
 
 
 class CheckpointError(ValueError):
@@ -82,8 +87,8 @@ def _verified_zip(path: Path) -> bool:
 
 def save_torch_file(state: Mapping[str, Any], path: str | Path) -> None:
     """`torch.save`; the file appears under its name only when it is complete."""
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    with atomic_binary(path) as file:
+        torch.save(state, file)
 
 
 def load_safetensors(path: str | Path) -> dict[str, Tensor]:
@@ -119,7 +124,13 @@ def save_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
     """Writes a safetensors file; it appears under its name only when it is complete."""
     with atomic_path(path) as temporary:
         # The metadata is what transformers looks for.
-        save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, metadata={"format": "pt"})
+        try:
+            save_file({n: t.contiguous() for n, t in tensors.items()}, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            number = _SYSTEM_ERROR.search(str(error))
+            if number is None:
+                raise OSError(f"{path}: cannot be written ({_first_line(error)})") from error
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import Checkpoint
+from .consistency import require_consistent
 from .contents import Contents
 from .files import CheckpointError
 from .layouts import directory, project, published
@@ -25,14 +26,7 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
             more or fewer classes than its head has.
     """
     contents = Contents.open(path, trust=trust)
-    checkpoint = _layout_of(contents).read(contents)
-    names, outputs = len(checkpoint.label_names), checkpoint.num_classes
-    if checkpoint.head_config is not None and names not in (0, outputs):
-        raise CheckpointError(
-            f"{path}: {names} label_names are recorded, but the head has {outputs} outputs; which name belongs to "
-            "which is not known"
-        )
-    return checkpoint
+    return require_consistent(_layout_of(contents).read(contents))
 
 
 def read_training_state(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
@@ -46,7 +40,9 @@ def read_training_state(path: str | Path, *, trust: bool = False) -> dict[str, A
         CheckpointError: see :func:`read_checkpoint`; or the run is not recorded there.
     """
     contents = Contents.open(path, trust=trust)
-    return _layout_of(contents).training_state(contents)
+    layout = _layout_of(contents)
+    require_consistent(layout.read(contents))
+    return layout.training_state(contents)
 
 
 def _layout_of(contents: Contents):

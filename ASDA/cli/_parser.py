@@ -6,10 +6,11 @@ import argparse
 import math
 import sys
 
+from .. import __version__
 from ..audio.fbank import FRAME_SHIFT_MS
 
 
-class Parser(argparse.ArgumentParser):
+class SubcommandParser(argparse.ArgumentParser):
     """Takes every long flag with `-` and with `_` between its words: EAT's scripts use the latter."""
 
     def parse_known_args(self, args=None, namespace=None):
@@ -23,6 +24,18 @@ class Parser(argparse.ArgumentParser):
             return arg
         name, equals, value = arg.partition("=")
         return spelled.get(name.replace("_", "-"), name) + equals + value
+
+
+class Parser(SubcommandParser):
+    """That of a program: it also says its version."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+
+    def add_subparsers(self, **options):
+        options.setdefault("parser_class", SubcommandParser)
+        return super().add_subparsers(**options)
 
 
 def seconds_to_frames(text: str) -> int:

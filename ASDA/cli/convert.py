@@ -9,17 +9,25 @@ huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_re
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from ..atomic import atomic_folder
 from ..checkpoints.layouts import directory, huggingface, project, published
 from ..checkpoints.reading import read_training_state
 from ..data.labels import LabelTable
 from . import _console as console
 from . import _flags as flags
+from ._outputs import is_torch_file, refuse_foreign
 from ._parser import Parser
 
+OWN_FILES = frozenset(
+    (directory.CONFIG, directory.MODEL, directory.TRAINING, directory.PRETRAINING)
+    + (*huggingface.CORE_FILES, *huggingface.EXPORTED_FILES)
+)
+"""Files of a model directory; what else lies in it stays there."""
 LAYOUTS = ("published", "project", "directory", "huggingface")
 
 
@@ -49,6 +57,10 @@ def convert(args) -> int:
         raise ValueError(f"{target}: a file; --to {args.to} writes a directory")
     if args.to in ("published", "project") and target.is_dir():
         raise ValueError(f"{target}: a directory; --to {args.to} writes a .pt file")
+    if args.to in ("directory", "huggingface"):
+        refuse_foreign_folder(target)
+    else:
+        refuse_foreign(target, "a checkpoint", is_torch_file)
     state = recorded(read_training_state(source, trust=args.trust_checkpoint), source, args)
     if args.to == "project":
         project.write(target, state)
@@ -62,9 +74,30 @@ def convert(args) -> int:
             )
     else:
         write = huggingface.write if args.to == "huggingface" else directory.write
-        write(target, project.describe(source, state), state)
+        with atomic_folder(target, OWN_FILES.__contains__) as folder:
+            write(folder, project.describe(source, state), state)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
+
+
+def refuse_foreign_folder(folder: Path) -> None:
+    """Refuses a folder with files of the names that a model's have, but of another kind of model.
+
+    Raises:
+        ValueError: it holds them.
+    """
+    there = [name for name in sorted(OWN_FILES) if (folder / name).exists()]
+    if not there:
+        return
+    try:
+        kind = json.loads((folder / directory.CONFIG).read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, TypeError, KeyError):
+        kind = None
+    if kind != directory.MODEL_TYPE:
+        raise ValueError(
+            f"{folder}: holds {there[0]}, but not of a model of this project (model_type={directory.MODEL_TYPE} in "
+            f"{directory.CONFIG}), so it is left as it is; name another folder"
+        )
 
 
 def recorded(state: dict[str, Any], source: Path, args) -> dict[str, Any]:

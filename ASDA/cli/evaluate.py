@@ -33,9 +33,11 @@ from ..metrics import (
 from . import _console as console
 from . import _flags as flags
 from ._json import to_json
+from ._outputs import begins_with, refuse_foreign, refuse_same
 from ._parser import Parser, positive
 
 BOOTSTRAP_SEED = 1
+TABLE_COLUMNS = ("index", "mid", "display_name", "positives")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -65,6 +67,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(args) -> int:
     """Scores every clip of the split and prints the metrics."""
+    console.check_errors_path(args.errors)
+    if args.ap_log_path:
+        refuse_foreign(args.ap_log_path, "a per-class table", begins_with(",".join(TABLE_COLUMNS)))
+    refuse_same({"--errors": args.errors, "--ap_log_path": args.ap_log_path})
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
     folder = Path(args.eval_dir)
@@ -172,7 +178,7 @@ def write_table(path: Path, table: LabelTable, targets: np.ndarray, scores: np.n
         ]
     with atomic_writer(path) as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["index", "mid", "display_name", "positives", *columns])
+        rows.writerow([*TABLE_COLUMNS, *columns])
         for index, (mid, name) in enumerate(zip(table.mids, table.names, strict=True)):
             values = ["" if math.isnan(column[index]) else f"{column[index]:.6f}" for column in columns.values()]
             rows.writerow([index, mid, name, int(targets[:, index].sum()), *values])

@@ -20,10 +20,11 @@ from ..inference.h5_store import H5File
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
 from ..inference.run import run_clips
-from ..inference.store import FeatureStore
+from ..inference.store import FeatureStore, UnwritableClipError
 from ..inference.windows import BadClip, Windowing
 from . import _console as console
 from . import _flags as flags
+from ._outputs import refuse_same
 from ._parser import Parser
 
 
@@ -96,6 +97,8 @@ def _shard(text: str) -> tuple[int, int]:
 
 def extract(args) -> int:
     """Extracts the features of every clip."""
+    console.check_errors_path(_errors_path(args))
+    refuse_same({"--errors": args.errors, "--target_file": args.target_file, "--output": args.output})
     checkpoint = flags.open_checkpoint(args)
     if args.mode is not None and (args.mode == "finetune") != bool(checkpoint.head):
         kind = "a fine-tuned" if checkpoint.head else "a pre-trained"
@@ -115,23 +118,22 @@ def extract(args) -> int:
             f"--source_file {args.source_file} stands for {len(clips)} clips, --target_file holds one; "
             "give several clips as inputs, with --output"
         )
-    store = _open_store(args, clips, model, spec, windowing)
-    wanted = _wanted(args, clips, store)
-    results = run_clips(
-        lambda source, padding_mask: hidden_states(model.encoder, source, padding_mask, spec.layers),
-        ((index, clips[index]) for index in wanted),
-        windowing,
-        device=device,
-        batch_size=args.batch_size,
-        half=args.half,
-        num_threads=args.num_workers,
-        h5_sample_rate_hz=args.h5_sample_rate,
-        make=lambda clip: Assembly(clip, spec, args.half),
-    )
     bad: list[BadClip] = []
     cut = console.CutClips(windowing)
-    start = time.monotonic()
-    with store:
+    with _open_store(args, clips, model, spec, windowing) as store:
+        wanted = _wanted(args, clips, store)
+        results = run_clips(
+            lambda source, padding_mask: hidden_states(model.encoder, source, padding_mask, spec.layers),
+            ((index, clips[index]) for index in wanted),
+            windowing,
+            device=device,
+            batch_size=args.batch_size,
+            half=args.half,
+            num_threads=args.num_workers,
+            h5_sample_rate_hz=args.h5_sample_rate,
+            make=lambda clip: Assembly(clip, spec, args.half),
+        )
+        start = time.monotonic()
         for result in console.progress(results, len(wanted)):
             if isinstance(result, BadClip):
                 bad.append(result)
@@ -142,7 +144,10 @@ def extract(args) -> int:
                 reason = "a feature is beyond what float16 holds; extract without --half"
                 bad.append(BadClip(result.clip.index, result.clip.clip, reason, not_finite=True))
                 continue
-            store.write(result.clip.clip, features)
+            try:
+                store.write(result.clip.clip, features)
+            except UnwritableClipError as error:
+                bad.append(BadClip(result.clip.index, result.clip.clip, str(error)))
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)
@@ -167,7 +172,7 @@ def _open_store(args, clips: Clips, model: TrainedEncoder, spec: FeatureSpec, wi
     settings = _settings(args, model, spec, windowing)
     output = Path(args.output)
     if output.suffix != ".h5":
-        return NpyTree(output, clips, settings, args.timestamps, args.resume)
+        return NpyTree(output, clips, settings, args.timestamps, args.resume, args.shard)
     number, count = args.shard
     if count > 1:  # processes cannot write to one .h5 together
         output = output.with_name(f"{output.stem}.{number}-of-{count}.h5")
@@ -177,11 +182,14 @@ def _open_store(args, clips: Clips, model: TrainedEncoder, spec: FeatureSpec, wi
 def _settings(args, model: TrainedEncoder, spec: FeatureSpec, windowing: Windowing) -> dict[str, Any]:
     """What the features depend on."""
     weights = 0
-    for tensor in model.encoder.state_dict().values():
+    for name, tensor in model.encoder.state_dict().items():
+        weights = zlib.crc32(f"{name} {tuple(tensor.shape)}".encode(), weights)
         weights = zlib.crc32(tensor.cpu().numpy().tobytes(), weights)
     return {
         "weights_crc32": f"{weights:08x}",
+        "encoder": model.encoder.config.to_dict(),
         "front_end": windowing.front_end.to_dict(),
+        "h5_sample_rate_hz": args.h5_sample_rate,
         "padding": windowing.padding,
         "hop_frames": windowing.hop_frames,
         "granularity": spec.granularity,

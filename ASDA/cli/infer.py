@@ -19,6 +19,7 @@ from ..inference.windows import BadClip
 from . import _console as console
 from . import _flags as flags
 from ._json import to_json
+from ._outputs import one_line
 from ._parser import Parser, finite, positive
 
 DEFAULT_EVENT_THRESHOLD = 0.3
@@ -53,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def infer(args) -> int:
     """Scores every clip and prints what was found."""
+    console.check_errors_path(args.errors)
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
     model = build_classifier(checkpoint).to(device)
@@ -100,7 +102,7 @@ def infer(args) -> int:
 def print_table(path: str, best: list[Prediction]) -> None:
     """LABEL / PREDICTION, best first."""
     width = max([30, *(len(found.label) for found in best)])
-    print(f"\n{console.one_line(path)}\n{'LABEL':<{width}}  PREDICTION")
+    print(f"\n{one_line(path)}\n{'LABEL':<{width}}  PREDICTION")
     for found in best:
         print(f"{found.label:<{width}}  {found.score:.4f}")
     sys.stdout.flush()
@@ -109,7 +111,7 @@ def print_table(path: str, best: list[Prediction]) -> None:
 def print_timeline(path: str, timeline: list[Event]) -> None:
     """START / END / LABEL / PREDICTION, in order of time."""
     width = max([30, *(len(event.label) for event in timeline)])
-    print(f"\n{console.one_line(path)}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
+    print(f"\n{one_line(path)}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
     for event in timeline:
         print(f"{event.start_s:>8.2f}s  {event.end_s:>8.2f}s  {event.label:<{width}}  {event.score:.4f}")
     sys.stdout.flush()

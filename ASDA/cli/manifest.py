@@ -24,6 +24,8 @@ from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
 from ._console import EXIT_OK, MAX_LISTED, note, run
+from ._outputs import holds, refuse_foreign
+from ._parser import Parser
 
 EXIT_PROBLEMS = 1
 """`check` has found problems."""
@@ -88,6 +90,8 @@ def _write(args: argparse.Namespace, make_plan) -> int:
 
 
 def _run_stats(args: argparse.Namespace) -> int:
+    if args.out:
+        refuse_foreign(args.out, "statistics of features", holds('"sum_of_squares"'))
     if args.merge:
         statistics = FeatureStatistics.read(args.files[0])
         for file in args.files[1:]:
@@ -168,7 +172,7 @@ def _print_problems(title: str, problems: Sequence[Problem], listed: int | None)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="asda-manifest", description=__doc__)
+    parser = Parser(prog="asda-manifest", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     folder = _writer(commands, "folder", "any tree of audio files, h5, tar or zip", _run_folder)

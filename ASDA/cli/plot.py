@@ -7,6 +7,7 @@ from pathlib import Path
 from ..atomic import atomic_path
 from ..reports.run_logs import EPOCH, INTERVAL, Series, read_run
 from . import _console as console
+from ._outputs import holds, refuse_foreign
 from ._parser import Parser
 
 # Panel -> the series it shows, those that the run has. Evaluation metrics are drawn per split.
@@ -16,6 +17,8 @@ PANELS = {
     "learning rate": ("lr_default", "lr"),
     "clips per second": ("clips_per_s",),
 }
+MADE_BY = "asda-plot"
+"""Stands in the png, so that another picture is never replaced."""
 METRICS = ("mAP", "accuracy")
 LEGEND = {"loss_IMAGE_regression": "frame loss", "loss_cls": "utterance loss", "lr_default": "lr"}
 
@@ -45,6 +48,7 @@ def panels(run: dict[str, Series]) -> dict[str, dict[str, dict[int, float]]]:
 
 def plot(run_dir: Path, output: Path) -> int:
     """Reads the log and draws."""
+    refuse_foreign(output, "curves of asda-plot", holds(MADE_BY, "Matplotlib version"))
     import matplotlib  # only here: nothing else needs it
 
     matplotlib.use("Agg")
@@ -64,7 +68,7 @@ def plot(run_dir: Path, output: Path) -> int:
     figure.suptitle(run_dir.resolve().name)
     figure.tight_layout()
     with atomic_path(output) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": MADE_BY})
     pyplot.close(figure)
     print(f"{output}: {', '.join(drawn)}")
     return console.EXIT_OK

@@ -4,6 +4,7 @@
 |---|---|
 | `folder/clip.flac` | an audio file |
 | `shard.h5/key` | data set `key` of an HDF5 file: samples, integer or float, one or several channels |
+| `shard.h5/key[17]` | row 17, counted from 0, of a data set that holds a clip in each row (see `h5_layout`) |
 | `shard.tar/clip.flac` | a member of an uncompressed tar, found through an index (see `tar_index`) |
 | `shard.zip:offset:length` | an encoded clip stored without compression in a zip, the form fairseq's own tools write |
 
@@ -21,16 +22,19 @@ from typing import Protocol
 
 import torch
 
-from ..audio import io as audio_io
-from ..audio.io import AudioError, AudioInfo
-from .tar_index import BLOCK_BYTES, TarIndex, header_names
+from ..audio.errors import AudioError
+from ..audio.io import AudioInfo, load_waveform, probe
+from ..audio.spelling import existing_spelling
+from .h5_container import Hdf5Container
+from .tar_index import Location, MissingMemberError, TarIndex
+from .tar_members import BLOCK_BYTES
 
 MAX_OPEN_CONTAINERS = 64
-RATE_ATTRIBUTES = ("sample_rate_hz", "sample_rate", "sampling_rate", "sr")
-"""Names under which an HDF5 data set, its group or its file may state the sample rate."""
+CONTAINER_SUFFIXES = frozenset({".h5", ".hdf5", ".tar", ".zip"})
 
 _MEMBER_BORDER = re.compile(r"\.(?P<kind>h5|hdf5|tar)/", re.IGNORECASE)
-_SLICE = re.compile(r"^(?P<file>.+\.zip):(?P<key>\d+:\d+)$", re.IGNORECASE)
+_SLICE = re.compile(r"^(?P<file>.+\.zip):(?P<key>\d+:\d+)$", re.IGNORECASE | re.ASCII | re.DOTALL)
+_MAX_DIGITS = 18  # of a place in a file
 
 
 class Container(Protocol):
@@ -68,7 +72,7 @@ class ClipReader:
         """
         file, kind, key = split_container(path)
         if kind is None:
-            return audio_io.probe(path)
+            return probe(path)
         return self._container(path, file, kind).probe(key, path)
 
     def load(self, path: str, start_s: float = 0.0, duration_s: float | None = None) -> torch.Tensor:
@@ -82,7 +86,7 @@ class ClipReader:
         """
         file, kind, key = split_container(path)
         if kind is None:
-            return audio_io.load_waveform(path, self.sample_rate_hz, start_s, duration_s)
+            return load_waveform(path, self.sample_rate_hz, start_s, duration_s)
         return self._container(path, file, kind).load(key, path, self.sample_rate_hz, start_s, duration_s)
 
     def close(self) -> None:
@@ -101,8 +105,8 @@ class ClipReader:
             self._open.move_to_end(file)
             return self._open[file]
         try:
-            container = self._make(file, kind)
-        except (OSError, tarfile.TarError) as error:
+            container = self._make(existing_spelling(file), kind)
+        except (OSError, RuntimeError, tarfile.TarError) as error:  # h5py raises the second now and then
             raise AudioError(path, f"the container cannot be opened ({error})") from error
         self._open[file] = container
         if len(self._open) > MAX_OPEN_CONTAINERS:
@@ -114,9 +118,7 @@ class ClipReader:
             return Hdf5Container(file, self.h5_sample_rate_hz)
         if kind == "zip":
             return ZipContainer(file)
-        if file not in self._tar_indices:
-            self._tar_indices[file] = TarIndex.open(file)
-        return TarContainer(file, self._tar_indices[file])
+        return TarContainer(file, self._tar_indices)
 
 
 def split_container(path: str) -> tuple[str, str | None, str]:
@@ -131,59 +133,6 @@ def split_container(path: str) -> tuple[str, str | None, str]:
     return path, None, ""
 
 
-class Hdf5Container:
-    """HDF5 data sets of samples."""
-
-    def __init__(self, file: str, default_rate_hz: int):
-        import h5py  # only those who have h5 data pay for its import
-
-        self._dataset_type = h5py.Dataset
-        self._file = h5py.File(file, "r")
-        self._default_rate_hz = default_rate_hz
-
-    def probe(self, key: str, path: str) -> AudioInfo:
-        data = self._data(key, path)
-        return AudioInfo(self._rate_hz(data, path), 1 if data.ndim == 1 else min(data.shape), max(data.shape))
-
-    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
-        data = self._data(key, path)
-        rate_hz = self._rate_hz(data, path)
-        start = round(start_s * rate_hz)
-        stop = None if duration_s is None else start + round(duration_s * rate_hz)
-        try:
-            # Channels come first in some files and last in others; there are always fewer of them than samples.
-            channels_first = data.ndim == 2 and data.shape[0] < data.shape[1]
-            samples = data[:, start:stop].T if channels_first else data[start:stop]
-        except (OSError, RuntimeError) as error:  # h5py raises either, by the filter that fails
-            raise AudioError(path, f"the data set cannot be read ({error})") from error
-        return audio_io.mono_waveform(samples, rate_hz, sample_rate_hz, path)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _data(self, key: str, path: str):
-        try:
-            data = self._file[key]
-        except (KeyError, OSError) as error:  # OSError: a damaged file
-            raise AudioError(path, f"the h5 file holds no data set {key!r}") from error
-        if not isinstance(data, self._dataset_type):
-            raise AudioError(path, f"expected a data set, {key!r} is a {type(data).__name__.lower()}")
-        if data.ndim not in (1, 2) or data.size == 0:
-            raise AudioError(path, f"expected samples of shape (W,) or (W, channels), got {data.shape}")
-        return data
-
-    def _rate_hz(self, data, path: str) -> int:
-        for place in (data, data.parent, self._file):
-            for name in RATE_ATTRIBUTES:
-                if name in place.attrs:
-                    value = place.attrs[name]
-                    try:
-                        return int(value)
-                    except (TypeError, ValueError) as error:
-                        raise AudioError(path, f"its attribute {name!r} is {value!r}, expected a rate in Hz") from error
-        return self._default_rate_hz
-
-
 class EncodedContainer:
     """A file that holds encoded clips (wav, flac, ...) as plain ranges of bytes."""
 
@@ -195,19 +144,23 @@ class EncodedContainer:
         raise NotImplementedError
 
     def probe(self, key: str, path: str) -> AudioInfo:
-        return audio_io.probe(path, self._encoded(key, path))
+        return probe(path, self._encoded(key, path))
 
     def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
-        return audio_io.load_waveform(path, sample_rate_hz, start_s, duration_s, self._encoded(key, path))
+        return load_waveform(path, sample_rate_hz, start_s, duration_s, self._encoded(key, path))
 
     def close(self) -> None:
         os.close(self._descriptor)
 
     def _encoded(self, key: str, path: str) -> io.BytesIO:
         offset, length = self.locate(key, path)
+        num_bytes = os.fstat(self._descriptor).st_size
+        if offset + length > num_bytes:  # asked before anything is read: memory is taken for all that is asked for
+            present = max(0, num_bytes - offset)
+            raise AudioError(path, f"expected {length} bytes at offset {offset}, the file holds {present} there")
         data = os.pread(self._descriptor, length, offset)  # no shared file position: threads may read side by side
         if len(data) != length:
-            raise AudioError(path, f"expected {length} bytes at offset {offset}, the file holds {len(data)} there")
+            raise AudioError(path, f"expected {length} bytes at offset {offset}, {len(data)} could be read")
         return io.BytesIO(data)
 
 
@@ -216,21 +169,49 @@ class ZipContainer(EncodedContainer):
 
     def locate(self, key: str, path: str) -> tuple[int, int]:
         offset, length = key.split(":")
+        if max(len(offset), len(length)) > _MAX_DIGITS:
+            raise AudioError(path, "expected a place in the file as :offset:length, these numbers are beyond any file")
         return int(offset), int(length)
 
 
 class TarContainer(EncodedContainer):
-    """Members of an uncompressed tar: through the index any of them is one positioned read away."""
+    """Members of an uncompressed tar: through the index any of them is one positioned read away.
 
-    def __init__(self, file: str, index: TarIndex):
+    Args:
+        file: the tar.
+        indices: of all tars by file; kept by the caller, as a tar is closed to make room for others.
+    """
+
+    def __init__(self, file: str, indices: dict[str, TarIndex]):
+        if file not in indices:
+            indices[file] = TarIndex.open(file)
         super().__init__(file)
-        self._index = index
+        self._file = file
+        self._indices = indices
 
     def locate(self, key: str, path: str) -> tuple[int, int]:
+        index = self._indices[self._file]
         try:
-            offset, size = self._index.locate(key)
-        except KeyError:
-            raise AudioError(path, f"the tar holds no member {key!r}") from None
-        if not header_names(os.pread(self._descriptor, BLOCK_BYTES, offset - BLOCK_BYTES), key):
-            raise AudioError(path, "the tar's index belongs to another tar; delete it or make the manifest again")
-        return offset, size
+            location = index.locate(key)
+            if self._is_there(location):
+                return location.offset, location.size
+        except MissingMemberError as error:
+            if index.is_scanned:
+                raise AudioError(path, error.args[0]) from None
+        return self._located_anew(key, path)
+
+    def _located_anew(self, key: str, path: str) -> tuple[int, int]:
+        """After the index has turned out not to be that of the tar: the tar itself says where its members are."""
+        try:
+            index = self._indices[self._file] = TarIndex.scanned(self._file)
+            location = index.locate(key)
+        except MissingMemberError as error:
+            raise AudioError(path, error.args[0]) from None
+        except (OSError, tarfile.TarError) as error:
+            raise AudioError(path, f"the container cannot be read ({error})") from error
+        if not self._is_there(location):
+            raise AudioError(path, "the tar has changed while it is being read")
+        return location.offset, location.size
+
+    def _is_there(self, location: Location) -> bool:
+        return location.fits(os.pread(self._descriptor, BLOCK_BYTES, location.offset - BLOCK_BYTES))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..audio.finding import AUDIO_SUFFIXES
+from ..audio.spelling import same_name
 from .manifest import Manifest, ManifestError, open_table
 
 
@@ -184,7 +185,7 @@ def match_by_id(file: Path, manifest: Manifest, expected: str) -> tuple[np.ndarr
         name, tab, field = line.partition("\t")
         if not tab or not name or "\t" in field:
             raise LabelError(f"{file}:{number}: expected `{expected}`, got {line!r}")
-        ids.append(name)
+        ids.append(same_name(name))
         fields.append(field)
     return _match(file, manifest, ids), fields
 
@@ -220,7 +221,7 @@ def _match(file: Path, manifest: Manifest, ids: list[str]) -> np.ndarray:
     row_of_line = np.full(len(ids), -1, dtype=np.int64)
     result = np.empty(len(manifest), dtype=np.int64)
     for row in range(len(manifest)):
-        path = manifest.relative_path(row)
+        path = same_name(manifest.relative_path(row))
         line = next((line_of_id[name] for name in _ids_of(path, max_folders) if name in line_of_id), None)
         if line is None:
             there = (

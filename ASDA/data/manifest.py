@@ -146,13 +146,16 @@ def write_manifest(file: str | os.PathLike, root: str | os.PathLike, rows: Itera
         The number of rows written.
 
     Raises:
-        ManifestError: a path holds a tab or a line break, which the format cannot express.
+        ManifestError: a path holds a tab or a line break, which the format cannot express, or nothing.
     """
+    check_writable(os.fspath(root))
     count = 0
     with atomic_writer(file) as handle:
         handle.write(f"{root}\n")
         for path, num_samples in rows:
             check_writable(path)
+            if not 0 <= num_samples < 10**_MAX_DIGITS:
+                raise ManifestError(f"{path!r}: {num_samples} samples cannot be the length of a clip")
             handle.write(f"{path}\t{num_samples}\n")
             count += 1
     return count
@@ -162,8 +165,10 @@ def check_writable(path: str) -> None:
     """Refuses names that a manifest cannot hold (spaces are fine).
 
     Raises:
-        ManifestError: the path holds a tab or a line break.
+        ManifestError: the path holds a tab or a line break, or nothing.
     """
+    if not path.strip():
+        raise ManifestError(f"{path!r}: no name; a manifest cannot hold it")
     for character, name in (("\t", "a tab"), ("\n", "a line break"), ("\r", "a carriage return")):
         if character in path:
             raise ManifestError(f"{path!r}: the name holds {name}, which separates columns in a manifest; rename it")

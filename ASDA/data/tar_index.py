@@ -9,31 +9,58 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tarfile
+from typing import NamedTuple
 
 import numpy as np
 
 from ..atomic import atomic_path
+from .tar_members import BLOCK_BYTES, TarContent, TarMember, member_name, scan_members
 
 logger = logging.getLogger(__name__)
 
 INDEX_SUFFIX = ".index.npy"
-BLOCK_BYTES = 512
-"""A member's header ends right before its data and has this size."""
 
-_ENTRY = np.dtype([("name_hash", "<u8"), ("offset", "<i8"), ("size", "<i8")])
-_NAME_FIELD_BYTES = 100
+_ENTRY = np.dtype([("name_hash", "<u8"), ("header_hash", "<u8"), ("offset", "<i8"), ("size", "<i8")])
+_NO_DATA = -1
+"""In `size`: a member that cannot be read; the reason is found by scanning the tar."""
+
+
+class MissingMemberError(KeyError):
+    """A tar holds no member of that name, or none that can be read; the argument says which."""
+
+
+class Location(NamedTuple):
+    """Where a member's data stands.
+
+    Attributes:
+        offset: first byte.
+        size: bytes.
+        header_hash: of the block before it.
+    """
+
+    offset: int
+    size: int
+    header_hash: int
+
+    def fits(self, header: bytes) -> bool:
+        """Whether the block before the data is the header that it had when the index was made."""
+        return _hash(header) == self.header_hash
 
 
 class TarIndex:
-    """Offset and size of members by a hash of their name: 24 bytes each, sorted by the hash.
+    """Offset and size of members by a hash of their name, with a hash of their header: 32 bytes each.
+
+    A tar that was replaced by another of the same size is found out when a member is read: the header before its data
+    is not the one that the index knows (see `Location.fits`).
 
     Args:
-        entries: the first holds the size of the tar in `offset`, to recognise a tar that was replaced.
+        entries: sorted by the hash of the name; the first holds the size of the tar in `offset`.
+        problems: of members that cannot be read, by name; None if they are not known.
     """
 
-    def __init__(self, entries: np.ndarray):
+    def __init__(self, entries: np.ndarray, problems: dict[str, str] | None = None):
         self._entries = entries
+        self._problems = problems
 
     @classmethod
     def open(cls, file: str) -> TarIndex:
@@ -46,62 +73,79 @@ class TarIndex:
         if os.path.exists(sidecar):
             try:
                 entries = np.load(sidecar, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, EOFError) as error:
                 logger.warning("%s is not used: %s", sidecar, error)
             else:
-                if entries.dtype == _ENTRY and len(entries) and entries[0]["offset"] == os.path.getsize(file):
+                fits = entries.dtype == _ENTRY and entries.ndim == 1 and len(entries)
+                if fits and entries[0]["offset"] == os.path.getsize(file):
                     return cls(entries)
                 logger.warning("%s is not used: it belongs to another %s", sidecar, os.path.basename(file))
-        return cls.of_members(file, scan_members(file))
+        return cls.scanned(file)
 
     @classmethod
-    def of_members(cls, file: str, members: list[tuple[str, int, int]]) -> TarIndex:
-        """Makes the index of a tar from (name, offset, size) of its members."""
-        entries = np.empty(len(members) + 1, dtype=_ENTRY)
-        entries[0] = (0, os.path.getsize(file), len(members))
-        entries[1:] = [(_hash(name), offset, size) for name, offset, size in members]
-        # Stable: a tar that was appended to may hold a name twice, and the last one counts.
+    def scanned(cls, file: str) -> TarIndex:
+        """An index made by reading all headers of a tar.
+
+        Raises:
+            OSError, tarfile.TarError: the tar cannot be read.
+        """
+        content = scan_members(file)
+        if content.problem:
+            logger.warning("%s: %s", file, content.problem)
+        return cls.of_members(file, content)
+
+    @classmethod
+    def of_members(cls, file: str, content: TarContent) -> TarIndex:
+        """Makes the index of a tar from its members."""
+        entries = np.empty(len(content.members) + 1, dtype=_ENTRY)
+        with open(file, "rb", buffering=0) as handle:
+            entries[0] = (0, 0, os.fstat(handle.fileno()).st_size, len(content.members))
+            for place, member in enumerate(content.members, 1):
+                entries[place] = _entry(handle.fileno(), member)
         entries[1:] = entries[1:][np.argsort(entries[1:]["name_hash"], kind="stable")]
-        return cls(entries)
+        return cls(entries, {member.name: member.problem for member in content.members if member.problem})
 
     def write(self, file: str) -> None:
         """Writes the index beside its tar."""
         with atomic_path(file + INDEX_SUFFIX) as temporary, open(temporary, "wb") as handle:
             np.save(handle, self._entries)
 
+    @property
+    def is_scanned(self) -> bool:
+        """Whether the index was made from the tar as it is now, rather than read from a file beside it."""
+        return self._problems is not None
+
     def __len__(self) -> int:
         return len(self._entries) - 1
 
-    def locate(self, name: str) -> tuple[int, int]:
-        """Offset and size of a member's data.
+    def locate(self, name: str) -> Location:
+        """Where a member's data stands.
 
         Raises:
-            KeyError: no such member.
+            MissingMemberError: no such member, or it cannot be read.
         """
-        wanted = np.uint64(_hash(name))
+        name = member_name(name)
+        wanted = np.uint64(_hash(_encoded(name)))
         place = int(np.searchsorted(self._entries["name_hash"][1:], wanted, side="right"))
-        entry = self._entries[place]  # one to the left, as the first entry is not a member
-        if place == 0 or entry["name_hash"] != wanted:
-            raise KeyError(name)
-        return int(entry["offset"]), int(entry["size"])
+        name_hash, header_hash, offset, size = self._entries[place].tolist()  # one to the left: the first is no member
+        if place == 0 or name_hash != wanted:
+            raise MissingMemberError(f"the tar holds no member {name!r}")
+        if size == _NO_DATA:
+            raise MissingMemberError(f"the tar's member {name!r} is {(self._problems or {}).get(name, 'not readable')}")
+        return Location(offset, size, header_hash)
 
 
-def scan_members(file: str) -> list[tuple[str, int, int]]:
-    """(name, offset, size) of every regular member of an uncompressed tar, in its order.
-
-    Raises:
-        OSError, tarfile.TarError: the tar is missing, compressed or damaged.
-    """
-    with tarfile.open(file, "r:") as archive:
-        return [(member.name, member.offset_data, member.size) for member in archive if member.isfile()]
+def _entry(descriptor: int, member: TarMember) -> tuple[int, int, int, int]:
+    name_hash = _hash(_encoded(member.name))
+    if member.problem:
+        return name_hash, 0, 0, _NO_DATA
+    header = os.pread(descriptor, BLOCK_BYTES, member.offset - BLOCK_BYTES)
+    return name_hash, _hash(header), member.offset, member.size
 
 
-def header_names(header: bytes, name: str) -> bool:
-    """Whether the header before some data can be that of a member."""
-    stated = header[:_NAME_FIELD_BYTES].rstrip(b"\0")
-    # A longer name stands elsewhere in part, and of one that is not ASCII Python's tarfile writes a likeness here.
-    return len(os.fsencode(name)) >= _NAME_FIELD_BYTES or not name.isascii() or os.fsencode(name) == stated
+def _encoded(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")
 
 
-def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.blake2b(os.fsencode(name), digest_size=8).digest(), "little")
+def _hash(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")

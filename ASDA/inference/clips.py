@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -10,8 +11,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TextIO
 
-from ..audio.finding import list_audio_files
+from ..audio.finding import PassedOver, list_audio_files
+from ..data.containers import CONTAINER_SUFFIXES
 from ..data.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 
 class InputError(ValueError):
@@ -101,6 +105,9 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
         pattern: glob, relative to a folder.
         stdin: what `-` reads.
 
+    What a folder holds beside and cannot be read here is logged: recordings in other formats, containers, folders that
+    cannot be entered.
+
     Raises:
         InputError: a folder without audio files, `-` without a line.
         ManifestError: a manifest that cannot be read.
@@ -121,9 +128,13 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
                 raise InputError("-: expected one path per line on the standard input, got none")
         elif path.is_dir():
             flush()
-            names = [str(found.relative_to(path)) for found in list_audio_files(path, pattern)]
+            passed_over = PassedOver(CONTAINER_SUFFIXES)
+            names = [str(found.relative_to(path)) for found in list_audio_files(path, pattern, passed_over)]
+            remarks = list(passed_over.messages(path))
             if not names:
-                raise InputError(f'{entry}: no audio files match "{pattern}" in this folder')
+                raise InputError("; ".join([f'{entry}: no audio files match "{pattern}" in this folder', *remarks]))
+            for remark in remarks:
+                logger.warning("%s", remark)
             parts.append(_Folder(str(path), names))
         elif path.suffix == ".tsv":
             flush()

@@ -4,56 +4,72 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..atomic import atomic_path
+from ..atomic import OutputLock, atomic_binary, fitting_name
 from .clips import Clip, Clips
 from .features import ClipFeatures
-from .store import FeatureStore, _ambiguous_stems, _differences_from, _refuse_to_mix
+from .inventory import Source, source_of
+from .store import FeatureStore, OutputError, _ambiguous_stems, _differences_from, _refuse_to_mix
 
 CLIPS_PER_PART = 256
 BYTES_PER_PART = 256 * 2**20
+
+_SETTINGS, _SOURCE = "settings", "source"
+_PART = re.compile(r"(\d{6})\.h5")
+_OF_A_PART = re.compile(r"\d{6}\.h5|\.\d{6}\.h5\..*\.part")
 
 
 class H5File(FeatureStore):
     """All clips in one .h5: `features/NAME` and `times_s/NAME`, NAME being the clip's path with its ending.
 
     While the run lasts, complete parts of it stand in `FILE.parts/`; they are joined at the end. A run that was killed
-    loses at most the part it was at.
+    loses at most the part it was at. Any other file is neither replaced nor removed.
 
     Args:
         path: the file.
         clips: all clips of the run.
         settings: see NpyTree; stored as the attribute `settings`.
-        resume: keep what an earlier run with the same settings has written, and add to it.
+        resume: keep what an earlier run with the same settings has written of clips that are still the same, and add.
 
     Raises:
-        OutputError: see NpyTree.
+        OutputError: see NpyTree; a file that holds something else.
     """
 
     def __init__(self, path: Path, clips: Clips, settings: dict[str, Any], resume: bool):
         _ambiguous_stems(clips)  # which refuses names that are no paths inside
         self.path = path
-        self.parts = path.with_name(path.name + ".parts")
+        self.parts = path.with_name(fitting_name(path.name, ".parts"))
         self.settings = settings
-        self._pending: list[tuple[str, ClipFeatures]] = []
-        self._done: set[str] = set()
-        self._earlier = [path] if resume and path.exists() else []
-        if not resume:
-            shutil.rmtree(self.parts, ignore_errors=True)
-        self._earlier += sorted(self.parts.glob("*.h5"))
-        self._next_part = 1 + max((int(part.stem) for part in self._earlier if part != path), default=0)
-        for file in self._earlier:
-            self._done |= self._names(file)
+        self.resume = resume
+        self._lock = OutputLock(path)
+        self._pending: list[tuple[str, Source | None, ClipFeatures]] = []
+        self._read_earlier()
+
+    def begin(self) -> None:
+        self._lock.acquire()
+        if not self.resume:
+            self._remove_parts()
+        self._read_earlier()  # again, as another process may have written meanwhile
+
+    def end(self) -> None:
+        with suppress(OSError):  # there is something in it
+            self.parts.rmdir()
+        self._lock.release()
 
     def done(self, clip: Clip) -> bool:
-        return _h5_key(clip.name) in self._done
+        key = _h5_key(clip.name)
+        if key not in self._done:
+            return False
+        source = source_of(clip.path)
+        return source is None or source == self._done[key]
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
-        self._pending.append((_h5_key(clip.name), features))
-        held = sum(pending.values.nbytes for _, pending in self._pending)
+        self._pending.append((_h5_key(clip.name), source_of(clip.path), features))
+        held = sum(pending.values.nbytes for _, _, pending in self._pending)
         if len(self._pending) >= CLIPS_PER_PART or held >= BYTES_PER_PART:
             self.flush()
 
@@ -63,15 +79,17 @@ class H5File(FeatureStore):
         if not self._pending:
             return
         part = self.parts / f"{self._next_part:06d}.h5"
-        with atomic_path(part) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_binary(part) as raw, h5py.File(raw, "w") as file:
             self._describe(file)
-            for name, features in self._pending:
+            for name, source, features in self._pending:
                 values = file.create_dataset(
                     f"features/{name}", tuple(features.values.shape), features.values.numpy().dtype
                 )
                 for place, block in features.blocks():
                     values[place] = block
                 file[f"times_s/{name}"] = features.times_s.numpy()
+                if source is not None:
+                    file[f"features/{name}"].attrs[_SOURCE] = source
         self._earlier.append(part)
         self._next_part += 1
         self._pending.clear()
@@ -79,28 +97,73 @@ class H5File(FeatureStore):
     def close(self) -> None:
         import h5py
 
-        with atomic_path(self.path) as temporary:
-            with h5py.File(temporary, "w") as target:
-                self._describe(target)
-                for earlier in self._earlier:
-                    with h5py.File(earlier, "r") as source:
-                        _copy_datasets(source, target)
-        shutil.rmtree(self.parts, ignore_errors=True)
+        with atomic_binary(self.path) as raw, h5py.File(raw, "w") as target:
+            self._describe(target)
+            for earlier in reversed(self._earlier):  # the latest features of a clip count
+                with h5py.File(earlier, "r") as source:
+                    _copy_datasets(source, target, raw.require_going_on)
+        self._remove_parts()
+
+    def _read_earlier(self) -> None:
+        """Finds out what there is already.
+
+        Raises:
+            OutputError: something else, features of another kind, or a damaged file.
+        """
+        self._done: dict[str, Source | None] = {}
+        self._earlier: list[Path] = []
+        if os.path.lexists(self.path) and (not self.path.is_file() or self.path.stat().st_size):
+            names = self._names(self.path)
+            if self.resume:
+                self._earlier.append(self.path)
+                self._done |= names
+        parts = sorted(part for part in self.parts.glob("*.h5") if _PART.fullmatch(part.name)) if self.resume else []
+        for part in parts:
+            self._done |= self._names(part)
+        self._earlier += parts
+        self._next_part = 1 + max((int(part.stem) for part in parts), default=0)
+
+    def _names(self, path: Path) -> dict[str, Source | None]:
+        import h5py
+
+        names: dict[str, Source | None] = {}
+
+        def collect(name: str, item) -> None:
+            if isinstance(item, h5py.Dataset):
+                source = item.attrs.get(_SOURCE)
+                names[name] = None if source is None else Source(*map(int, source))
+
+        try:
+            with h5py.File(path, "r") as file:
+                recorded = json.loads(file.attrs.get(_SETTINGS, "null"))
+                if not isinstance(recorded, dict) or "features" not in file:
+                    raise OutputError(
+                        f"{path}: exists and holds no features, so it is left as it is; name another or remove it"
+                    )
+                if self.resume:
+                    if different := _differences_from(recorded, self.settings):
+                        _refuse_to_mix(path, different)
+                    file["features"].visititems(collect)
+        except (OSError, RuntimeError, KeyError, json.JSONDecodeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise OutputError(
+                f"{path}: cannot be read as an .h5 with features ({reason}); remove it or name another output"
+            ) from error
+        return names
 
     def _describe(self, file) -> None:
-        file.attrs["settings"] = json.dumps(self.settings)
+        file.attrs[_SETTINGS] = json.dumps(self.settings)
         file.require_group("features")
         file.require_group("times_s")
 
-    def _names(self, path: Path) -> set[str]:
-        import h5py
-
-        names: set[str] = set()
-        with h5py.File(path, "r") as file:
-            if different := _differences_from(json.loads(file.attrs.get("settings", "{}")), self.settings):
-                _refuse_to_mix(path, different)
-            file["features"].visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
-        return names
+    def _remove_parts(self) -> None:
+        if not self.parts.is_dir() or self.parts.is_symlink():
+            return
+        for path in self.parts.iterdir():
+            if _OF_A_PART.fullmatch(path.name):
+                path.unlink()
+        with suppress(OSError):  # there is something else in it
+            self.parts.rmdir()
 
 
 def _h5_key(name: str) -> str:
@@ -108,11 +171,12 @@ def _h5_key(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _copy_datasets(source, target) -> None:
+def _copy_datasets(source, target, require_going_on) -> None:
     import h5py
 
     def copy(name: str, item) -> None:
         if isinstance(item, h5py.Dataset) and name not in target:
+            require_going_on()
             source.copy(item, target.require_group(os.path.dirname(name)), os.path.basename(name))
 
     source.visititems(copy)

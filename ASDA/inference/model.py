@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Union
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..audio.front_end import FrontEnd
-from ..audio.io import load_waveform, mono_waveform
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import CheckpointError
 from ..checkpoints.reading import read_checkpoint
 from ..core.classifier import SpectrogramClassifier
 from ..core.config import ConfigError
 from ..core.encoder import SpectrogramEncoder
-
-Audio = Union[str, os.PathLike, np.ndarray, Tensor]
+from .audio_input import Audio, read_waveform
 
 
 class TrainedEncoder(nn.Module):
@@ -45,26 +40,22 @@ class TrainedEncoder(nn.Module):
         """Features of one clip: (1 + N, D), CLS first.
 
         Args:
-            audio: a file, or samples, float in [-1, 1] or integer: (W,), (W, channels) or (channels, W), of which the
-                longer axis is time.
-            sample_rate_hz: of the samples; by default the rate the encoder hears.
+            audio: a file by its path (also one in a container, such as `shard.tar/clip.wav`), an open binary file or
+                its bytes; samples, float in [-1, 1] or integers of 8, 16 or 32 bits: (W,), (W, channels) or
+                (channels, W), of which the longer axis is time; samples with their rate as `(samples, rate)` or as
+                `{"array": samples, "sampling_rate": rate}`.
+            sample_rate_hz: of the samples, where they come without it; by default the rate the encoder hears.
 
         Raises:
             AudioError: the audio cannot be used.
-            ValueError: the features hold NaN or infinity.
+            TypeError: it is nothing of these.
+            ValueError: a rate is given for what states its own; the features hold NaN or infinity.
         """
         return _finite(self(self.spectrogram(audio, sample_rate_hz)[None])[0], "features")
 
     def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
         """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`."""
-        own_rate_hz = self.front_end.sample_rate_hz
-        if isinstance(audio, (str, os.PathLike)):
-            waveform = load_waveform(audio, own_rate_hz)
-        else:
-            samples = audio.detach().cpu().numpy() if isinstance(audio, Tensor) else np.asarray(audio)
-            if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
-                samples = samples.T
-            waveform = mono_waveform(samples, sample_rate_hz or own_rate_hz, own_rate_hz, "the waveform")
+        waveform = read_waveform(audio, self.front_end.sample_rate_hz, sample_rate_hz)
         return self.front_end(waveform)[None].to(self.encoder.device, self.encoder.dtype)
 
 

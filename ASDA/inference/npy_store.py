@@ -2,116 +2,234 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Iterable
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..atomic import atomic_path, atomic_writer
+from ..atomic import OutputLock, atomic_binary, atomic_writer, fitting_name, is_stream
 from .clips import Clip, Clips
 from .features import ClipFeatures
+from .inventory import Inventory, array_header, source_of
 from .store import (
     _TIMES,
     SETTINGS_FILE,
     FeatureStore,
     OutputError,
+    UnwritableClipError,
     _ambiguous_stems,
     _differences,
     _refuse_to_mix,
     _stem,
 )
 
-
-def _save(path: Path, values: np.ndarray, blocks: Iterable[np.ndarray] | None = None) -> None:
-    """Writes a .npy file.
-
-    Args:
-        path: of the file.
-        values: the array.
-        blocks: its parts in C order, if it is too large to be held.
-    """
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        if blocks is None:
-            np.save(file, values)
-            return
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(values))
-        for block in blocks:
-            file.write(np.ascontiguousarray(block).tobytes())
+_SUFFIX = ".npy"
+# What is wrong with the one file, and no other: its name, or what stands in its way.
+_OF_ONE_FILE = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_LONGEST_START_S = 20.0
+"""How long a shard waits for others that are just setting the folder up."""
 
 
 class NpyFile(FeatureStore):
-    """One clip, one file (and `NAME.times.npy` with the time stamps)."""
+    """One clip, one file (and `NAME.times.npy` with the time stamps). Where another kind of file is, it is kept.
+
+    Args:
+        path: the file; as numpy.save does, `.npy` is added to other names, but to none of a device or a pipe.
+        timestamps: write the time stamps too.
+
+    Raises:
+        OutputError: time stamps beside what is no file.
+    """
 
     def __init__(self, path: Path, timestamps: bool):
-        self.path = path if path.suffix == ".npy" else path.with_name(f"{path.name}.npy")  # as numpy.save names it
+        stream = is_stream(path)
+        if stream and timestamps:
+            raise OutputError(f"{path}: no file, so time stamps have no place beside it; leave --timestamps away")
+        self.path = path if stream or path.suffix == _SUFFIX else path.with_name(f"{path.name}{_SUFFIX}")
         self.timestamps = timestamps
 
     def done(self, clip: Clip) -> bool:
-        return self.path.exists()
+        """Always False: the file does not say what its features depend on, and one clip is soon done again."""
+        return False
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
+        values, times_s = features.values.numpy(), features.times_s.numpy()
+        for path, array in ((times_path(self.path), times_s), (self.path, values)):
+            if (self.timestamps or path == self.path) and not _may_replace(path, array):
+                raise OutputError(_kept(path))
         if self.timestamps:
-            _save(times_path(self.path), features.times_s.numpy())
-        blocks = None if features.in_memory else (block for _, block in features.blocks())
-        _save(self.path, features.values.numpy(), blocks)
+            _save(times_path(self.path), times_s)
+        _save(self.path, features)
 
 
 class NpyTree(FeatureStore):
     """One .npy for each clip, in folders that mirror those of the clips.
 
     `sub/dog.wav` becomes `sub/dog.npy`; where `sub/dog.flac` is there too, both keep their ending (`sub/dog.wav.npy`).
-    So does any other clip whose file would bear the name of another's.
+    So does any other clip whose file would bear the name of another's. Names that would be too long are shortened.
+
+    Beside them stand `extraction.json`, what the features depend on, and `extraction.files.jsonl`, which files were
+    written. A run that does not resume removes those; files that are not listed there are neither replaced nor removed,
+    unless they look like features of the same kind.
 
     Args:
         folder: made if it does not exist.
         clips: all clips of the run, of every shard.
         settings: what the features depend on; recorded, and compared when a run is resumed.
         timestamps: write `NAME.times.npy` too.
-        resume: keep what an earlier run with the same settings has written.
+        resume: keep what an earlier run with the same settings has written of clips that are still the same.
+        shard: number and count; shards work at the same time, other runs do not.
 
     Raises:
-        OutputError: resuming with other settings; a clip's name that would lead out of the folder.
+        OutputError: resuming with other settings; a folder that is none, or has a record of something else.
+        InputError: a clip's name that would lead out of the folder.
     """
 
-    def __init__(self, folder: Path, clips: Clips, settings: dict[str, Any], timestamps: bool, resume: bool):
-        if folder.is_file():
+    def __init__(
+        self,
+        folder: Path,
+        clips: Clips,
+        settings: dict[str, Any],
+        timestamps: bool,
+        resume: bool,
+        shard: tuple[int, int] = (1, 1),
+    ):
+        if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder}: expected a folder (or a name that ends in .h5), this is a file")
         self.folder = folder
+        self.clips = clips
+        self.settings = settings
         self.timestamps = timestamps
         self.resume = resume
+        self.shard = shard
+        self._record = folder / SETTINGS_FILE
         self._ambiguous = _ambiguous_stems(clips, timestamps)
-        record = folder / SETTINGS_FILE
-        different = _differences(record, settings) if record.exists() else ["no record"]
+        self._inventory = Inventory(folder, shard)
+        self._lock = OutputLock(folder, folder / ".extraction.lock")
+        self._shard_lock = OutputLock(folder, folder / f".extraction.{shard[0]}-of-{shard[1]}.lock")
+        self._replaced = bool(self._different())
+        self._inventory.read()
+
+    def begin(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._shard_lock.acquire()
+        self._acquire()
+        different = self._different()
+        self._inventory.read()
         if different:
-            if resume and record.exists():
-                _refuse_to_mix(record, different)
-            with atomic_writer(record) as file:
-                json.dump(settings, file, indent=2)
+            self._inventory.remove_files()
+            with atomic_writer(self._record) as file:
+                json.dump(self.settings, file, indent=2)
                 file.write("\n")
-        # What is older than the record was made with other settings, by a run that this one replaces.
-        self._valid_since_ns = record.stat().st_mtime_ns
+        elif not self.resume:
+            self._inventory.remove_files(keep=self._of_other_shards())
+        self._replaced = False
+        if self.shard[1] > 1:
+            self._lock.acquire(shared=True)
+
+    def end(self) -> None:
+        self._inventory.close()
+        self._lock.release()
+        self._shard_lock.release()
 
     def path(self, clip: Clip) -> Path:
         """Where the features of a clip go."""
         stem = _stem(clip.name)
-        return self.folder / f"{clip.name if stem in self._ambiguous else stem}.npy"
+        *folders, name = (clip.name if stem in self._ambiguous else stem).split("/")
+        longest = f"{_TIMES}{_SUFFIX}" if self.timestamps else _SUFFIX
+        return self.folder.joinpath(*map(fitting_name, folders), fitting_name(name, _SUFFIX, longest))
 
     def done(self, clip: Clip) -> bool:
-        path = self.path(clip)
-        return self.resume and self._valid(path) and (not self.timestamps or self._valid(times_path(path)))
-
-    def _valid(self, path: Path) -> bool:
-        try:
-            return path.stat().st_mtime_ns >= self._valid_since_ns
-        except FileNotFoundError:
+        if not self.resume or self._replaced:
             return False
+        path = self.path(clip)
+        source = source_of(clip.path)
+        return all(
+            file in self._inventory
+            and (source is None or self._inventory.source(file) == source)
+            and array_header(file) is not None
+            for file in ((path, times_path(path)) if self.timestamps else (path,))
+        )
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
-        NpyFile(self.path(clip), self.timestamps).write(clip, features)
+        path, source = self.path(clip), source_of(clip.path)
+        arrays = {times_path(path): features.times_s.numpy(), path: features.values.numpy()}
+        try:
+            for file, array in arrays.items():
+                if file in self._inventory and not file.is_symlink():  # of an earlier sound
+                    file.unlink(missing_ok=True)
+                elif (file == path or self.timestamps) and not _may_replace(file, array):
+                    raise UnwritableClipError(_kept(file))
+            for file, array in arrays.items():
+                if file == path or self.timestamps:
+                    self._inventory.add(file, clip.name, source)
+                    # So many files that waiting for the disk would take longer than computing them. After a loss of
+                    # power the last may be incomplete, which `done` notices.
+                    _save(file, features if file == path else array, durable=False)
+        except OSError as error:
+            if error.errno in _OF_ONE_FILE:
+                raise UnwritableClipError(f"{file}: the features cannot be written: {error.strerror}") from error
+            raise
+
+    def _different(self) -> list[str]:
+        different = _differences(self._record, self.settings) if self._record.exists() else ["no record"]
+        if different and self.resume and self._record.exists():
+            _refuse_to_mix(self._record, different)
+        return different
+
+    def _acquire(self) -> None:
+        """Alone, or with the other shards of the same run once one of them has set the folder up."""
+        if self.shard[1] == 1:
+            self._lock.acquire()
+            return
+        give_up = time.monotonic() + _LONGEST_START_S
+        while not self._lock.try_acquire():
+            if self._lock.try_acquire(shared=True):
+                if not self._different():
+                    return
+                self._lock.release()
+            if time.monotonic() > give_up:
+                self._lock.acquire()
+            time.sleep(0.1)
+
+    def _of_other_shards(self) -> list[Path]:
+        """Files of this run that other shards write, or have written."""
+        number, count = self.shard
+        others = (self.path(clip) for index, clip in enumerate(self.clips) if index % count != number - 1)
+        return [file for path in others for file in (path, times_path(path))] if count > 1 else []
 
 
 def times_path(path: Path) -> Path:
     """`dog.npy` -> `dog.times.npy`."""
-    return path.with_name(f"{path.name.removesuffix('.npy')}{_TIMES}.npy")
+    return path.with_name(f"{path.name.removesuffix(_SUFFIX)}{_TIMES}{_SUFFIX}")
+
+
+def _save(path: Path, features: ClipFeatures | np.ndarray, durable: bool = True) -> None:
+    """Writes a .npy file; values that are too large to be held are copied block by block."""
+    with atomic_binary(path, durable=durable) as file:
+        if isinstance(features, np.ndarray):
+            np.save(file, features)
+        elif features.in_memory:
+            np.save(file, features.values.numpy())
+        else:
+            header = np.lib.format.header_data_from_array_1_0(features.values.numpy())
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, block in features.blocks():
+                file.write(np.ascontiguousarray(block).tobytes())
+
+
+def _may_replace(path: Path, values: np.ndarray) -> bool:
+    """Whether nothing is lost: no file, an empty one, or an array that only differs in the number of rows."""
+    if is_stream(path) or not path.exists() or (path.is_file() and path.stat().st_size == 0):
+        return True
+    found = array_header(path)
+    if found is None or not found[0] or found[1].kind != "f":
+        return False
+    return found[0][-1] == values.shape[-1]
+
+
+def _kept(path: Path) -> str:
+    return f"{path}: exists and holds no such features, so it is left as it is; name another output or remove it"

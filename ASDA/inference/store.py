@@ -20,8 +20,23 @@ class OutputError(ValueError):
     """Features cannot go where they were to go."""
 
 
+class UnwritableClipError(OutputError):
+    """The features of one clip cannot be written; those of others can."""
+
+
 class FeatureStore(ABC):
-    """Takes the features of clips, inside a `with` block."""
+    """Takes the features of clips, inside a `with` block. Only inside it is anything changed on disk."""
+
+    def begin(self) -> None:  # noqa: B027 (a single file needs none of this)
+        """Makes the output its own.
+
+        Raises:
+            LockedOutputError: another process writes to it.
+            OutputError: it cannot go there.
+        """
+
+    def end(self) -> None:  # noqa: B027
+        """Leaves the output to others."""
 
     @abstractmethod
     def done(self, clip: Clip) -> bool:
@@ -29,7 +44,11 @@ class FeatureStore(ABC):
 
     @abstractmethod
     def write(self, clip: Clip, features: ClipFeatures) -> None:
-        """Takes the features of one clip."""
+        """Takes the features of one clip.
+
+        Raises:
+            UnwritableClipError: they cannot be written, others can.
+        """
 
     def flush(self) -> None:  # noqa: B027 (most stores hold nothing back)
         """Saves what is held back; also when the run is interrupted."""
@@ -38,12 +57,20 @@ class FeatureStore(ABC):
         """Ends a run that went through all its clips."""
 
     def __enter__(self) -> FeatureStore:
+        try:
+            self.begin()
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> None:
-        self.flush()
-        if kind is None:
-            self.close()
+        try:
+            self.flush()
+            if kind is None:
+                self.close()
+        finally:
+            self.end()
 
 
 def _stem(name: str) -> str:
@@ -81,21 +108,41 @@ def _ambiguous_stems(clips: Clips, timestamps: bool = False) -> set[str]:
 
 
 def _differences(record: Path, wanted: dict[str, Any]) -> list[str]:
+    """What a record of settings says otherwise.
+
+    Raises:
+        OutputError: the file is no such record.
+    """
     try:
         recorded = json.loads(record.read_text(encoding="utf-8"))
     except ValueError:
-        return ["it cannot be read"]
+        recorded = None
+    if not isinstance(recorded, dict) or "granularity" not in recorded:
+        raise OutputError(f"{record}: not a record of asda-extract, so this folder is left as it is; name another")
     return _differences_from(recorded, wanted)
 
 
 def _differences_from(recorded: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they did in the record
-    return [
-        f"{name} was {recorded.get(name)}, now {wanted.get(name)}"
-        for name in sorted({*recorded, *wanted})
-        if recorded.get(name) != wanted.get(name)
-    ]
+    different = []
+    for name in sorted({*recorded, *wanted}):
+        before, now = recorded.get(name), wanted.get(name)
+        if name not in recorded:
+            different.append(f"{name} is not recorded, now {_short(now)}")
+        elif isinstance(before, dict) and isinstance(now, dict):
+            different += [f"{name}.{line}" for line in _differences_from(before, now)]
+        elif before != now:
+            different.append(f"{name} was {_short(before)}, now {_short(now)}")
+    return different
+
+
+def _short(value: Any, length: int = 60) -> str:
+    text = str(value)
+    return text if len(text) <= length else f"{text[: length - 4]} ..."
 
 
 def _refuse_to_mix(where: Path, different: list[str]) -> None:
-    raise OutputError(f"{where}: --resume would mix different features: {'; '.join(different)}")
+    raise OutputError(
+        f"{where}: --resume would mix different features: {'; '.join(different)}; name another output, or leave "
+        "--resume away to replace them"
+    )

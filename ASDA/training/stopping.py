@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
-import multiprocessing.util  # its function for the exit is registered first, so that ours comes before it
+import multiprocessing.util  # whose exit function has to be registered before ours, to run after it
 import os
 import signal
 

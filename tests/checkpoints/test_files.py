@@ -2,6 +2,8 @@
 
 import argparse
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -126,3 +128,16 @@ def test_load_torch_file__the_format_before_zip_fails_in_one_line(tmp_path):
             noticed += 1
             assert str(tmp_path / "bad.pt") in str(error) and "\n" not in str(error)
     assert noticed > len(data) // 7  # every truncation, and some of the changed bytes
+
+
+def test_save_safetensors__a_full_disk_is_an_error_with_the_files_name(tmp_path):
+    """In a process of its own, as the limit cannot be taken back."""
+    code = "import resource, sys, torch\nfrom ASDA.checkpoints.files import save_safetensors, save_torch_file\n"
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))\n"
+    code += "for save, name in ((save_safetensors, 'a.safetensors'), (save_torch_file, 'a.pt')):\n"
+    code += "    try:\n        save({'w': torch.ones(9_999)}, sys.argv[1] + '/' + name)\n"
+    code += "    except OSError as error:\n        print(error.filename, error.strerror, sep=': ')\n"
+    result = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=100)
+    expected = [f"{tmp_path}/{name}: File too large" for name in ("a.safetensors", "a.pt")]
+    assert result.returncode == 0 and result.stdout.splitlines() == expected
+    assert list(tmp_path.iterdir()) == []

@@ -43,6 +43,14 @@ def cut(writer, share):
     return write
 
 
+def joined(writer):
+    def write(path):
+        writer(path)
+        path.write_bytes(2 * path.read_bytes())
+
+    return write
+
+
 def spoilt(value):
     samples = NOISE.copy()
     samples[1000] = value
@@ -81,6 +89,11 @@ WORKS = {
     "layer 3.mp3": other("MP3"),
     "big endian.aiff": other("AIFF"),
     "au.au": other("AU"),
+    "also au.snd": other("AU"),
+    "sphere.sph": other("NIST", "PCM_16"),
+    "creative.voc": other("VOC", "PCM_16"),
+    "core audio.caf": other("CAF", "PCM_16"),
+    "wave 64.w64": other("W64", "PCM_16"),
     "wav named.flac": lambda path: soundfile.write(path, NOISE, RATE_HZ, format="WAV"),
     "UPPER CASE.WAV": wav(NOISE),
     "ünïcode 音声 \U0001f3b5.wav": wav(NOISE),
@@ -99,6 +112,14 @@ REPORTED = {
     "random bytes.mp3": content(np.random.default_rng(2).bytes(5_000)),
     "header only.wav": content(b"RIFF\x24\x00\x00\x00WAVEfmt "),
     "truncated.wav": cut(wav(NOISE), 0.5),
+    "truncated.sph": cut(other("NIST", "PCM_16"), 0.5),
+    "joined.ogg": joined(other("OGG", "VORBIS")),
+    "joined.opus": joined(other("OGG", "OPUS", 48_000)),
+    "joined.mp3": joined(other("MP3")),
+    "joined.flac": joined(wav(NOISE)),
+    "joined.au": joined(other("AU")),
+    "text.au": content(b"This is not audio.\n" * 50),
+    "floats of 16 bits.wav": wav(32768 * NOISE, subtype="FLOAT"),
     "truncated.flac": cut(wav(NOISE), 0.5),
     "truncated in the header.flac": cut(wav(NOISE), 0.001),
     "lies about its size.wav": header_that_lies,
@@ -134,7 +155,9 @@ def reported_files(path):
 @pytest.mark.parametrize("padding", ["constant", "own", "mask"])
 def test_extract__every_file_works_or_is_reported(tmp_path, folder, models, run, padding):
     out = tmp_path / "out"
+    # Every window, so that all of a file is read: what follows the one window of --long crop is not looked at.
     flags = ["--checkpoint", models.pretrained, "--target_length", 64, "--padding", padding, "--batch_size", 7]
+    flags += ["--long", "windows"]
     result = run(extract, folder, "--output", out, *flags, "--granularity", "frame")
     assert result.code == 2
     assert reported_files(out / "errors.tsv") == {str(folder / name) for name in REPORTED}
@@ -146,6 +169,7 @@ def test_extract__every_file_works_or_is_reported(tmp_path, folder, models, run,
 
 def test_extract__every_file_has_a_place_in_an_h5(tmp_path, folder, models, run):
     flags = ["--checkpoint", models.pretrained, "--target_length", 64, "--granularity", "utterance"]
+    flags += ["--long", "windows"]
     assert run(extract, folder, "--output", tmp_path / "out.h5", *flags).code == 2
     assert reported_files(tmp_path / "out.errors.tsv") == {str(folder / name) for name in REPORTED}
     with h5py.File(tmp_path / "out.h5") as file:

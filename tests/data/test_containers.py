@@ -2,6 +2,7 @@ import os
 import pickle
 import random
 import tarfile
+import unicodedata
 
 import h5py
 import numpy as np
@@ -247,3 +248,31 @@ def test_find_clips__leaves_out_what_is_no_sound_in_an_h5(tmp_path):
         file["labels"] = ["dog", "cat"]
         file["scalar"] = 3
     assert [clip.row for clip in find_clips(tmp_path)] == ["s.h5/a"]
+
+
+@pytest.mark.parametrize(
+    "place", [f"0:{10**14}", f"0:{10**23}", f"{10**18}:1", f"{10**30}:10", "50:51", f"0:{'9' * 5000}"]
+)
+def test_reader__impossible_places_in_a_zip_cost_their_clip_only(tmp_path, place):
+    """Memory is taken for all that is asked for, before anything is read."""
+    (tmp_path / "x.zip").write_bytes(bytes(100))
+    with pytest.raises(AudioError, match="expected .* bytes at offset|beyond any file"):
+        ClipReader().load(f"{tmp_path}/x.zip:{place}")
+
+
+def test_reader__empty_places_and_files_of_zeros(tmp_path):
+    (tmp_path / "x.zip").write_bytes(bytes(100))
+    for place, said in (("5:0", "0 bytes"), ("0:100", "not readable as audio: its first 100 bytes are zeros")):
+        with pytest.raises(AudioError, match=said):
+            ClipReader().load(f"{tmp_path}/x.zip:{place}")
+
+
+def test_reader__other_unicode_spellings_in_containers(tmp_path, write_audio):
+    composed, decomposed = (unicodedata.normalize(form, "Käuzchen") for form in ("NFC", "NFD"))
+    wav = write_audio("a.wav", PCM)
+    with tarfile.open(tmp_path / f"{decomposed}.tar", "w") as archive:
+        archive.add(wav, f"{decomposed}.wav")
+    write_h5(tmp_path / f"{decomposed}.h5", {decomposed: PCM}, RATE_HZ)
+    for name in (composed, decomposed):
+        assert ClipReader().load(f"{tmp_path}/{name}.tar/{name}.wav").numel() == len(PCM)
+        assert ClipReader().load(f"{tmp_path}/{name}.h5/{name}").numel() == len(PCM)

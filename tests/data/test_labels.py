@@ -1,10 +1,11 @@
 import csv
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from ASDA.data.labels import LabelError, LabelTable, read_clip_labels
-from ASDA.data.manifest import Manifest
+from ASDA.data.manifest import Manifest, write_manifest
 
 DATA_MANIFEST = Path(__file__).parents[2] / "data_manifest"
 
@@ -193,3 +194,15 @@ def test_label_tables__size_and_order(folder, num_classes, some):
     assert len(table) == num_classes
     assert len(set(table.names)) == num_classes
     assert {label: table.index(label) for label in some} == some
+
+
+@pytest.mark.parametrize(("listed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_read_clip_labels__ids_in_another_unicode_spelling_meet(tmp_path, listed, stored):
+    names = ("Käuzchen", "été", "plain")
+    rows = [(f"{unicodedata.normalize(stored, name)}.wav", 100) for name in names]
+    write_manifest(tmp_path / "train.tsv", tmp_path, rows)
+    lines = [f"{unicodedata.normalize(listed, name)}\t{number}\n" for number, name in enumerate(names)]
+    (tmp_path / "train.lbl").write_text("".join(lines), encoding="utf-8")
+    table = LabelTable(["0", "1", "2"], ["0", "1", "2"])
+    labels = read_clip_labels(tmp_path / "train.lbl", Manifest.read(tmp_path / "train.tsv"), table)
+    assert [labels.targets(row) for row in range(3)] == [[0], [1], [2]]

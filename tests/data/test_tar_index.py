@@ -1,4 +1,5 @@
 import logging
+import os
 import tarfile
 
 import numpy as np
@@ -30,10 +31,11 @@ def loaded(tar, name: str) -> list[float]:
 
 
 def test_index__finds_every_member(tar):
-    index = TarIndex.of_members(str(tar), scan_members(str(tar)))
-    assert len(index) == len(NAMES)
-    for name, offset, size in scan_members(str(tar)):
-        assert index.locate(name) == (offset, size)
+    content = scan_members(str(tar))
+    index = TarIndex.of_members(str(tar), content)
+    assert len(index) == len(NAMES) and content.problem == ""
+    for member in content.members:
+        assert index.locate(member.name)[:2] == (member.offset, member.size)
     for name in ("", "absent.wav", "clips", "0.wa"):
         with pytest.raises(KeyError):
             index.locate(name)
@@ -53,7 +55,7 @@ def test_index__last_of_equal_names_counts(tar, write_audio):
 
 def test_index__written_by_the_preparation_spares_the_scan(tar, monkeypatch):
     find_clips(tar.parent)
-    assert (tar.parent / "s.tar.index.npy").stat().st_size < 24 * (len(NAMES) + 1) + 256
+    assert (tar.parent / "s.tar.index.npy").stat().st_size < 32 * (len(NAMES) + 1) + 256
     monkeypatch.setattr(tar_index, "scan_members", lambda file: pytest.fail(f"{file} was scanned"))
     for name in reversed(NAMES):
         assert loaded(tar, name) == [float(constant(name)[0])]
@@ -68,10 +70,24 @@ def test_index__of_a_tar_that_has_changed_is_not_used(tar, caplog, write_audio):
 
 
 def test_index__of_a_tar_of_the_same_size_is_found_out(tar, write_audio):
+    """Other places, other names or other sizes of the members, in a tar of the same size and age: the right samples."""
     find_clips(tar.parent)
-    write_tar(tar, [write_audio(f"clips/{name}", constant(name)) for name in NAMES[::-1]])
-    with pytest.raises(AudioError, match="index belongs to another tar"):
-        loaded(tar, "19.wav")
+    times = tar.stat().st_atime_ns, tar.stat().st_mtime_ns
+    others = {
+        "19.wav": [(name, constant(name)) for name in NAMES[::-1]],
+        "new.wav": [(name, constant(name)) for name in NAMES[:-1]] + [("new.wav", np.full(400, 20, np.int16))],
+        "1.wav": [("0.wav", constant("0.wav")[:300]), ("1.wav", np.full(500, 20, np.int16))]
+        + [(name, constant(name)) for name in NAMES[2:]],
+    }
+    size = tar.stat().st_size
+    for name, members in others.items():
+        write_tar(tar, [write_audio(f"clips/{member}", samples) for member, samples in members])
+        os.utime(tar, ns=times)
+        assert tar.stat().st_size == size
+        assert loaded(tar, name) == [20.0]
+        assert ClipReader().load(f"{tar}/{name}").numel() == len(dict(members)[name])
+        with pytest.raises(AudioError, match=r"the tar holds no member 'absent\.wav'"):
+            loaded(tar, "absent.wav")
 
 
 def test_index__damaged_file_is_not_used(tar, caplog):

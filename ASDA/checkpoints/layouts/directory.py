@@ -21,11 +21,12 @@ import torch
 from torch import Tensor
 
 from ...atomic import atomic_writer
-from ...audio.front_end import FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ..checkpoint import Checkpoint
+from ..consistency import front_end_of
 from ..contents import CONFIG, Contents, read_json
 from ..files import CheckpointError, load_safetensors, safetensors_sizes, save_safetensors
+from ..validation import expect_history, expect_key, expect_mapping, expect_number, expect_texts
 from .directory_version_1 import upgrade_config, upgrade_name
 from .published_names import (
     TEACHER_KEY,
@@ -63,7 +64,8 @@ def read(contents: Contents) -> Checkpoint:
             f"{', '.join(name for name in tensors if not name.startswith('encoder.')) or 'nothing'}"
         )
     training = folder / TRAINING
-    record = read_json(training) if training.is_file() else {}
+    record = expect_mapping(training, "the contents", read_json(training) if training.is_file() else {})
+    history = expect_history(training, record.get("optimizer_history"))
     labels = dict(described or {})
     multi_label, names = labels.pop("multi_label", None), labels.pop("label_names", [])
     independent_scores = labels.pop("independent_scores", True)
@@ -73,16 +75,18 @@ def read(contents: Contents) -> Checkpoint:
             layout="directory",
             encoder_config=EncoderConfig.from_dict(config["encoder"]),
             encoder=parts["encoder"],
-            front_end=FrontEnd.from_dict(config["front_end"]),
+            front_end=front_end_of(folder / CONFIG, "front_end", config["front_end"]),
             head_config=HeadConfig.from_dict(labels) if described else None,
             head=parts["head"],
-            label_names=list(names),
+            label_names=expect_texts(folder / CONFIG, "head.label_names", names),
             multi_label=multi_label,
             independent_scores=independent_scores,
             training_config=record.get("cfg"),
             training_parts=_training_parts(folder / PRETRAINING),
-            num_updates=(record.get("optimizer_history") or [{}])[-1].get("num_updates"),
+            num_updates=history[-1].get("num_updates"),
         )
+    except CheckpointError:
+        raise
     except (ConfigError, TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
 
@@ -95,6 +99,13 @@ def training_state(contents: Contents) -> dict[str, Any]:
     """
     folder, checkpoint = contents.path, read(contents)
     record = read_json(folder / TRAINING)
+    for table in ("cfg", "task_state"):
+        expect_mapping(folder / TRAINING, table, expect_key(folder / TRAINING, "", record, table))
+    if record.get("extra_state") is not None:
+        expect_mapping(folder / TRAINING, "extra_state", record["extra_state"])
+    updates = record.get(TEACHER_UPDATES_KEY)
+    expect_number(folder / TRAINING, TEACHER_UPDATES_KEY, updates, low=0, high=10**15, whole=True, optional=True)
+    expect_mapping(folder / TRAINING, "cfg.model", expect_key(folder / TRAINING, "cfg", record["cfg"], "model"))
     model: dict[str, Any] = encoder_to_published(checkpoint.encoder, "model." if checkpoint.head else "")
     model |= head_to_published(checkpoint.head)
     if (folder / PRETRAINING).exists():

@@ -6,6 +6,7 @@ architecture, ``task_state.front_end`` the input, ``task_state.label_names`` the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,20 @@ from ...audio.front_end import FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ...data.corpora.corpus import Corpus, get_corpus
 from ..checkpoint import Checkpoint
+from ..consistency import front_end_of
 from ..contents import Contents
 from ..files import CheckpointError, save_torch_file
+from ..validation import (
+    expect_history,
+    expect_mapping,
+    expect_number,
+    expect_tensors,
+    expect_text,
+    expect_texts,
+    refuse,
+)
 from .published_architecture import UnknownLayoutError, recorded_architecture
-from .published_names import PUBLISHED_FLAGS, split_published
+from .published_names import PUBLISHED_FLAGS, TEACHER_KEY, TEACHER_UPDATES_KEY, split_published
 
 EXPECTED = "a file with cfg.model and model as fairseq writes them"
 _POOLINGS = {None: "cls", "CLS_TOKEN": "cls", "MEAN_POOLING": "mean", "PREFIX_MEAN": "prefix_mean"}
@@ -56,6 +67,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
     Raises:
         CheckpointError: its layout is not known.
     """
+    _require_tables(path, state)
     cfg = state["cfg"]
     parts = split_published(state["model"])
     try:
@@ -82,17 +94,42 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         front_end=_front_end(path, task, task_state),
         head_config=_head_config(path, cfg["model"], parts["head"]) if parts["head"] else None,
         head=parts["head"],
-        label_names=list(task_state.get("label_names") or []),
+        label_names=expect_texts(path, "task_state.label_names", task_state.get("label_names") or []),
         multi_label=multi_label,
         independent_scores=not _trained_with_softmax(cfg["model"], multi_label),
         training_config=cfg,
-        training_parts={"decoder": sum(map(_size, parts["decoder"].values()))} if parts["decoder"] else {},
-        num_updates=(state.get("optimizer_history") or [{}])[-1].get("num_updates"),
+        training_parts={"decoder": sum(t.numel() for t in parts["decoder"].values())} if parts["decoder"] else {},
+        num_updates=expect_history(path, state.get("optimizer_history"))[-1].get("num_updates"),
     )
 
 
-def _size(tensor: Tensor) -> int:
-    return tensor.numel()
+def _require_tables(path: Path, state: dict[str, Any]) -> None:
+    """What is looked into has to be a table, tensors have to be tensors."""
+    model = dict(expect_mapping(path, "model", state["model"]))
+    if TEACHER_KEY in model:
+        expect_tensors(path, f"model.{TEACHER_KEY}", model.pop(TEACHER_KEY))
+    updates = model.pop(TEACHER_UPDATES_KEY, 0)
+    if not isinstance(updates, int) and not (isinstance(updates, Tensor) and updates.numel() == 1):
+        refuse(path, f"model.{TEACHER_UPDATES_KEY}", "a number", updates)
+    expect_tensors(path, "model", model)
+    cfg = state["cfg"]
+    nested = cfg["model"].get("pretrained_model_args")
+    tables = {name: state.get(name) for name in ("task_state", "extra_state")}
+    tables |= {"cfg.task": cfg.get("task"), "cfg.model.pretrained_model_args": nested}
+    models = {"cfg.model": cfg["model"]}
+    if isinstance(nested, Mapping):
+        models["cfg.model.pretrained_model_args.model"] = nested.get("model")
+        tables["cfg.model.pretrained_model_args.task"] = nested.get("task")
+    for key, value in models.items():
+        tables[key] = value
+        if isinstance(value, Mapping):
+            tables[f"{key}.encoder"] = value.get("encoder")
+            tables[f"{key}.modalities"] = modalities = value.get("modalities")
+            if isinstance(modalities, Mapping):
+                tables[f"{key}.modalities.image"] = modalities.get("image")
+    for key, value in tables.items():
+        if value is not None and expect_mapping(path, key, value).get("_name") is not None:
+            expect_text(path, f"{key}._name", value["_name"])
 
 
 def pretraining_model_config(cfg: dict[str, Any]) -> dict[str, Any]:
@@ -144,13 +181,12 @@ def published_corpus(task: dict[str, Any]) -> Corpus:
 
 def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any]) -> FrontEnd:
     """As recorded; published files do not, but say which data set they were trained on."""
-    try:
-        if task_state.get("front_end"):
-            return FrontEnd.from_dict(task_state["front_end"])
-        corpus = published_corpus(task)
-        return FrontEnd(task.get("target_length") or corpus.target_length_frames, corpus.norm_mean, corpus.norm_std)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: task_state.front_end: {error}") from error
+    if task_state.get("front_end"):
+        return front_end_of(path, "task_state.front_end", task_state["front_end"])
+    corpus = published_corpus(task)
+    length = task.get("target_length") or corpus.target_length_frames
+    expect_number(path, "cfg.task.target_length", length, low=1, high=10**9, whole=True)
+    return FrontEnd(length, corpus.norm_mean, corpus.norm_std)
 
 
 def _trained_with_softmax(model: dict[str, Any], multi_label: bool | None) -> bool:

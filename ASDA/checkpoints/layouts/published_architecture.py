@@ -176,7 +176,16 @@ def infer_architecture(encoder: Mapping[str, Tensor], num_mel_bins: int = _NUM_M
             f"missing {', '.join(missing) or 'nothing'}; found {len(encoder)} encoder tensors: "
             f"{', '.join(list(encoder)[:8]) or 'none'}{' ...' if len(encoder) > 8 else ''}"
         )
-    depth = 1 + max(int(name.split(".")[2]) for name in encoder if name.startswith("stack.blocks."))
+    numbers = {name.split(".")[2] for name in encoder if name.startswith("stack.blocks.")}
+    if numbers != {str(number) for number in range(len(numbers))}:
+        raise UnknownLayoutError(
+            f"unknown checkpoint layout: expected blocks with the numbers 0, 1, ..., found {', '.join(sorted(numbers))}"
+        )
+    depth = len(numbers)
+    for name, num_dims in zip(needed, (3, 4, 3, 2), strict=True):
+        if encoder[name].dim() != num_dims or not encoder[name].numel():
+            shape = tuple(encoder[name].shape)
+            raise UnknownLayoutError(f"{name}: expected a tensor of {num_dims} dimensions, found one of shape {shape}")
     embed_dim, _, _, patch_size = encoder["patch_embed.proj.weight"].shape
     return {
         "embed_dim": embed_dim,

@@ -50,8 +50,8 @@ def plan_audioset(
         segment_lists: the lists of each split, e.g. `{"train": [balanced, unbalanced], "eval": [eval]}`.
         short_below_s: shorter clips are reported.
     """
-    clips = _index_clips(find_clips(root))
     plan = Plan(root, {}, table, weighted_splits=("train",), short_below_s=short_below_s)
+    clips = _index_clips(find_clips(root, plan.problems))
     split_of: dict[str, str] = {}
     for split, files in segment_lists.items():
         planned = []

@@ -7,8 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...audio.errors import AmplitudeError, AudioError
 from ...audio.fbank import FRAME_LENGTH_MS
-from ...audio.io import AudioError, AudioInfo
+from ...audio.io import AudioInfo
+from ...audio.samples import MIN_PLAUSIBLE_PEAK
 from ..containers import ClipReader
 from ..labels import LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError
@@ -25,7 +27,7 @@ class CheckResult:
 
     Args:
         problems: a run stumbles over these: unreadable and repeated clips, labels that do not fit.
-        notes: worth knowing, but harmless: silent, very short or identical clips, wrong numbers of samples.
+        notes: worth knowing, but harmless: silent, very quiet, very short or identical clips, wrong numbers of samples.
         formats: how many clips have each (rate in Hz, channels).
         lengths: of the clips that can be read.
         contents: what each clip sounds like, for `identical_clips`; None if the manifest cannot be read.
@@ -53,7 +55,7 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
     result.contents = SplitContents.of(manifest)
     readers = threading.local()
 
-    def read(index: int) -> tuple[AudioInfo, bytes | None] | AudioError:
+    def read(index: int) -> tuple[AudioInfo, float, bytes | None] | AudioError:
         if not hasattr(readers, "reader"):
             readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
         path = manifest.path(index)
@@ -62,7 +64,8 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
             waveform = readers.reader.load(path)
         except AudioError as error:
             return error
-        return info, content_digest(waveform) if waveform.any() else None
+        peak = float(waveform.abs().max())
+        return info, peak, content_digest(waveform) if peak else None
 
     for index, found in enumerate(parallel_map(read, range(len(manifest)), workers, file.name)):
         _judge_clip(manifest, index, found, result)
@@ -71,13 +74,14 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
 
 
 def _judge_clip(
-    manifest: Manifest, index: int, found: tuple[AudioInfo, bytes | None] | AudioError, result: CheckResult
+    manifest: Manifest, index: int, found: tuple[AudioInfo, float, bytes | None] | AudioError, result: CheckResult
 ) -> None:
     clip = f"{manifest.relative_path(index)} ({manifest.where(index)})"
     if isinstance(found, AudioError):
-        result.problems.append(Problem("unreadable", clip, found.reason))
+        kind = "amplitude" if isinstance(found, AmplitudeError) else "unreadable"
+        result.problems.append(Problem(kind, clip, found.reason))
         return
-    info, digest = found
+    info, peak, digest = found
     result.seconds += info.duration_s
     result.lengths.add(info.duration_s)
     result.formats[(info.sample_rate_hz, info.num_channels)] += 1
@@ -90,6 +94,9 @@ def _judge_clip(
         result.notes.append(Problem("silent", clip, "every sample is 0"))
     else:
         result.contents.set(index, digest)
+    if 0 < peak < MIN_PLAUSIBLE_PEAK:
+        detail = "no sample is above 1/32768 of full scale, as when 16-bit values are kept in 32-bit integers"
+        result.notes.append(Problem("amplitude", clip, detail))
 
 
 def _check_repeats(manifest: Manifest, result: CheckResult) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...audio.spelling import same_name
+from ..containers import CONTAINER_SUFFIXES
 from ..corpora.tables import read_csv
 from ..labels import LabelTable
 from ..manifest import ManifestError
-from .finding import CONTAINER_SUFFIXES, FoundClip, find_clips
+from .finding import FoundClip, find_clips
 from .plan import Plan, PlannedClip, Problem, table_of
 from .splitting import split_by_ratio, split_into_folds
 
@@ -56,10 +58,11 @@ def plan_folder(
         raise ManifestError("choose one way to split: by ratio, by column, by folder or into folds")
     if split_column is not None and labels in (None, "folders"):
         raise ManifestError("a split column needs a csv file with labels")
-    found = find_clips(root)
-    if not found:
-        raise ManifestError(f"{root}: no audio file below this folder")
     problems: list[Problem] = []
+    found = find_clips(root, problems)
+    if not found:
+        passed_over = "".join(f"; {problem.clip}: {problem.detail}" for problem in problems[:3])
+        raise ManifestError(f"{root}: no audio file below this folder{passed_over}")
     if labels is None:
         described = [_Description(clip) for clip in found]
     elif labels == "folders":
@@ -111,15 +114,19 @@ def _labels_from_csv(
 
 
 def _by_any_name(found: list[FoundClip]) -> Callable[[str, str], FoundClip | None]:
-    """Finds clips by relative path or by name alone, with or without the ending."""
+    """Finds clips by relative path or by name alone, with or without the ending, in whichever Unicode spelling."""
     clips: dict[str, list[FoundClip]] = {}
     for clip in found:
         for path in {clip.name, clip.row}:
             for name in {path, os.path.splitext(path)[0], os.path.basename(path), Path(path).stem}:
-                clips.setdefault(name, []).append(clip)
+                for spelling in {name, same_name(name)}:
+                    clips.setdefault(spelling, []).append(clip)
 
     def lookup(name: str, where: str) -> FoundClip | None:
-        fitting = clips.get(name.removeprefix("./"), [])
+        name = name.removeprefix("./")
+        fitting = clips.get(name) or clips.get(same_name(name), [])
+        exact = [clip for clip in fitting if name in (clip.name, clip.row)]  # another may only be spelled otherwise
+        fitting = exact if len(exact) == 1 else fitting
         if len(fitting) > 1:
             raise ManifestError(
                 f"{where}: {name!r} fits {fitting[0].name!r} and {fitting[1].name!r}; give more of the path"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..labels import LabelTable
+from ..manifest import ManifestError
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,19 @@ def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:
 
     Returns:
         The table, and the mid of each label: the name itself where label files and tables can hold it.
+
+    Raises:
+        ManifestError: two labels that differ in nothing but the spaces around them.
     """
-    labels = set(labels)
-    names = sorted({label.strip() for label in labels})
+    label_of: dict[str, str] = {}
+    for label in sorted(set(labels)):
+        name = label.encode("utf-8", "backslashreplace").decode().strip()
+        if label_of.setdefault(name, label) != label:
+            raise ManifestError(f"the classes {label_of[name]!r} and {label!r} would have one name; rename one")
+    names = sorted(label_of)
     prefix = "class_"
     while any(name.startswith(prefix) for name in names):
         prefix = f"_{prefix}"
-    mids = [f"{prefix}{i}" if any(c in name for c in ',\t\n\r"') else name for i, name in enumerate(names)]
-    mid_of = dict(zip(names, mids, strict=True))
-    return LabelTable(mids, names), {label: mid_of[label.strip()] for label in labels}
+    holds = [bool(name) and not any(c in name for c in ',\t\n\r"') for name in names]
+    mids = [name if fits else f"{prefix}{i}" for i, (name, fits) in enumerate(zip(names, holds, strict=True))]
+    return LabelTable(mids, names), {label_of[name]: mid for name, mid in zip(names, mids, strict=True)}

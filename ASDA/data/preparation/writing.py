@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
+from ...atomic import OutputLock
+from ...atomic.names import is_temporary, temporary_name
 from ...audio.io import AudioError, AudioInfo
 from ..containers import ClipReader, split_container
-from ..labels import ClipLabels, LabelTable
-from ..manifest import ManifestError, check_writable, clip_id, write_manifest
+from ..labels import ClipLabels, LabelTable, read_clip_labels
+from ..manifest import Manifest, ManifestError, check_writable, clip_id, write_manifest
 from ..sampling import class_balanced_weights
 from .parallel import parallel_map
 from .plan import Plan, PlannedClip, Problem
 
+_ROW = re.compile(rb"[^\t]+\t[0-9]+\s*")
 REPORT_NAME = "report.txt"
 TABLE_NAME = "label_descriptors.csv"
 WEIGHTS_NAME = "weight_{split}_all.csv"
@@ -40,34 +44,69 @@ class SplitSummary:
 def write_plan(plan: Plan, out: str | os.PathLike, workers: int = 0, overwrite: bool = False) -> list[SplitSummary]:
     """Writes the manifests of a plan, with labels, class table, weights and a report of every problem.
 
-    Clips whose header cannot be read are left out. If a split keeps no clip, nothing at all is written.
+    Clips whose header cannot be read, or whose name a manifest cannot hold, are left out. If a split keeps no clip,
+    nothing at all is written. What is written is read again before it replaces anything.
 
     Raises:
-        ManifestError: a split without clips, a name that a manifest cannot hold, or manifests that are there already.
+        ManifestError: a split without clips, files that are there already, or what would not be read as it was meant.
+        LockedOutputError: another process writes there.
     """
-    refuse_existing(out, overwrite)
-    for clips in plan.splits.values():
-        for clip in clips:
-            check_writable(clip.row)
-    infos = _read_headers(plan, workers)
-    earlier = _manifest_files(Path(out))
-    with staged_folder(out) as folder:
-        summaries = [_write_split(plan, name, clips, infos, folder) for name, clips in plan.splits.items()]
-        write_report(folder / REPORT_NAME, plan.problems)
-        # A split of an earlier call that this one does not make would be of another division and another class table.
-        stale = [file for file in earlier if not (folder / file.relative_to(out)).exists()]
-    for file in stale:
-        file.unlink()
+    out = Path(out)
+    with OutputLock(out):
+        refuse_existing(out, overwrite)
+        _leave_out_unwritable(plan)
+        infos = _read_headers(plan, workers)
+        earlier = _manifest_files(out)
+        with staged_folder(out) as folder:
+            summaries = [_write_split(plan, name, clips, infos, folder) for name, clips in plan.splits.items()]
+            write_report(folder / REPORT_NAME, plan.problems)
+            _refuse_foreign(folder, out, overwrite)
+            # A split of an earlier call that this one does not make would be of another division and another class
+            # table. Manifests go first and come last: what is half replaced lacks them, and is not taken for whole.
+            for file in earlier:
+                if file.suffix == ".tsv" or not (folder / file.relative_to(out)).exists():
+                    file.unlink()
     return summaries
+
+
+def _leave_out_unwritable(plan: Plan) -> None:
+    """Clips whose name a manifest cannot hold become problems of the plan."""
+    wrong: dict[str, str] = {}
+    for clip in (clip for clips in plan.splits.values() for clip in clips):
+        try:
+            check_writable(clip.row)
+        except ManifestError as error:
+            wrong[clip.row] = str(error)
+    plan.problems += [Problem("unwritable", row, reason) for row, reason in wrong.items()]
+    if wrong:
+        plan.splits = {name: [c for c in clips if c.row not in wrong] for name, clips in plan.splits.items()}
 
 
 def _manifest_files(out: Path) -> list[Path]:
     """Manifests in a folder and its folds, with the labels and weights that belong to them."""
     found = []
-    for manifest in [*out.glob("*.tsv"), *out.glob("fold*/*.tsv")]:
+    for manifest in filter(_is_manifest, [*out.glob("*.tsv"), *out.glob("fold*/*.tsv")]):
         weights = manifest.with_name(WEIGHTS_NAME.format(split=manifest.stem))
         found += [file for file in (manifest, manifest.with_suffix(".lbl"), weights) if file.exists()]
     return found
+
+
+def _is_manifest(file: Path) -> bool:
+    """Whether a `.tsv` is a manifest: other programs write tables of that name."""
+    with open(file, "rb") as lines:
+        root, row = lines.readline(), lines.readline()
+    return b"\t" not in root and (not row or _ROW.fullmatch(row) is not None)
+
+
+def _refuse_foreign(folder: Path, out: Path, overwrite: bool) -> None:
+    for staged in sorted(path for path in folder.rglob("*") if path.is_file()):
+        target = out / staged.relative_to(folder)
+        if not target.exists():
+            continue
+        if not overwrite:
+            raise ManifestError(f"{target}: is there already; pass --overwrite to replace it")
+        if target.suffix == ".tsv" and not _is_manifest(target):
+            raise ManifestError(f"{target}: is no manifest, so it is left as it is; name another --out")
 
 
 def refuse_existing(out: str | os.PathLike, overwrite: bool) -> None:
@@ -89,10 +128,15 @@ def staged_folder(out: str | os.PathLike) -> Iterator[Path]:
     """A temporary folder whose files move to `out` when the block ends without an error, and vanish otherwise."""
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    for leftover in out.parent.iterdir():  # of a run that was killed; the lock is held, so that none is going on
+        if is_temporary(leftover.name, of=out.name) and leftover.is_dir():
+            shutil.rmtree(leftover)
+    folder = out.with_name(temporary_name(out.name))
+    folder.mkdir()
     try:
         yield folder
-        for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+        staged = (path for path in folder.rglob("*") if path.is_file())
+        for source in sorted(staged, key=lambda path: (path.suffix == ".tsv", path)):
             target = out / source.relative_to(folder)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(source, target)
@@ -105,7 +149,7 @@ def write_report(file: Path, problems: list[Problem]) -> None:
     with file.open("w", encoding="utf-8", errors="surrogateescape") as handle:
         for problem in problems:
             detail = " ".join(problem.detail.split())
-            handle.write(f"{problem.kind}\t{problem.clip}\t{detail}\n")
+            handle.write(f"{problem.kind}\t{_one_line(problem.clip)}\t{detail}\n")
 
 
 def write_table(file: Path, table: LabelTable) -> None:
@@ -113,6 +157,8 @@ def write_table(file: Path, table: LabelTable) -> None:
     with file.open("w", encoding="utf-8", errors="surrogateescape") as handle:
         for index, (mid, name) in enumerate(zip(table.mids, table.names, strict=True)):
             quoted = name.replace('"', '""')
+            if any(character in mid for character in ',"\n\r'):
+                mid = '"' + mid.replace('"', '""') + '"'
             handle.write(f'{index},{mid},"{quoted}"\n')
 
 
@@ -150,7 +196,7 @@ def _write_split(
     if not usable:
         raise ManifestError(
             f"split {name!r} has no usable clip: {len(clips)} are listed under {plan.root}, none can be read"
-            + (f"; the first: {plan.problems[0].clip}: {plan.problems[0].detail}" if plan.problems else "")
+            + (f"; the first: {_one_line(plan.problems[0].clip)}: {plan.problems[0].detail}" if plan.problems else "")
         )
     base = folder / name
     base.parent.mkdir(parents=True, exist_ok=True)
@@ -159,8 +205,35 @@ def _write_split(
     if plan.table is not None:
         write_table(base.with_name(TABLE_NAME), plan.table)
         _write_labels(base, usable, plan.table, weighted=name in plan.weighted_splits)
+    _read_again(base, usable, plan.table)
     hours = sum(infos[clip.row].duration_s for clip in usable) / 3600
     return SplitSummary(name, len(usable), hours)
+
+
+def _read_again(base: Path, clips: list[PlannedClip], table: LabelTable | None) -> None:
+    """Reads a split as training will.
+
+    Raises:
+        ManifestError: it is not read as it was meant.
+    """
+    manifest = Manifest.read(base.with_name(f"{base.name}.tsv"))
+    labels = None
+    if table is not None:
+        read = LabelTable.read(base.with_name(TABLE_NAME))
+        labels = read_clip_labels(base.with_name(f"{base.name}.lbl"), manifest, read)
+        if read.mids != table.mids:
+            wrong = next((a, b) for a, b in zip_longest(table.mids, read.mids) if a != b)
+            raise ManifestError(f"class {wrong[0]!r} would be read as {wrong[1]!r}; rename it")
+    for index, clip in enumerate(clips):
+        if manifest.relative_path(index) != clip.row:
+            raise ManifestError(f"{clip.row!r}: would be read as {manifest.relative_path(index)!r}; rename it")
+        if labels is not None and labels.targets(index) != list(dict.fromkeys(map(table.index, clip.labels))):
+            read_as = [table.mids[target] for target in labels.targets(index)]
+            raise ManifestError(f"{clip.row!r}: its labels {list(clip.labels)} would be read as {read_as}; rename them")
+
+
+def _one_line(name: str) -> str:
+    return name.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def _write_labels(base: Path, clips: list[PlannedClip], table: LabelTable, weighted: bool) -> None:

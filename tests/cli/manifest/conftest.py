@@ -1,5 +1,6 @@
 """A folder `tmp_path/data` to prepare, and the program to do it."""
 
+import os
 import zlib
 from pathlib import Path
 
@@ -18,8 +19,8 @@ def audio(tmp_path):
     def audio(name: str, duration_s: float = 0.2, rate_hz: int = RATE_HZ, channels: int = 1) -> Path:
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        rng = np.random.default_rng(zlib.crc32(name.encode()))
-        soundfile.write(path, rng.uniform(-0.1, 0.1, (round(duration_s * rate_hz), channels)), rate_hz)
+        rng = np.random.default_rng(zlib.crc32(os.fsencode(name)))
+        soundfile.write(os.fsencode(path), rng.uniform(-0.1, 0.1, (round(duration_s * rate_hz), channels)), rate_hz)
         return path
 
     return audio

@@ -49,3 +49,50 @@ def test_find_clips__refuses_what_it_cannot_open(tmp_path, write_audio):
     (tmp_path / "s.h5").write_bytes(b"not h5")
     with pytest.raises(ManifestError, match=r"s\.h5: the container cannot be opened"):
         find_clips(tmp_path)
+
+
+def zip_of(path, members: dict[str, bytes]):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def test_find_clips__zips_that_were_joined_or_are_damaged(tmp_path, write_audio):
+    wav = write_audio("elsewhere/a.wav", PCM).read_bytes()
+    file = tmp_path / "root" / "s.zip"
+    file.parent.mkdir()
+    first, second = zip_of(file, {"a.wav": wav}), zip_of(file, {"./x//b.wav": wav})
+    assert [clip.name for clip in find_clips(file.parent)] == ["s.zip/x/b.wav"]
+    file.write_bytes(first + second)
+    with pytest.raises(ManifestError, match="several zips joined to one"):
+        find_clips(file.parent)
+    file.write_bytes(b"XX" + first[2:])
+    with pytest.raises(ManifestError, match="no member where a.wav should begin"):
+        find_clips(file.parent)
+    encrypted = bytearray(first)
+    encrypted[first.index(b"PK\1\2") + 8] |= 1
+    file.write_bytes(encrypted)
+    with pytest.raises(ManifestError, match="a.wav is encrypted"):
+        find_clips(file.parent)
+
+
+def test_find_clips__every_link_counts(tmp_path, write_audio):
+    write_audio("elsewhere/a.wav", PCM)
+    root = tmp_path / "root"
+    root.mkdir()
+    for name in ("one", "two"):
+        (root / name).symlink_to(tmp_path / "elsewhere")
+    assert [clip.name for clip in find_clips(root)] == ["one/a.wav", "two/a.wav"]
+
+
+def test_find_clips__counts_what_cannot_be_decoded_in_containers_too(tmp_path, write_audio):
+    wav = write_audio("elsewhere/a.wav", PCM)
+    other = wav.with_name("b.m4a")
+    other.write_bytes(b"x")
+    (tmp_path / "root").mkdir()
+    write_tar(tmp_path / "root" / "s.tar", [wav, other])
+    write_zip(tmp_path / "root" / "s.zip", [wav])
+    problems = []
+    assert len(find_clips(tmp_path / "root", problems)) == 2
+    assert [(problem.kind, problem.clip) for problem in problems] == [("undecodable", "*.m4a")]

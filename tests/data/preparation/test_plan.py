@@ -6,10 +6,10 @@ from ASDA.data.preparation.writing import write_table
 
 
 def test_table_of__is_read_back_as_it_was_written(tmp_path):
-    labels = ["dog", "dog ", "a,b", "class_0", 'say "hi"', '"hi" said', "tab\there"]
+    labels = ["dog ", "a,b", "class_0", 'say "hi"', '"hi" said', "tab\there"]
     table, mid_of = table_of(labels)
     assert table.names == sorted({label.strip() for label in labels})
-    assert mid_of["dog"] == mid_of["dog "] == "dog" and mid_of.keys() == set(labels)
+    assert mid_of["dog "] == "dog" and mid_of.keys() == set(labels)
     write_table(tmp_path / "t.csv", table)
     found = LabelTable.read(tmp_path / "t.csv")
     assert (found.mids, found.names) == (table.mids, table.names)

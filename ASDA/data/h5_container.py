@@ -1,0 +1,64 @@
+"""Clips in HDF5 files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ..audio.errors import AudioError
+from ..audio.io import AudioInfo
+from ..audio.samples import mono_waveform
+from .h5_layout import LayoutError, Place, find_place, stated_rate_hz
+from .h5_tables import Known
+
+
+class Hdf5Container:
+    """HDF5 data sets of samples."""
+
+    def __init__(self, file: str, default_rate_hz: int):
+        import h5py  # only those who have h5 data pay for its import
+
+        self._file = h5py.File(file, "r")
+        self._default_rate_hz = default_rate_hz
+        self._known = Known()
+
+    def probe(self, key: str, path: str) -> AudioInfo:
+        place = self._place(key, path)
+        return AudioInfo(self._rate_hz(place, path), place.num_channels, place.num_samples)
+
+    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
+        place = self._place(key, path)
+        rate_hz = self._rate_hz(place, path)
+        start = round(start_s * rate_hz)
+        stop = place.num_samples if duration_s is None else start + max(1, round(duration_s * rate_hz))
+        if start >= place.num_samples:
+            length_s = place.num_samples / rate_hz
+            raise AudioError(path, f"the excerpt starts at {start_s} s, the clip ends at {length_s:.3f} s")
+        try:
+            samples = place.read(start, min(stop, place.num_samples))
+        except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # by the filter that fails
+            raise AudioError(path, f"the data set cannot be read ({error})") from error
+        return mono_waveform(samples, rate_hz, sample_rate_hz, path)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _place(self, key: str, path: str) -> Place:
+        with _layout_errors(path):
+            return find_place(self._file, key, self._known)
+
+    def _rate_hz(self, place: Place, path: str) -> int:
+        with _layout_errors(path):
+            return stated_rate_hz(place.data, self._known) or self._default_rate_hz
+
+
+@contextmanager
+def _layout_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except LayoutError as error:
+        raise AudioError(path, str(error)) from error
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:  # what h5py makes of damaged files
+        raise AudioError(path, f"damaged: the data set cannot be opened ({error})") from error
