@@ -3,7 +3,10 @@ SHELL := bash
 PYTHON := $(if $(filter 1,$(ASDA_USE_ACTIVE_ENV)),$(or $(ASDA_PYTHON),python),.venv/bin/python)
 SHELL_SCRIPTS := $(wildcard *.sh scripts/*.sh scripts/*.sbatch benchmarks/*.sh) .ci/run
 
-.PHONY: setup demo test check format bench
+.PHONY: help setup demo test test-fast check format bench
+
+help: ## what there is
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | column -ts $$'\t'
 
 setup: ## make .venv and install the tested packages; seconds when nothing has changed
 	@scripts/setup.sh
@@ -12,11 +15,15 @@ demo: setup ## the main job on this machine, in minutes: corpus, pre-training, f
 	@scripts/demo.sh
 
 test: setup ## every test; those that need a GPU are skipped where there is none
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2
 
-check: setup ## format and lint, changing nothing
+test-fast: setup ## the units, without training runs: under 3 minutes on two cores
+	$(PYTHON) -m pytest -n 2 -m "not slow" --ignore tests/integration
+
+check: setup ## format, lint and types, changing nothing
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
 	@for script in $(SHELL_SCRIPTS); do bash -n "$$script" || exit 1; done
 
 format: setup ## rewrite the Python files in the project's style

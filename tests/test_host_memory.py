@@ -128,9 +128,10 @@ def test_compiled_kernels__patches_of_clips_of_many_lengths_need_none():
     """As a convolution the embedding would be compiled for each length, and all of these are kept."""
     (grown,) = run(
         """
+from ASDA.core.config import PatchConfig
 from ASDA.core.patches import PatchEmbed
 
-embed, x = PatchEmbed(768, 16), torch.randn(8, 1, 1024, 128)
+embed, x = PatchEmbed(768, PatchConfig()), torch.randn(8, 1, 1024, 128)
 with torch.inference_mode():
     embed(x)
     before = resident_mib()

@@ -54,9 +54,12 @@ def purpose(file: Path) -> str:
 
 
 def _fits(file: Path, recipe: Recipe) -> bool:
-    """Whether a recipe is for this yaml: it says nothing of the model or the task that the yaml does not know."""
+    """Whether a recipe is for this yaml: by its launch line, and as it names no key that the yaml does not know."""
     from omegaconf import OmegaConf
 
+    launch = re.search(r"^# Launch:(.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    if launch and "finetun" in launch[1] and not is_labelled(recipe):
+        return False
     content = OmegaConf.load(file)
     return all(recipe.has(f"{section}.{key}") for section in ("model", "task") for key in content.get(section) or {})
 

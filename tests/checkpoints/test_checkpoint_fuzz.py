@@ -130,6 +130,7 @@ def test_read__edits_of_config_json(files, tmp_path, name):
     tally.check(at_least=100, refused=50)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_read__edits_of_a_pts_config(files, tmp_path, file):
     state = torch.load(files / file, weights_only=True)
