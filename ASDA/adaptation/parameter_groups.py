@@ -14,7 +14,7 @@ def exclude_from_decay(model: nn.Module, group: str) -> None:
     """Puts biases and 1-D weights into the optimiser group ``group``, which the optimiser's config has to define."""
     for parameter in model.parameters():
         if group and parameter.ndim <= 1:
-            parameter.param_group = group
+            parameter.param_group = group  # type: ignore[attr-defined]
 
 
 def decay_by_layer(encoder: SpectrogramEncoder, decay: float) -> None:
@@ -22,4 +22,4 @@ def decay_by_layer(encoder: SpectrogramEncoder, decay: float) -> None:
     layers = {id(p): layer for layer, block in enumerate(encoder.stack.blocks) for p in block.parameters()}
     for parameter in encoder.parameters():
         below = encoder.depth - layers.get(id(parameter), -1)
-        parameter.optim_overrides = {"optimizer": {"lr_scale": decay**below}}
+        parameter.optim_overrides = {"optimizer": {"lr_scale": decay**below}}  # type: ignore[attr-defined]

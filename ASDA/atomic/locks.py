@@ -16,7 +16,7 @@ from .names import fitting_name
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -83,13 +83,13 @@ class OutputLock:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
                 self._descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
             if not lock_descriptor(self._descriptor, shared=shared):
-                if not self._locks_work():
+                if not self._locks_work(self._descriptor):
                     return True
                 self._close()
                 return False
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.stat(self.file), os.fstat(self._descriptor)):
-                    self._describe_holder()
+                    self._describe_holder(self._descriptor)
                     return True
             self._close()  # its holder has removed it meanwhile
 
@@ -119,19 +119,20 @@ class OutputLock:
     def __del__(self) -> None:
         self._close()
 
-    def _describe_holder(self) -> None:
+    @staticmethod
+    def _describe_holder(descriptor: int) -> None:
         program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         text = f"process {os.getpid()} on {socket.gethostname()} ({program}, since {since})\n"
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode("utf-8", "backslashreplace"), 0)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode("utf-8", "backslashreplace"), 0)
 
-    def _locks_work(self) -> bool:
+    def _locks_work(self, descriptor: int) -> bool:
         """Whether a lock that was not given is another's; without locks, work goes on."""
         if fcntl is None:
             return False
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in _TAKEN:
                 return True
@@ -139,6 +140,7 @@ class OutputLock:
         return False
 
     def _close(self) -> None:
-        if getattr(self, "_descriptor", None) is not None:
-            os.close(self._descriptor)
+        descriptor: int | None = getattr(self, "_descriptor", None)
+        if descriptor is not None:
+            os.close(descriptor)
             self._descriptor = None

@@ -64,7 +64,7 @@ class PatientFile(io.RawIOBase):
     torch ends the process, and HDF5 breaks its own state, when a disk is full. Ask `raise_failure` when they are done.
     """
 
-    def __init__(self, file: BinaryIO, interrupted: Callable[[], bool] = lambda: False):
+    def __init__(self, file: io.FileIO, interrupted: Callable[[], bool] = lambda: False):
         super().__init__()
         self._file = file
         self._interrupted = interrupted

@@ -120,7 +120,8 @@ def visible_files(root: Path, passed_over: PassedOver) -> Iterator[Path]:
     def note(error: OSError) -> None:
         passed_over.folders.append((str(error.filename), error.strerror or str(error)))
 
-    ahead = {os.fspath(root): (os.path.realpath(root), frozenset())}  # real path, and the real folders on the way
+    ahead: dict[str, tuple[str, frozenset[str]]]  # real path, and the real folders on the way
+    ahead = {os.fspath(root): (os.path.realpath(root), frozenset())}
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=note):
         real, way = ahead.pop(folder)
         way |= {real}

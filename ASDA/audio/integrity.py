@@ -88,11 +88,11 @@ def find_unread(file: soundfile.SoundFile, source: Source) -> Optional[str]:
 def header_damage(source: Source) -> Optional[str]:
     """What is wrong with the sizes in the header of a file that libsndfile does not open; None if nothing is known."""
     start = skip_id3(source)
-    parser = _PARSERS.get(audio_kind(source.read(start, HEAD_BYTES)))
-    if parser is None:
+    kind = audio_kind(source.read(start, HEAD_BYTES))
+    if kind is None or kind not in _PARSERS:
         return None
     try:
-        return _size_damage(parser(source, start), source)
+        return _size_damage(_PARSERS[kind](source, start), source)
     except DamagedHeader as damage:
         return str(damage)
 

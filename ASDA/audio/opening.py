@@ -23,21 +23,23 @@ _UNKNOWN_LENGTH = 1 << 62  # libsndfile's way to say so is the largest integer
 @contextmanager
 def open_audio(path: PathLike, encoded: Optional[BinaryIO]) -> Iterator[tuple[soundfile.SoundFile, Source]]:
     """The decoder of a file and the file's bytes, or AudioError."""
+    source: Source
+    decodable: Union[int, str, BinaryIO]
     if encoded is not None:
-        source, descriptor = MemoryBytes(encoded), None
+        source, decodable, descriptor = MemoryBytes(encoded), encoded, None
     else:
         descriptor = _open_file(path)
         source = FileBytes(descriptor)
         # By descriptor: a path would make libsndfile take any file called .au, .snd, .vox or .gsm for samples without
         # a header. (Under Windows descriptors mean nothing to it.)
-        encoded = descriptor if os.name == "posix" else os.fspath(path)
+        decodable = descriptor if os.name == "posix" else os.fspath(path)
     try:
         tags = skip_id3(source)
         if tags and audio_kind(source.read(tags, HEAD_BYTES)) not in (None, "mp3"):
             # Before other formats libsndfile passes over one such tag, and then miscounts in some of them.
-            encoded = io.BytesIO(source.read(tags, source.num_bytes - tags))
-            source = MemoryBytes(encoded)
-        with _decoder(path, encoded, source) as file:
+            untagged = io.BytesIO(source.read(tags, source.num_bytes - tags))
+            source, decodable = MemoryBytes(untagged), untagged
+        with _decoder(path, decodable, source) as file:
             yield file, source
     finally:
         if descriptor is not None:

@@ -46,7 +46,8 @@ def average_checkpoints(files: Sequence[Path], read: Callable[[Path], Any]) -> d
     """
     if not files:
         raise AveragingError("no checkpoints to average")
-    state, total = {}, {}
+    state: dict[str, Any] = {}
+    total: dict[str, Any] = {}
     for file in files:
         state = read(file)
         if not isinstance(state, dict) or not isinstance(state.get("model"), dict):

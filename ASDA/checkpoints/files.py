@@ -88,7 +88,7 @@ def _verified_zip(path: Path) -> bool:
 def save_torch_file(state: Mapping[str, Any], path: str | Path) -> None:
     """`torch.save`; the file appears under its name only when it is complete."""
     with atomic_binary(path) as file:
-        torch.save(state, file)
+        torch.save(state, file)  # type: ignore[arg-type]  # it takes any object with write and flush
 
 
 def load_safetensors(path: str | Path) -> dict[str, Tensor]:

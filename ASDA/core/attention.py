@@ -115,6 +115,11 @@ class DifferentialAttention(nn.Module):
         ValueError: ``num_heads`` does not divide ``embed_dim``, or ``lambda_mode`` is unknown.
     """
 
+    lambda_q1: Tensor
+    lambda_k1: Tensor
+    lambda_q2: Tensor
+    lambda_k2: Tensor
+
     def __init__(
         self,
         embed_dim: int,

@@ -146,7 +146,7 @@ class PatchConfig:
     """
 
     size: tuple[int, int] = (16, 16)
-    stride: tuple[int, int] | None = None
+    stride: tuple[int, int] = None  # type: ignore[assignment] # never None once it is made
 
     def __post_init__(self) -> None:
         for name in ("size", "stride"):
@@ -293,7 +293,7 @@ def _section(values: Any, key: str, cls: type) -> dict[str, Any]:
     """The values of a part as a new dictionary, each with the type that the part's class has there."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{key or 'encoder'}: expected a table of settings, found {values!r}")
-    expected = {entry.name: entry.type for entry in fields(cls)}
+    expected = {entry.name: str(entry.type) for entry in fields(cls)}
     dot = f"{key}." if key else ""
     for name in [*expected, *values]:
         if name not in values:
@@ -315,7 +315,7 @@ def _require_type(key: str, value: Any, annotation: str) -> None:
     if not isinstance(value, _TYPES[plain]) or (plain != "bool" and isinstance(value, bool)):
         or_null = "" if plain == annotation else " or null"
         raise ConfigError(f"{key}: expected {_TYPE_WORDS[plain]}{or_null}, found {value!r}")
-    if plain == "float" and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}: expected a finite number, found {value!r}")
 
 

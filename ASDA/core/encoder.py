@@ -25,6 +25,8 @@ class SpectrogramEncoder(nn.Module):
         ConfigError: a word in the architecture is not known.
     """
 
+    positions: Tensor
+
     def __init__(self, config: EncoderConfig, regularisation: Regularisation | None = None):
         super().__init__()
         choose("positions", config.positions, POSITIONS)
@@ -44,6 +46,7 @@ class SpectrogramEncoder(nn.Module):
         """Xavier-uniform patch projection, prefix tokens normal(0, 1); the stack has initialised itself."""
         projection = self.patch_embed.proj
         nn.init.xavier_uniform_(projection.weight.view(projection.weight.shape[0], -1))
+        assert projection.bias is not None
         nn.init.zeros_(projection.bias)
         if self.prefix_tokens is not None:
             nn.init.normal_(self.prefix_tokens)

@@ -1,12 +1,13 @@
 """Clips of a manifest as batches of spectrograms.
 
-Plain torch; `ASDA.tasks` adds what fairseq's iterators ask for.
+Plain torch; `ASDA.fairseq_plugin.tasks` adds what fairseq's iterators ask for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         waveforms: bool = False,
     ):
         super().__init__()
-        _check_sizes(manifest, front_end, labels, num_classes, sample_weights)
+        self._target_length_frames = _target_length_frames(front_end)
+        _check_sizes(manifest, labels, num_classes, sample_weights)
         self.manifest = manifest
         self.front_end = front_end
         self.labels = labels
@@ -135,15 +137,16 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         """
         index = int(index)
         clip = index % len(self.manifest)
-        found, source = self._readable_clip(index)
-        if source is None:
+        readable = self._readable_clip(index)
+        if readable is None:
             return {"id": clip, "num_unreadable": 1}
+        found, source = readable
         return {"num_unreadable": int(found != clip), **self._sample(found, source, index)}
 
     def _sample(self, clip: int, source: torch.Tensor, index: int) -> dict:
         """A clip's source with what belongs to it, drawn with the random streams of the place `index` that it fills."""
         seed = self._generator(index, _STREAM_SEED).initial_seed() & (2**63 - 1)
-        sample = {"id": clip, "source": source, "seed": torch.tensor(seed)}
+        sample: dict[str, Any] = {"id": clip, "source": source, "seed": torch.tensor(seed)}
         if self.mask_sampler is not None:
             sample["mask"] = self.mask_sampler(self._generator(index, _STREAM_MASK))
         if self.labels is not None:
@@ -151,8 +154,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             sample["target"][self.labels.targets(clip)] = 1.0
         return sample
 
-    def _readable_clip(self, index: int) -> tuple[int | None, torch.Tensor | None]:
-        """The clip and its source, or those of its replacement, or (None, None)."""
+    def _readable_clip(self, index: int) -> tuple[int, torch.Tensor] | None:
+        """The clip and its source, or those of its replacement, or None."""
         candidate = index % len(self.manifest)
         replacements = None
         for _ in range(_MAX_REPLACEMENT_DRAWS):
@@ -161,7 +164,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             except AudioError as error:
                 self.bad_clips.add(candidate, error)
             if not self.replace_bad:
-                return None, None
+                return None
             replacements = replacements or self._generator(index, _STREAM_REPLACEMENT)
             candidate = int(torch.randint(len(self.manifest), (1,), generator=replacements))
         raise AudioError(
@@ -172,7 +175,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
     def _source(self, clip: int, index: int) -> torch.Tensor:
         path = self.manifest.path(clip)
         start_s = self._crop_start_s(path, index) if self.random_crop else 0.0
-        return self._heard(self.reader.load(path, start_s, excerpt_s(self.front_end.target_length_frames)), index)
+        return self._heard(self.reader.load(path, start_s, excerpt_s(self._target_length_frames)), index)
 
     def _heard(self, waveform: torch.Tensor, index: int) -> torch.Tensor:
         """The waveform as the model gets it."""
@@ -186,7 +189,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         return spectrogram.unsqueeze(0)
 
     def _crop_start_s(self, path: str, index: int) -> float:
-        spare_s = self.reader.probe(path).duration_s - window_s(self.front_end.target_length_frames)
+        spare_s = self.reader.probe(path).duration_s - window_s(self._target_length_frames)
         if spare_s <= 0.0:
             return 0.0
         return spare_s * float(torch.rand(1, generator=self._generator(index, _STREAM_CROP)))
@@ -215,7 +218,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         return {"num_unreadable": num_unreadable, **_without_rows(self._join([self._sample(0, silence, 0)]))}
 
     def _join(self, samples: list[dict]) -> dict:
-        batch, net_input = {}, {}
+        batch: dict[str, torch.Tensor] = {}
+        net_input: dict[str, torch.Tensor | dict[str, torch.Tensor]] = {}
         sources = [sample["source"] for sample in samples]
         if self.waveforms:
             # In float64 because fairseq casts float32 tensors of a batch to the training precision, and half precision
@@ -264,9 +268,13 @@ def _without_rows(batch: dict) -> dict:
     return {key: _without_rows(value) if isinstance(value, dict) else value[:0] for key, value in batch.items()}
 
 
-def _check_sizes(manifest, front_end, labels, num_classes, sample_weights) -> None:
+def _target_length_frames(front_end: FrontEnd) -> int:
     if front_end.target_length_frames is None:
         raise ValueError("the front end needs target_length_frames: clips of a batch must have equal lengths")
+    return front_end.target_length_frames
+
+
+def _check_sizes(manifest, labels, num_classes, sample_weights) -> None:
     if labels is not None and len(labels) != len(manifest):
         raise ValueError(f"{len(labels)} clips have labels, but {manifest.file} lists {len(manifest)}")
     if labels is not None and num_classes not in (0, labels.num_classes):

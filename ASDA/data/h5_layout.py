@@ -85,7 +85,7 @@ def find_place(file, key: str, known: Known) -> Place:
     if data is not None:
         return _whole(file, data, known)
     data = _data_set(file, match["key"]) if match else None
-    if data is None:
+    if match is None or data is None:
         raise LayoutError(f"the h5 file holds no data set {key!r}")
     if (reason := not_sound(file, data, known)) is not None:
         raise LayoutError(reason)

@@ -210,13 +210,13 @@ def _match(file: Path, manifest: Manifest, ids: list[str]) -> np.ndarray:
     manifest that was filtered or sorted again may agree with the lines of other clips.
     """
     line_of_id: dict[str, int] = {}
-    for line, name in enumerate(ids):
+    for index, name in enumerate(ids):
         if name in line_of_id:
             raise LabelError(
-                f'id "{name}" stands twice in {file}, in lines {line_of_id[name] + 1} and {line + 1}, and does not say '
-                "which clip each is about; use relative paths as ids"
+                f'id "{name}" stands twice in {file}, in lines {line_of_id[name] + 1} and {index + 1}, and does not '
+                "say which clip each is about; use relative paths as ids"
             )
-        line_of_id[name] = line
+        line_of_id[name] = index
     max_folders = max((name.count("/") for name in ids), default=0)
     row_of_line = np.full(len(ids), -1, dtype=np.int64)
     result = np.empty(len(manifest), dtype=np.int64)

@@ -119,7 +119,7 @@ def _scan_one(handle: BinaryIO, start: int, num_bytes: int, scan: _Scan) -> int 
     try:
         with tarfile.open(fileobj=handle, mode="r:") as archive:
             while (info := archive.next()) is not None:
-                archive.members.clear()  # which would keep every header
+                archive.members.clear()  # type: ignore[attr-defined]  # would keep every header; typeshed lacks it
                 if info.offset <= last:
                     raise tarfile.ReadError(f"{info.name!r} leads back to byte {info.offset}")
                 last = info.offset

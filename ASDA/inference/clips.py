@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -35,7 +36,20 @@ class Clip:
     name: str
 
 
-class _Folder(Sequence):
+class _ClipList(ABC):
+    """Clips by their number; each is made when it is asked for."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Clip: ...
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[index] for index in range(len(self)))
+
+
+class _Folder(_ClipList):
     """The audio files of a folder; holds only their names, as there may be millions."""
 
     def __init__(self, root: str, names: list[str]):
@@ -48,7 +62,7 @@ class _Folder(Sequence):
         return Clip(os.path.join(self.root, self.names[index]), self.names[index])
 
 
-class _Listed(Sequence):
+class _Listed(_ClipList):
     """Files given one by one, named after their path below the folder they have in common."""
 
     def __init__(self, paths: list[str]):
@@ -66,7 +80,7 @@ class _Listed(Sequence):
         return Clip(path, os.path.relpath(os.path.abspath(path), self.root))
 
 
-class _Rows(Sequence):
+class _Rows(_ClipList):
     """The clips of a manifest."""
 
     def __init__(self, manifest: Manifest):
@@ -79,10 +93,10 @@ class _Rows(Sequence):
         return Clip(self.manifest.path(index), self.manifest.relative_path(index).lstrip("/"))
 
 
-class Clips(Sequence):
+class Clips(_ClipList):
     """All clips of a run, in the order given; made by `find_clips`."""
 
-    def __init__(self, parts: list[Sequence]):
+    def __init__(self, parts: list[_ClipList]):
         self._parts = parts
         self._ends = list(accumulate(len(part) for part in parts))
 
@@ -112,7 +126,7 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
         InputError: a folder without audio files, `-` without a line.
         ManifestError: a manifest that cannot be read.
     """
-    parts: list[Sequence] = []
+    parts: list[_ClipList] = []
     single: list[str] = []
 
     def flush() -> None:
@@ -123,7 +137,7 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
         path = Path(entry)
         if entry == "-":
             flush()
-            parts.append(_Listed([path for line in stdin or () if (path := line.rstrip("\r\n"))]))
+            parts.append(_Listed([named for line in stdin or () if (named := line.rstrip("\r\n"))]))
             if not parts[-1]:
                 raise InputError("-: expected one path per line on the standard input, got none")
         elif path.is_dir():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -94,7 +94,15 @@ def hidden_states(
         ValueError: a layer that the encoder does not have.
     """
     depth = encoder.depth
-    wanted = (depth,) if layers is None else range(1, depth + 1) if layers == MEAN_OF_LAYERS else layers
+    wanted: Sequence[int]
+    if layers is None:
+        wanted = (depth,)
+    elif isinstance(layers, str):
+        if layers != MEAN_OF_LAYERS:
+            raise ValueError(f'layers "{layers}" are neither numbers nor "{MEAN_OF_LAYERS}"')
+        wanted = range(1, depth + 1)
+    else:
+        wanted = layers
     beyond = [layer for layer in wanted if not 1 <= layer <= depth]
     if beyond:
         raise ValueError(f"layers {beyond} do not exist: this encoder has layers 1 to {depth}")

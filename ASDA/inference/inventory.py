@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,7 +49,7 @@ class Inventory:
         self.folder = folder
         self.path = folder / f"{_NAME}{part}{_SUFFIX}"
         self._sources: dict[str, Source | None] = {}
-        self._handle = None
+        self._handle: FileIO | None = None
 
     def read(self) -> None:
         """Reads what all shards of earlier runs have listed; this one's own list has the last word."""

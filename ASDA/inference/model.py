@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,7 @@ def _finite(values: Tensor, what: str) -> Tensor:
 
 
 def load_encoder(
-    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: float
+    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: Any
 ) -> TrainedEncoder:
     """Loads the encoder of a pre-trained or fine-tuned checkpoint, in eval mode.
 
@@ -128,7 +129,7 @@ def load_encoder(
 
 
 def load_classifier(
-    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: float
+    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: Any
 ) -> TrainedClassifier:
     """Loads a fine-tuned checkpoint, in eval mode; arguments as of :func:`load_encoder`.
 
@@ -139,12 +140,12 @@ def load_classifier(
     return build_classifier(checkpoint, **front_end).to(device)
 
 
-def build_encoder(checkpoint: Checkpoint, **front_end: float) -> TrainedEncoder:
+def build_encoder(checkpoint: Checkpoint, **front_end: Any) -> TrainedEncoder:
     """The encoder that a checkpoint describes, in eval mode."""
     return TrainedEncoder(_encoder(checkpoint), replace(checkpoint.front_end, **front_end)).eval()
 
 
-def build_classifier(checkpoint: Checkpoint, **front_end: float) -> TrainedClassifier:
+def build_classifier(checkpoint: Checkpoint, **front_end: Any) -> TrainedClassifier:
     """The classifier that a checkpoint describes, in eval mode."""
     if checkpoint.head_config is None:
         raise CheckpointError(

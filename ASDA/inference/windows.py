@@ -58,16 +58,23 @@ class Windowing:
         if self.hop_frames is not None and not 1 <= self.hop_frames <= length:
             raise ValueError(f"the hop has to be between 1 frame and the window's {length}, got {self.hop_frames}")
 
+    @property
+    def window_frames(self) -> int:
+        """Frames of a full window."""
+        length = self.front_end.target_length_frames
+        assert length is not None  # checked when this was made
+        return length
+
     def starts(self, num_frames: int) -> list[int]:
         """First frames of the windows of a clip: as many hops as it takes to reach its end."""
-        length = self.front_end.target_length_frames
+        length = self.window_frames
         if self.hop_frames is None or num_frames <= length:
             return [0]
         return list(range(0, num_frames - length + self.hop_frames, self.hop_frames))
 
     def padded_length(self, num_frames: int) -> int:
         """Frames of a window with its padding, if ``num_frames`` of them hold sound."""
-        length = self.front_end.target_length_frames
+        length = self.window_frames
         if self.padding == "constant":
             return length
         return min(length, -(-num_frames // self.patch_size) * self.patch_size)
@@ -147,7 +154,7 @@ class Window:
     @property
     def num_frames(self) -> int:
         """Frames that hold sound, rather than padding."""
-        return min(self.clip.num_frames - self.start, self.clip.windowing.front_end.target_length_frames)
+        return min(self.clip.num_frames - self.start, self.clip.windowing.window_frames)
 
     @property
     def padded_length(self) -> int:
@@ -195,7 +202,7 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
         AudioError: the clip cannot be used.
     """
     front_end = windowing.front_end
-    rate_hz, length = front_end.sample_rate_hz, front_end.target_length_frames
+    rate_hz, length = front_end.sample_rate_hz, windowing.window_frames
     if windowing.hop_frames is None:
         needed_s = excerpt_s(length)
         waveform = reader.load(clip.path, duration_s=needed_s)

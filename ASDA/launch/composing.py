@@ -46,7 +46,7 @@ def _hydra_compose(file: Path, overrides: list[str]) -> Any:
     try:
         from hydra import compose, initialize_config_dir
     except ImportError:  # hydra 1.0
-        from hydra.experimental import compose, initialize_config_dir
+        from hydra.experimental import compose, initialize_config_dir  # type: ignore[assignment]
 
     with warnings.catch_warnings():
         # As fairseq calls it: without version_base, whose absence hydra warns of.
@@ -63,7 +63,7 @@ def _check_bases(file: Path) -> None:
     """
     from omegaconf import OmegaConf
 
-    own = OmegaConf.load(file)
+    own: Any = OmegaConf.load(file)
     defaults = list(own.pop("defaults", []))
     if not defaults:
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from .arguments import Arguments
 from .composing import PROJECT
@@ -48,8 +49,9 @@ def help_text(program: str, config: str) -> str:
 
 def purpose(file: Path) -> str:
     """What a yaml is for, from the comments at its head; empty if they do not say."""
-    head = re.match(r"(?:#.*\n)*", file.read_text(encoding="utf-8"))[0]
-    found = re.search(r"^# Purpose: *(.*(?:\n#  .*)*)", head, re.MULTILINE)
+    head = re.match(r"(?:#.*\n)*", file.read_text(encoding="utf-8"))
+    assert head is not None  # no comment fits as well
+    found = re.search(r"^# Purpose: *(.*(?:\n#  .*)*)", head[0], re.MULTILINE)
     return re.sub(r"\s*\n#\s*", " ", found[1]).rstrip(".") if found else ""
 
 
@@ -60,7 +62,7 @@ def _fits(file: Path, recipe: Recipe) -> bool:
     launch = re.search(r"^# Launch:(.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
     if launch and "finetun" in launch[1] and not is_labelled(recipe):
         return False
-    content = OmegaConf.load(file)
+    content: Any = OmegaConf.load(file)
     return all(recipe.has(f"{section}.{key}") for section in ("model", "task") for key in content.get(section) or {})
 
 

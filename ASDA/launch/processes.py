@@ -39,8 +39,7 @@ def choose_processes(settings: Settings, count_gpus: Callable[[], int]) -> Proce
         LaunchError: fewer GPUs are visible than wanted, or several machines have no place to meet.
     """
     wanted = settings.num_gpus
-    taken_as_given = wanted == 0 or (settings.dry_run and wanted is not None)
-    visible = wanted if taken_as_given else count_gpus()
+    visible = wanted if wanted is not None and (wanted == 0 or settings.dry_run) else count_gpus()
     if visible == 0 and wanted:
         raise LaunchError(f"NGPU={wanted}, but no GPU is visible; NGPU=0 takes the CPU")
     if visible == 0:

@@ -66,7 +66,7 @@ class Classification(Objective):
             self.encoder.requires_grad_(False)
 
     @property
-    def encoder(self) -> SpectrogramEncoder:
+    def encoder(self) -> SpectrogramEncoder:  # type: ignore[override] # the classifier holds it
         """The encoder, which the classifier holds."""
         return self.classifier.encoder
 

@@ -72,6 +72,10 @@ class ConvDecoder2d(nn.Module):
         self.activate = NormGelu()
         self.proj = nn.Linear(decoder_dim, embed_dim)
 
+    def compile_layers(self) -> None:
+        """torch.compile for the norms, in place."""
+        self.activate.compile(dynamic=True)
+
     def _layer(self, block: nn.Module, x: Tensor, grid: PatchGrid) -> Tensor:
         y = block(x.unflatten(1, tuple(grid)).permute(0, 3, 1, 2))  # (B, D, P, Q), a channels-last view
         y = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D), a view again

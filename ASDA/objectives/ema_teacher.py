@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class EmaTeacher:
     student's. The owner moves it between devices with ``to``.
     """
 
-    def __init__(self, student: SpectrogramEncoder, decay: LinearDecay):
+    def __init__(self, student: SpectrogramEncoder, decay: Callable[[int], float]):
         self.decay = decay
         self.num_updates = 0
         self.encoder = copy.deepcopy(student).float().eval().requires_grad_(False)
@@ -45,7 +46,7 @@ class EmaTeacher:
     @torch.no_grad()
     def update(self, student: SpectrogramEncoder, num_updates: int) -> None:
         """One EMA step towards the student as it is after update ``num_updates``."""
-        own = list(self.encoder.parameters())
+        own: list[Tensor] = list(self.encoder.parameters())
         other = [p.detach().float() for p in student.parameters()]
         torch._foreach_lerp_(own, other, 1.0 - self.decay(num_updates))
         self.num_updates = num_updates

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ..core.encoder import SpectrogramEncoder
@@ -30,7 +31,7 @@ class Losses:
     @property
     def total(self) -> Tensor:
         """The loss: the sum of the terms over ``sample_size``."""
-        return sum(self.terms.values()) / self.sample_size
+        return torch.stack(list(self.terms.values())).sum() / self.sample_size
 
 
 class Decoder(Protocol):
@@ -38,6 +39,9 @@ class Decoder(Protocol):
 
     def __call__(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
         """Kept tokens (B * M, K, D) -> predictions for the hidden places (R, V)."""
+
+    def compile_layers(self) -> None:
+        """torch.compile for what pays, in place."""
 
 
 class Objective(nn.Module):
@@ -52,8 +56,8 @@ class Objective(nn.Module):
         super().__init__()
         self.num_updates = 0  # that the objective has followed
 
-    def forward(self, spectrogram: Tensor, **batch: Any) -> Losses:
-        """Losses of spectrograms (B, 1, T, F); what else a batch has to hold is for the objective to say."""
+    def forward(self, *args: Any, **batch: Any) -> Losses:
+        """Losses of ``spectrogram`` (B, 1, T, F); what else a batch has to hold is for the objective to say."""
         raise NotImplementedError
 
     def after_update(self, num_updates: int) -> None:

@@ -68,10 +68,10 @@ class SelfDistillation(Objective):
         return self
 
     def compile_layers(self) -> None:
-        """torch.compile for the blocks of student and teacher and the norms of the decoder, in place."""
+        """torch.compile for the blocks of student and teacher and the decoder, in place."""
         super().compile_layers()
         self.teacher.encoder.stack.compile_blocks()
-        self.decoder.activate.compile(dynamic=True)
+        self.decoder.compile_layers()
 
     def after_update(self, num_updates: int) -> None:
         """The teacher's step towards the student as it is after the update."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ASDA.core.classifier import POOLINGS
 from ASDA.core.encoder import SpectrogramEncoder
@@ -35,9 +36,14 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
     Raises:
         ValueError: a clip cannot be read, with its path and the reason.
     """
+
+    def pooled(source: Tensor, padding_mask: Tensor | None) -> Tensor:
+        prefix, patches = encoder.encoder(source, padding_mask)
+        return POOLINGS[pooling](prefix, patches, padding_mask)
+
     features = np.zeros((len(manifest), encoder.encoder.embed_dim), dtype=np.float32)
     results = run_clips(
-        lambda source, padding_mask: POOLINGS[pooling](*encoder.encoder(source, padding_mask), padding_mask),
+        pooled,
         enumerate(find_clips([str(manifest.file)])),
         Windowing(encoder.front_end, padding=padding, patch_size=encoder.encoder.config.patches.size[0]),
         device=encoder.encoder.device,

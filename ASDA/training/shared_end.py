@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ class SharedEnd:
                     self._peers[peer] = None
                     self._selector.register(peer, selectors.EVENT_READ)
                 else:
-                    self._read(key.fileobj)
+                    self._read(cast(socket.socket, key.fileobj))
 
     def _read(self, peer: socket.socket) -> None:
         try:

@@ -39,7 +39,7 @@ def test_summed_regression__sums_in_float32(dtype):
 
 
 def naive_target(layers, eps=1e-5):
-    """F6 by loops: (B, N, D) lists in, the same out."""
+    """The same by loops: (B, N, D) lists in, the same out."""
     B, N, D = len(layers[0]), len(layers[0][0]), len(layers[0][0][0])
     out = [[[0.0] * D for _ in range(N)] for _ in range(B)]
     for layer in layers:

@@ -1,10 +1,12 @@
 """Formats made of named chunks: wav (RIFF, RIFX, RF64), w64, aiff and svx (FORM), caf."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Optional
+from typing import Literal, NamedTuple, Optional
 
 from .extent import DamagedHeader, Extent
 from .source import Source
+
+_Order = Literal["little", "big"]
 
 _MAX_CHUNKS = 10_000
 _UNKNOWN_32 = ((1 << 31) - (1 << 16), (1 << 31) + (1 << 16), (1 << 32) - (1 << 16))
@@ -27,7 +29,7 @@ class _Chunk(NamedTuple):
 class _Style(NamedTuple):
     """How a family writes the heads of its chunks."""
 
-    order: str
+    order: _Order
     name_bytes: int = 4
     size_bytes: int = 4
     alignment: int = 2
@@ -114,7 +116,7 @@ def _unfinished(source: Source, start: int, style: _Style) -> bool:
     return int.from_bytes(source.read(start + 4, 4), style.order) in (0, 8)
 
 
-def _block_align(fmt: bytes, order: str) -> Optional[int]:
+def _block_align(fmt: bytes, order: _Order) -> Optional[int]:
     plain = int.from_bytes(fmt[:2], order) in _WITH_BLOCK_ALIGN
     return int.from_bytes(fmt[12:14], order) or None if plain else None
 

@@ -1,6 +1,7 @@
 """Formats with one header before the samples: au, NIST SPHERE; and voc, whose blocks have no names."""
 
 import re
+from typing import Literal
 
 from .extent import DamagedHeader, Extent
 from .source import Source
@@ -16,7 +17,7 @@ _VOC_HEAD_BYTES = {_VOC_SOUND: 2, _VOC_CONTINUED: 0, _VOC_SOUND_NEW: 12}
 def au(source: Source, start: int) -> Extent:
     """Samples of an au (Sun, NeXT), which also goes by the name of snd."""
     head = source.read(start, 12)
-    order = "little" if head.startswith(b"dns.") else "big"
+    order: Literal["little", "big"] = "little" if head.startswith(b"dns.") else "big"
     offset, size = int.from_bytes(head[4:8], order), int.from_bytes(head[8:12], order)
     if size == _UNKNOWN_SIZE:
         return Extent(start + offset, None, source.num_bytes)

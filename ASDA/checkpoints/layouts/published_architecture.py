@@ -85,9 +85,10 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     result = dict(base)
     for name, value in changes.items():
         old = result.get(name)
-        same_part = isinstance(old, Mapping) and isinstance(value, Mapping)
-        same_part = same_part and value.get("kind") in (None, old.get("kind"))
-        result[name] = _merged(old, value) if same_part else value
+        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
+            result[name] = _merged(old, value)
+        else:
+            result[name] = value
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ...audio.front_end import FrontEnd
@@ -61,8 +61,8 @@ def metric_of(multi_label: bool) -> str:
     return "mAP" if multi_label else "accuracy"
 
 
-_AUDIOSET_STATISTICS = {"norm_mean": -4.268, "norm_std": 4.569}
-_SPEECH_COMMANDS_STATISTICS = {"norm_mean": -6.846, "norm_std": 5.565}
+_AUDIOSET_STATISTICS: dict[str, Any] = {"norm_mean": -4.268, "norm_std": 4.569}
+_SPEECH_COMMANDS_STATISTICS: dict[str, Any] = {"norm_mean": -6.846, "norm_std": 5.565}
 
 AUDIOSET = Corpus(
     "audioset", "AudioSet", 1024, **_AUDIOSET_STATISTICS, num_classes=527, multi_label=True, class_table="audioset",

@@ -54,6 +54,7 @@ def plan_folded(root: Path, layout: FoldedLayout) -> Plan:
     corpus = layout.corpus
     require_layout(root, ("audio", layout.list_file), corpus.name)
     table = official_table(corpus)
+    assert corpus.num_folds is not None  # that of a FoldedLayout has folds
     folds: dict[str, list[PlannedClip]] = {str(k): [] for k in range(1, corpus.num_folds + 1)}
     columns = (layout.file_column, layout.fold_column, layout.index_column, layout.class_column)
     for where, row in read_csv(root / layout.list_file, columns):

@@ -36,14 +36,14 @@ def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[st
     rows = []
     with open_table(file) as handle:
         reader = csv.DictReader(handle, skipinitialspace=True)
-        missing = [column for column in columns if column not in (reader.fieldnames or [])]
+        heading = reader.fieldnames or []
+        missing = [column for column in columns if column not in heading]
         if missing:
-            heading = ",".join(reader.fieldnames or [])
-            raise ManifestError(f"{file}:1: the heading lacks {', '.join(missing)}; it reads {heading!r}")
+            raise ManifestError(f"{file}:1: the heading lacks {', '.join(missing)}; it reads {','.join(heading)!r}")
         for row in reader:
             where = f"{file}:{reader.line_num}"
             if any(row[column] is None for column in columns):
-                raise ManifestError(f"{where}: expected {len(reader.fieldnames)} fields, got fewer")
+                raise ManifestError(f"{where}: expected {len(heading)} fields, got fewer")
             rows.append((where, row))
     return rows
 

@@ -52,7 +52,7 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
         return result
     _check_labels(manifest, result)
     _check_repeats(manifest, result)
-    result.contents = SplitContents.of(manifest)
+    contents = result.contents = SplitContents.of(manifest)
     readers = threading.local()
 
     def read(index: int) -> tuple[AudioInfo, float, bytes | None] | AudioError:
@@ -68,13 +68,17 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
         return info, peak, content_digest(waveform) if peak else None
 
     for index, found in enumerate(parallel_map(read, range(len(manifest)), workers, file.name)):
-        _judge_clip(manifest, index, found, result)
+        _judge_clip(manifest, index, found, result, contents)
     result.num_clips = len(manifest)
     return result
 
 
 def _judge_clip(
-    manifest: Manifest, index: int, found: tuple[AudioInfo, float, bytes | None] | AudioError, result: CheckResult
+    manifest: Manifest,
+    index: int,
+    found: tuple[AudioInfo, float, bytes | None] | AudioError,
+    result: CheckResult,
+    contents: SplitContents,
 ) -> None:
     clip = f"{manifest.relative_path(index)} ({manifest.where(index)})"
     if isinstance(found, AudioError):
@@ -93,7 +97,7 @@ def _judge_clip(
     if digest is None:
         result.notes.append(Problem("silent", clip, "every sample is 0"))
     else:
-        result.contents.set(index, digest)
+        contents.set(index, digest)
     if 0 < peak < MIN_PLAUSIBLE_PEAK:
         detail = "no sample is above 1/32768 of full scale, as when 16-bit values are kept in 32-bit integers"
         result.notes.append(Problem("amplitude", clip, detail))

@@ -64,7 +64,7 @@ def hold_out(splits: dict[str, list[PlannedClip]], name: str, share: float, seed
     """
     if not 0 < share < 1:
         raise ManifestError(f"the share to hold out must be between 0 and 1, got {share:g}")
-    result = {}
+    result: dict[str, list[PlannedClip]] = {}
     for split, clips in splits.items():
         *folder, kind = split.split("/")
         if kind == name:

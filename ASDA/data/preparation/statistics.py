@@ -8,6 +8,7 @@ import os
 import threading
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,8 +65,8 @@ class FeatureStatistics:
             ManifestError: they were made with different clip lengths.
         """
         if self.target_length_frames != other.target_length_frames:
-            lengths = f"{self.target_length_frames} and {other.target_length_frames}"
-            raise ManifestError(f"cannot merge statistics of {lengths} frames per clip")
+            both = f"{self.target_length_frames} and {other.target_length_frames}"
+            raise ManifestError(f"cannot merge statistics of {both} frames per clip")
         num_values = self.num_values + other.num_values
         num_clips, lengths = self.num_clips + other.num_clips, self.lengths
         if other.lengths.counts:  # those of single clips are counted where they are read
@@ -86,7 +87,7 @@ class FeatureStatistics:
 
     def write(self, file: str | os.PathLike) -> None:
         """Writes a json file: the fields, `norm_mean` and `norm_std` for people, `lengths` in steps of 10 ms."""
-        values = {"norm_mean": self.mean, "norm_std": self.std}
+        values: dict[str, Any] = {"norm_mean": self.mean, "norm_std": self.std}
         values |= {entry.name: getattr(self, entry.name) for entry in fields(self)}
         values["lengths"] = self.lengths.to_dict()
         with atomic_writer(file) as handle:

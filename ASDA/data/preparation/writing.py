@@ -227,7 +227,9 @@ def _read_again(base: Path, clips: list[PlannedClip], table: LabelTable | None) 
     for index, clip in enumerate(clips):
         if manifest.relative_path(index) != clip.row:
             raise ManifestError(f"{clip.row!r}: would be read as {manifest.relative_path(index)!r}; rename it")
-        if labels is not None and labels.targets(index) != list(dict.fromkeys(map(table.index, clip.labels))):
+        if table is None or labels is None:
+            continue
+        if labels.targets(index) != list(dict.fromkeys(map(table.index, clip.labels))):
             read_as = [table.mids[target] for target in labels.targets(index)]
             raise ManifestError(f"{clip.row!r}: its labels {list(clip.labels)} would be read as {read_as}; rename them")
 

@@ -77,6 +77,7 @@ def test_fairseq_iterator__workers_give_the_same_batches_and_share_the_count(cor
     assert worked.bad_clips.indices() == [3, 5]  # found in the workers, known here
 
 
+@pytest.mark.slow
 def test_fairseq_iterator__too_many_bad_clips_stop_from_a_worker(corpus):
     manifest = corpus(8, duration_s=0.1)
     break_clips(manifest, 3, 5)

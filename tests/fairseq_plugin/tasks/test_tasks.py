@@ -166,6 +166,7 @@ def test_batch_iterator__an_epoch_leaves_no_workers_behind(corpus):
         del batches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize(("name", "split"), [("asda_pretraining", "train"), ("asda_finetuning", "train")])
 def test_fbank_on_device__gives_the_batches_that_loaders_give(corpus, name, split, dtype):
