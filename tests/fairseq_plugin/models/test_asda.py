@@ -214,3 +214,34 @@ def test_extract_features__as_eat_programs_call_it(tiny_pretraining_model, spect
     torch.testing.assert_close(with_cls[:, 1:], without, rtol=0, atol=0)
     with pytest.raises(ValueError, match="mask=True"):
         model.extract_features(spectrograms, mask=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"attention": "plain"}, r"model.attention=differential, the checkpoint has plain"),
+        ({"mlp_ratio": 2.0}, r"model.mlp_ratio=\S+, the checkpoint has 2.0"),
+        ({"depth": 3}, r"model.depth=2, the checkpoint has 3"),
+    ],
+)
+def test_loading__never_replaces_parameters(source, message, tiny_pretraining_model):
+    before = {name: (id(p), p.detach().clone()) for name, p in tiny_pretraining_model.named_parameters()}
+    with pytest.raises(ValueError, match=message):
+        tiny_pretraining_model.load_state_dict(build("asda", {**TINY, **source}).state_dict())
+    after = dict(tiny_pretraining_model.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(id(p) == before[name][0] and torch.equal(p, before[name][1]) for name, p in after.items())
+
+
+def test_encoder_key__says_what_the_other_keys_cannot(spectrograms, masks):
+    settings = {"stack": {"norm": "pre", "norm_first": False, "norm_last": True}, "num_prefix_tokens": 2}
+    model = build("asda", {**TINY, "encoder": settings})
+    config = model.encoder.config
+    assert (config.stack.norm, config.stack.norm_last, config.num_prefix_tokens) == ("pre", True, 2)
+    assert config.stack.embed_dim == TINY["embed_dim"]
+    step(model, spectrograms, masks, 0)
+    torch.manual_seed(5)
+    again = build("asda", {**TINY, "encoder": OmegaConf.to_container(model.cfg.encoder)})  # as a checkpoint records it
+    assert again.encoder.config == config
+    with pytest.raises(ValueError, match="stack.norms: unknown"):
+        build("asda", {**TINY, "encoder": {"stack": {"norms": "pre"}}})
