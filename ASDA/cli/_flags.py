@@ -31,6 +31,11 @@ def add_input_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--source_file", metavar="AUDIO", help="a single audio file, as in EAT's scripts")
     parser.add_argument("--glob", default="**/*", metavar="PATTERN", help="which files of a folder [%(default)s]")
+    add_h5_argument(parser)
+
+
+def add_h5_argument(parser: argparse.ArgumentParser) -> None:
+    """The sample rate of HDF5 data, which may not record it."""
     parser.add_argument(
         "--h5_sample_rate",
         type=positive,

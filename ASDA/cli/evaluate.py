@@ -34,7 +34,7 @@ from . import _console as console
 from . import _flags as flags
 from ._json import to_json
 from ._outputs import begins_with, refuse_foreign, refuse_same
-from ._parser import Parser, positive
+from ._parser import Parser
 
 BOOTSTRAP_SEED = 1
 TABLE_COLUMNS = ("index", "mid", "display_name", "positives")
@@ -45,13 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="asda-eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--eval_dir", required=True, metavar="DIR", help="folder with {split}.tsv and {split}.lbl")
     parser.add_argument("--split", default="eval", help="which of its manifests [%(default)s]")
-    parser.add_argument(
-        "--h5_sample_rate",
-        type=positive,
-        default=32_000,
-        metavar="HZ",
-        help="of HDF5 data that does not say [%(default)s]",
-    )
+    flags.add_h5_argument(parser)
     flags.add_model_arguments(parser)
     flags.add_classifier_arguments(parser)
     group = parser.add_argument_group("report")

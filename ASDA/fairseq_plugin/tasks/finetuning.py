@@ -16,14 +16,12 @@ from fairseq.logging import metrics
 from fairseq.tasks import register_task
 
 from ...data.corpora.corpus import metric_of
-from ...data.dataset import Augmentation
 from ...data.labels import ClipLabels, LabelError, LabelTable, read_clip_labels
 from ...data.manifest import Manifest
 from ...data.sampling import read_clip_weights
 from ...metrics import accuracy, mean_average_precision
 from ..aliases import register_task_alias
 from ..run.culprits import places
-from .dataset import FairseqSpectrogramDataset
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors, named_corpus
 
 logger = logging.getLogger(__name__)
@@ -102,22 +100,14 @@ class FinetuningTask(SpectrogramTask):
         labels = read_clip_labels(os.path.join(cfg.data, f"{split}.{cfg.labels}"), manifest, table)
         if not self.multi_label:
             _require_single_labels(labels, manifest, table)
-        training = self.trains_on(split)
-        weights = read_clip_weights(cfg.weights_file, manifest) if cfg.weights_file and training else None
-        self.datasets[split] = FairseqSpectrogramDataset(
+        is_weighted = cfg.weights_file and self.trains_on(split)
+        self.datasets[split] = self.spectrograms(
+            split,
             manifest,
-            self.front_end,
+            cfg,
             labels=labels,
-            augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
-            seed=cfg.seed,
-            shuffle=training,
-            random_crop=cfg.random_crop and training,
-            max_bad_fraction=cfg.max_bad_fraction,
-            replace_bad=training,
-            h5_sample_rate_hz=cfg.h5_sample_rate,
-            waveforms=cfg.fbank_on_device,
-            sample_weights=weights,
-            num_draws=cfg.num_samples if weights is not None else None,
+            sample_weights=read_clip_weights(cfg.weights_file, manifest) if is_weighted else None,
+            num_draws=cfg.num_samples if is_weighted else None,
         )
 
     def valid_step(self, sample, model, criterion):

@@ -12,12 +12,10 @@ from fairseq.tasks import register_task
 from ...core.config import PatchConfig
 from ...core.patches import patch_grid
 from ...core.places import Places
-from ...data.dataset import Augmentation
 from ...masks.inverse_block import InverseBlockMask
 from ..aliases import register_task_alias
 from ..run.batch_iterators import real_batch
 from ..run.run_config import run_config
-from .dataset import FairseqSpectrogramDataset
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig
 
 # Keys of precompute_mask_config -> where the model's config has the same, which stands in for a missing one, as in EAT.
@@ -53,22 +51,8 @@ class PretrainingTask(SpectrogramTask):
     """Loads clips without labels and draws a set of masks for each."""
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
-        cfg = task_cfg or self.cfg
-        training = self.trains_on(split)
-        self.datasets[split] = FairseqSpectrogramDataset(
-            self.manifest(split),
-            self.front_end,
-            mask_sampler=self.mask_sampler(),
-            mask_places=_places,
-            augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
-            seed=cfg.seed,
-            shuffle=training,
-            random_crop=cfg.random_crop and training,
-            max_bad_fraction=cfg.max_bad_fraction,
-            replace_bad=training,
-            h5_sample_rate_hz=cfg.h5_sample_rate,
-            waveforms=cfg.fbank_on_device,
-        )
+        masks = {"mask_sampler": self.mask_sampler(), "mask_places": _places}
+        self.datasets[split] = self.spectrograms(split, self.manifest(split), task_cfg or self.cfg, **masks)
 
     def mask_sampler(self) -> InverseBlockMask:
         """The masks of a clip, as task.precompute_mask_config asks for them.

@@ -16,12 +16,14 @@ from omegaconf import II
 from ...audio.front_end import FrontEnd
 from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
 from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
+from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
 from ..models.legacy import decide_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
 from ..run.run_config import check_best_metric, run_config, starting_checkpoint
+from .dataset import FairseqSpectrogramDataset
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +144,23 @@ class SpectrogramTask(LongRunTask):
         run = run_config(self.cfg)
         named = run is not None and "train_subset" in run.dataset
         return split == (run.dataset.train_subset if named else "train")
+
+    def spectrograms(self, split: str, manifest: Manifest, cfg: Any, **of_the_task) -> FairseqSpectrogramDataset:
+        """The clips of a manifest as this config wants them; the ones that are trained on shuffled and augmented."""
+        training = self.trains_on(split)
+        return FairseqSpectrogramDataset(
+            manifest,
+            self.front_end,
+            augmentation=Augmentation(roll=cfg.roll_aug, noise=cfg.noise) if training else None,
+            seed=cfg.seed,
+            shuffle=training,
+            random_crop=cfg.random_crop and training,
+            max_bad_fraction=cfg.max_bad_fraction,
+            replace_bad=training,
+            h5_sample_rate_hz=cfg.h5_sample_rate,
+            waveforms=cfg.fbank_on_device,
+            **of_the_task,
+        )
 
     def get_batch_iterator(self, *args, num_workers: int = 0, data_buffer_size: int = 0, **kwargs):
         # Without workers fairseq's read-ahead thread would compute the clips, and a run that ends in mid-epoch would
