@@ -203,19 +203,19 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
     """
     front_end = windowing.front_end
     rate_hz, length = front_end.sample_rate_hz, windowing.window_frames
-    if windowing.hop_frames is None:
-        needed_s = excerpt_s(length)
-        waveform = reader.load(clip.path, duration_s=needed_s)
-        cut = len(waveform) >= math.floor(needed_s * rate_hz)
-        num_samples = _num_samples(clip, reader) if cut else len(waveform)
+    num_samples = _num_samples(clip, reader)
+    is_long = num_samples > BLOCK_S * rate_hz
+    if is_long and windowing.hop_frames is None:  # the mean that is removed is then the excerpt's, not the recording's
+        waveform = reader.load(clip.path, duration_s=excerpt_s(length))
         frames = log_mel(waveform, rate_hz, front_end.num_mel_bins, length)
-    elif (num_samples := _num_samples(clip, reader)) > BLOCK_S * rate_hz:
+    elif is_long:
         own_reader = ClipReader(rate_hz, reader.h5_sample_rate_hz)  # the windows are cut on another thread
         frames = None
     else:
         waveform = reader.load(clip.path)
         num_samples = len(waveform)
-        frames = log_mel(waveform, rate_hz, front_end.num_mel_bins)
+        wanted = length if windowing.hop_frames is None else None
+        frames = log_mel(waveform, rate_hz, front_end.num_mel_bins, wanted)
     own_length = num_frames(num_samples, rate_hz)
     if own_length == 0:  # shorter than one analysis window: a frame of padding, which is all that training sees of it
         assert frames is not None

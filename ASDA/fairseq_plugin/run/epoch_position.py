@@ -120,7 +120,13 @@ class PositionedEpochs(EpochBatchIterator):
             stretches = [Stretch.from_dict(values) for values in state_dict["stretches"]]
             self._require_order(state_dict["order"])
         else:
-            before = batching_of(self._before(), epoch)
+            recorded = self._before()
+            if missing := _BATCHING_SECTIONS - set(recorded):
+                logger.warning(
+                    f"the checkpoint does not record {', '.join(sorted(missing))}: its epoch is taken to have been cut "
+                    "into batches as this run does"
+                )
+            before = now if missing else batching_of(recorded, epoch)
             stretches = [Stretch(before, position * before.processes)]
         if [stretch.batching for stretch in stretches] == [now]:
             super().load_state_dict(state_dict)
@@ -192,6 +198,9 @@ class PositionedEpochs(EpochBatchIterator):
             return super().ordered_batches(epoch, fix_batches_to_gpus, shuffle)
         own = ShardedIterator(self._rest, self.num_shards, self.shard_id, fill_value=[])
         return [[]] * self._start + list(own)
+
+
+_BATCHING_SECTIONS = {"dataset", "optimization", "distributed_training"}
 
 
 def batching_of(run: Any, epoch: int, processes: Optional[int] = None) -> Batching:
