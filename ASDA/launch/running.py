@@ -19,7 +19,7 @@ INTERRUPTED = 130
 def become(run: Run) -> None:
     """Runs the command in place of this process, which then has its exit code and gets its signals. Does not return."""
     _prepare(run)
-    os.execv(run.command[0], run.command)
+    os.execve(run.command[0], run.command, _environment())
 
 
 def run_in_turn(runs: tuple[Run, ...], announce: Callable[[Run], None]) -> int:
@@ -61,7 +61,7 @@ class _Turn:
         if self.stopped:
             return EXIT_STOPPED
         _prepare(run)
-        self.child = subprocess.Popen(run.command)
+        self.child = subprocess.Popen(run.command, env=_environment())
         try:
             code = self.child.wait()
         except KeyboardInterrupt:  # the terminal has sent it to the run as well, which saves and leaves
@@ -79,8 +79,10 @@ def _prepare(run: Run) -> None:
         writable = False
     if not writable:
         raise LaunchError(f"SAVE_DIR: {run.save_dir} cannot be written to")
-    os.environ["PYTHONSAFEPATH"] = (
-        "1"  # python -m must not import from the current directory, which may hold another ASDA
-    )
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def _environment() -> dict[str, str]:
+    """That of a run: python -m must not import from the current directory, which may hold another ASDA."""
+    return {**os.environ, "PYTHONSAFEPATH": "1"}
