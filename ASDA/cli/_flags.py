@@ -165,7 +165,7 @@ def score_windowing(args: argparse.Namespace, model: TrainedClassifier) -> Windo
     hop = args.hop
     if hop is None and args.long == "windows":
         hop = max(1, model.front_end.target_length_frames // 2)
-    return Windowing(model.front_end, args.padding, hop, model.encoder.config.patches.size[0])
+    return Windowing(model.front_end, args.padding, hop, model.encoder.config.patches)
 
 
 def choose_scores(args: argparse.Namespace, model: TrainedClassifier) -> None:

@@ -11,6 +11,7 @@ import argparse
 import sys
 import time
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +107,9 @@ def extract(args) -> int:
     device = flags.choose_device(args.device)
     model = build_encoder(checkpoint).to(device)
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
-    # Window after window without overlap, so that every stretch of the clip is there once. Frames of a window beyond
-    # its last whole patch are not heard in it, and so begin the next.
-    patch_size = model.encoder.config.patches.size[0]
-    whole_patches = model.front_end.target_length_frames // patch_size * patch_size
-    hop_frames = max(whole_patches, 1) if args.long == "windows" else None
-    windowing = Windowing(model.front_end, args.padding, hop_frames, patch_size)
+    windowing = Windowing(model.front_end, args.padding, patches=model.encoder.config.patches)
+    if args.long == "windows":
+        windowing = replace(windowing, hop_frames=windowing.gapless_hop_frames)
     clips = find_clips(args.inputs or [args.source_file], args.glob, sys.stdin)
     if args.target_file and len(clips) != 1:
         raise ValueError(

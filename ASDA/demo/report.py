@@ -174,7 +174,7 @@ def page(results: Results, report: Path) -> str:
         pretrained.names, pretrained.average_precision, random.average_precision, report / "classes.png"
     )
     features = np.load(results.folder / "results" / "features.npy")
-    columns = model.front_end.num_mel_bins // model.encoder.config.patches.size[1]
+    columns = model.encoder.config.columns
     moments = features.reshape(-1, columns, features.shape[1]).mean(axis=1)  # (P, D)
     figures.draw_similarity(moments, report / "features.png")
     prediction = (results.folder / "results" / "prediction.txt").read_text(encoding="utf-8").strip()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.classifier import POOLINGS
 from ..core.encoder import SpectrogramEncoder
 from .rows import Rows
 from .windows import LoadedClip, Window, seconds
@@ -90,6 +91,9 @@ def hidden_states(
 ) -> Tensor:
     """Outputs of the chosen layers for a batch (B, 1, T, F): (B, layers, 1 + N, D), CLS first.
 
+    In its place an encoder with several prefix tokens has their mean (AST, section 2.2), one without any the mean of
+    the patches that are no padding.
+
     Raises:
         ValueError: a layer that the encoder does not have.
     """
@@ -106,12 +110,20 @@ def hidden_states(
     beyond = [layer for layer in wanted if not 1 <= layer <= depth]
     if beyond:
         raise ValueError(f"layers {beyond} do not exist: this encoder has layers 1 to {depth}")
-    tokens, padding_mask = encoder.embed(source, padding_mask)
-    outputs = {number: x for number, (x, _) in enumerate(encoder.layers(tokens, padding_mask), 1) if number in wanted}
+    tokens, token_mask = encoder.embed(source, padding_mask)
+    outputs = {number: x for number, (x, _) in enumerate(encoder.layers(tokens, token_mask), 1) if number in wanted}
     if depth in outputs:  # the features of the last layer are the encoder's
         outputs[depth] = encoder.stack.norm_last(outputs[depth])
-    stacked = torch.stack([outputs[number].float() for number in wanted], dim=1)
+    stacked = torch.stack([_cls_first(encoder, outputs[number].float(), padding_mask) for number in wanted], dim=1)
     return stacked.mean(dim=1, keepdim=True) if layers == MEAN_OF_LAYERS else stacked
+
+
+def _cls_first(encoder: SpectrogramEncoder, tokens: Tensor, padding_mask: Tensor | None) -> Tensor:
+    if encoder.config.num_prefix_tokens == 1:
+        return tokens
+    prefix, patches = encoder.split(tokens)
+    pool = POOLINGS["prefix_mean" if encoder.config.num_prefix_tokens else "mean"]
+    return torch.cat([pool(prefix, patches, padding_mask)[:, None], patches], dim=1)
 
 
 class Assembly:
@@ -133,13 +145,10 @@ class Assembly:
         self._spec = spec
         self._dtype = torch.float16 if half else torch.float32
         windowing = clip.windowing
-        self._columns = windowing.front_end.num_mel_bins // windowing.patch_size
+        self._columns = windowing.grid(windowing.window_frames).columns
         self._windows = clip.windows
         keep_padding = windowing.padding == "constant" and len(self._windows) == 1
-        patch = windowing.patch_size
-        self._num_rows = [
-            window.padded_length // patch if keep_padding else _heard_rows(window, patch) for window in self._windows
-        ]
+        self._num_rows = [window.num_rows if keep_padding else window.num_heard_rows for window in self._windows]
         self._first_row = list(accumulate(self._num_rows, initial=0))  # of each window, and behind the last
         self._flat = spec.pool is None and spec.granularity in ("all", "frame")
         self._per_row = self._columns if self._flat else 1
@@ -176,7 +185,7 @@ class Assembly:
 
     def features(self) -> ClipFeatures:
         """The clip's, once all of its windows are there."""
-        spec, patch = self._spec, self.clip.windowing.patch_size
+        spec, patches = self._spec, self.clip.windowing.patches
         last = self._windows[-1]
         whole = torch.tensor([0.0, seconds(last.start + last.heard_frames)], dtype=torch.float64)
         if self._rows is None:
@@ -184,12 +193,12 @@ class Assembly:
             values = self._mean.mean(dim=1) if spec.pool == "mean" else self._mean
             return ClipFeatures(self._of_layers(values.to(self._dtype)), whole)
         starts = [
-            window.start + patch * row
+            window.start + patches.stride[0] * row
             for window, rows in zip(self._windows, self._num_rows, strict=True)
             for row in range(rows)
         ]
         first_frames = torch.tensor(starts, dtype=torch.float64)
-        times_s = torch.stack([first_frames, first_frames + patch], dim=1) * seconds(1)  # (P, 2)
+        times_s = torch.stack([first_frames, first_frames + patches.size[0]], dim=1) * seconds(1)  # (P, 2)
         if self._flat:
             times_s = times_s.repeat_interleave(self._columns, dim=0)
         if self._with_cls:
@@ -200,10 +209,6 @@ class Assembly:
 
     def _of_layers(self, values: Tensor) -> Tensor:
         return values if isinstance(self._spec.layers, tuple) else values[0]
-
-
-def _heard_rows(window: Window, patch_size: int) -> int:
-    return min(window.padded_length // patch_size, -(-window.num_frames // patch_size))
 
 
 def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> ClipFeatures:

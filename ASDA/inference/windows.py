@@ -17,7 +17,7 @@ from ..audio.fbank import FRAME_SHIFT_MS, log_mel, num_frames
 from ..audio.front_end import FrontEnd, fit_length, normalise
 from ..audio.io import AudioError
 from ..core.config import PatchConfig
-from ..core.patches import patch_padding_mask
+from ..core.patches import PatchGrid, patch_grid
 from ..data.containers import ClipReader
 from ..data.excerpt import excerpt_s
 from .clips import Clip
@@ -41,20 +41,22 @@ class Windowing:
             `own` runs them at their own length (rounded up to whole patches); `mask` pads a batch to its longest window
             with a padding mask. `own` and `mask` give the same features.
         hop_frames: from one window of a long clip to the next; None: only the first window is used.
-        patch_size: frames per patch row.
+        patches: of the encoder, which hears whole ones only.
     """
 
     front_end: FrontEnd
     padding: str = "constant"
     hop_frames: int | None = None
-    patch_size: int = 16
+    patches: PatchConfig = PatchConfig()
 
     def __post_init__(self) -> None:
         if self.padding not in PADDINGS:
             raise ValueError(f'padding "{self.padding}" is not one of {", ".join(PADDINGS)}')
         length = self.front_end.target_length_frames
-        if length is None or length < self.patch_size:
-            raise ValueError(f"target_length has to be at least one patch of {self.patch_size} frames, got {length}")
+        if length is None or length < self.patches.size[0]:
+            raise ValueError(
+                f"target_length has to be at least one patch of {self.patches.size[0]} frames, got {length}"
+            )
         if self.hop_frames is not None and not 1 <= self.hop_frames <= length:
             raise ValueError(f"the hop has to be between 1 frame and the window's {length}, got {self.hop_frames}")
 
@@ -77,7 +79,17 @@ class Windowing:
         length = self.window_frames
         if self.padding == "constant":
             return length
-        return min(length, -(-num_frames // self.patch_size) * self.patch_size)
+        size, stride = self.patches.size[0], self.patches.stride[0]
+        return min(length, size + max(0, -(-(num_frames - size) // stride)) * stride)
+
+    def grid(self, num_frames: int) -> PatchGrid:
+        """Patch rows and columns of so many frames."""
+        return patch_grid(num_frames, self.front_end.num_mel_bins, self.patches)
+
+    @property
+    def gapless_hop_frames(self) -> int:
+        """The hop from the first row of a window to the row behind its last: each row of a clip is there once."""
+        return self.grid(self.window_frames).rows * self.patches.stride[0]
 
 
 @dataclass(frozen=True)
@@ -164,8 +176,18 @@ class Window:
     @property
     def heard_frames(self) -> int:
         """Frames of sound in whole patches, which is what a model hears of them: the window's weight in a mean."""
-        patch = self.clip.windowing.patch_size
-        return min(self.num_frames, self.padded_length // patch * patch)
+        patches = self.clip.windowing.patches
+        return min(self.num_frames, patches.size[0] + (self.num_rows - 1) * patches.stride[0])
+
+    @property
+    def num_rows(self) -> int:
+        """Patch rows with the padding."""
+        return self.clip.windowing.grid(self.padded_length).rows
+
+    @property
+    def num_heard_rows(self) -> int:
+        """Patch rows that hold some sound."""
+        return min(self.num_rows, -(-self.num_frames // self.clip.windowing.patches.stride[0]))
 
     @property
     def spectrogram(self) -> Tensor:
@@ -283,9 +305,9 @@ def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor |
     source = torch.stack([fit_length(window.spectrogram, longest) for window in batch])[:, None]
     if min(lengths) == longest:
         return source, None
-    columns = windowing.front_end.num_mel_bins // windowing.patch_size
-    patches = PatchConfig((windowing.patch_size, windowing.patch_size))
-    return source, patch_padding_mask(torch.tensor(lengths), longest, patches, columns)
+    grid = windowing.grid(longest)
+    num_rows = torch.tensor([window.num_rows for window in batch])
+    return source, (torch.arange(grid.rows) >= num_rows[:, None]).repeat_interleave(grid.columns, dim=1)
 
 
 def seconds(frames: int) -> float:

@@ -45,7 +45,7 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
     results = run_clips(
         pooled,
         enumerate(find_clips([str(manifest.file)])),
-        Windowing(encoder.front_end, padding=padding, patch_size=encoder.encoder.config.patches.size[0]),
+        Windowing(encoder.front_end, padding=padding, patches=encoder.encoder.config.patches),
         device=encoder.encoder.device,
         batch_size=16,
         num_threads=NUM_DECODING_THREADS,

@@ -1,12 +1,16 @@
 """What is kept of the encoder's output, against the encoder itself."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ASDA.audio.front_end import FrontEnd
+from ASDA.core.config import EncoderConfig, PatchConfig, StackConfig
+from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.inference.clips import Clip
 from ASDA.inference.features import FeatureSpec, assemble, hidden_states
-from ASDA.inference.windows import LoadedClip, Windowing
+from ASDA.inference.windows import LoadedClip, Windowing, collate
 from tests.architectures import make_encoder
 
 D = 32
@@ -157,3 +161,50 @@ def test_assemble__means_over_windows_weigh_by_the_sound_that_each_heard(encoder
 def test_feature_spec__refuses_what_makes_no_sense(spec, message):
     with pytest.raises(ValueError, match=message):
         FeatureSpec(**spec)
+
+
+def other_encoder(num_prefix_tokens, size, stride):
+    stack = StackConfig(embed_dim=16, depth=2, num_heads=2)
+    patches = PatchConfig(size, stride)
+    torch.manual_seed(0)
+    return SpectrogramEncoder(EncoderConfig(stack, patches, 32, num_prefix_tokens=num_prefix_tokens)).eval()
+
+
+@pytest.mark.parametrize("num_prefix_tokens", [0, 1, 2])
+@pytest.mark.parametrize(("size", "stride"), [((16, 16), None), ((16, 16), (10, 10)), ((4, 32), (2, 32))])
+@torch.no_grad()
+def test_assembly__follows_the_patches_and_prefix_tokens_of_the_encoder(num_prefix_tokens, size, stride):
+    encoder = other_encoder(num_prefix_tokens, size, stride)
+    patches, F = encoder.config.patches, encoder.config.num_mel_bins
+    windowing = Windowing(FrontEnd(72, num_mel_bins=F), "own", patches=patches)
+    windowing = replace(windowing, hop_frames=windowing.gapless_hop_frames)
+    clip = LoadedClip(0, Clip("x", "x"), 100, 1.0, torch.randn(100, F), windowing)
+    outputs = []
+    for window in clip.windows:
+        source = window.spectrogram[None, None]
+        outputs.append(hidden_states(encoder, source, None, None)[0])
+        prefix, alone = encoder(source)
+        cls = prefix.mean(dim=1) if num_prefix_tokens else alone.mean(dim=1)
+        torch.testing.assert_close(outputs[-1][0], torch.cat([cls[:, None], alone], dim=1)[0])
+    found = assemble(clip, outputs, FeatureSpec("frame", None, None))
+    starts = found.times_s[:, 0].reshape(-1, encoder.config.columns)[:, 0]
+    rows = torch.arange(len(starts)) * patches.stride[0] * 0.01  # each row once, from the first window to the last
+    torch.testing.assert_close(starts, rows.double())
+    widths = found.times_s[:, 1] - found.times_s[:, 0]
+    torch.testing.assert_close(widths, torch.full_like(widths, size[0] * 0.01))
+    assert len(found.values) == len(found.times_s)
+    assert torch.equal(found.values[: outputs[0].shape[1] - 1], outputs[0][0, 1:])
+
+
+@pytest.mark.parametrize(("size", "stride"), [((16, 16), None), ((16, 16), (10, 10)), ((4, 32), (2, 32))])
+@torch.no_grad()
+def test_collate__a_padding_mask_gives_what_each_window_has_at_its_own_length(size, stride):
+    encoder = other_encoder(0, size, stride)
+    windowing = Windowing(FrontEnd(72, num_mel_bins=32), "mask", patches=encoder.config.patches)
+    clips = [LoadedClip(n, Clip("x", "x"), n, n / 100, torch.randn(n, 32), windowing) for n in (70, 33, 21)]
+    windows = [clip.windows[0] for clip in clips]
+    source, mask = collate(windows, windowing)
+    together = hidden_states(encoder, source, mask, None)
+    for window, states in zip(windows, together, strict=True):
+        alone = hidden_states(encoder, window.spectrogram[None, None], None, None)[0]
+        torch.testing.assert_close(states[:, : alone.shape[1]], alone, rtol=0, atol=1e-5)

@@ -29,8 +29,10 @@ def python(code: str, folder, fold: str = "1") -> Run:
     return Run((sys.executable, "-c", code), folder, fold)
 
 
-def test_run_in_turn__runs_all_and_makes_their_folders(tmp_path):
-    runs = tuple(python(f"open('order', 'a').write('{n}')", tmp_path / f"a/fold{n}", str(n)) for n in (1, 2))
+def test_run_in_turn__runs_all_and_makes_their_folders(tmp_path, monkeypatch):
+    code = "import os; assert os.environ['PYTHONSAFEPATH'] == '1'; open('order', 'a').write('{}')"
+    runs = tuple(python(code.format(n), tmp_path / f"a/fold{n}", str(n)) for n in (1, 2))
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     before, announced = os.getcwd(), []
     os.chdir(tmp_path)
     try:
@@ -39,6 +41,7 @@ def test_run_in_turn__runs_all_and_makes_their_folders(tmp_path):
         os.chdir(before)
     assert (tmp_path / "order").read_text() == "12" and announced == list(runs)
     assert (tmp_path / "a/fold2").is_dir()
+    assert "PYTHONSAFEPATH" not in os.environ  # the run's, not this process's
 
 
 @pytest.mark.parametrize(("code", "expected"), [("exit(3)", 3), ("import os; os.kill(os.getpid(), 9)", 137)])
