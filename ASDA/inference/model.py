@@ -38,7 +38,7 @@ class TrainedEncoder(nn.Module):
 
     @torch.no_grad()
     def features(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
-        """Features of one clip: (1 + N, D), CLS first.
+        """Features of one clip: (X + N, D), the X prefix tokens (CLS) first.
 
         Args:
             audio: a file by its path (also one in a container, such as `shard.tar/clip.wav`), an open binary file or

@@ -42,5 +42,5 @@ class AsdaModel(PreTrainedModel):
         return self.head(*self.encoder(spectrogram, padding_mask), padding_mask)
 
     def extract_features(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Features of the last layer, CLS first: (B, X + N, D); arguments as of :meth:`forward`."""
+        """Features of the last layer, prefix tokens (CLS) first: (B, X + N, D); arguments as of :meth:`forward`."""
         return self.encoder.features(spectrogram, padding_mask)
