@@ -130,6 +130,11 @@ class ClipLabels:
         """Class numbers of one clip, in the order of the label file."""
         return self.classes[self.offsets[index] : self.offsets[index + 1]].tolist()
 
+    @property
+    def has_several(self) -> bool:
+        """Whether some clip has more labels than one, or none: then each class is a question of its own."""
+        return bool((np.diff(self.offsets) != 1).any())
+
     def class_counts(self) -> np.ndarray:
         """(C,) int64, how many clips carry each class."""
         return np.bincount(self.classes, minlength=self.num_classes)
