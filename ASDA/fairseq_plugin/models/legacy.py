@@ -1,4 +1,4 @@
-"""The architecture of the checkpoint that a run goes on from: taken over where the run leaves it open, else the same."""
+"""The architecture of a checkpoint that a run goes on from: taken over where the run leaves it open, or the same."""
 
 from __future__ import annotations
 

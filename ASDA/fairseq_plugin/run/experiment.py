@@ -1,4 +1,4 @@
-"""A save folder belongs to one experiment: what began in it is kept beside the checkpoints, and nothing else goes on there.
+"""A save folder belongs to one experiment: what began in it is kept there, and nothing else goes on in it.
 
 A run that is started again goes on from the newest checkpoint of its save folder. With another network, other data or
 another schedule it would do so without a word, or, past its last update, "finish" at once with the old weights.
@@ -21,13 +21,12 @@ FILE = "run.yaml"
 
 _NEWEST = "checkpoint_last.pt"
 _PATHS = ("model.model_path", "task.weights_file")
-# What changes nothing of what is learnt: a run goes on with other values of these as it is. A dot at the end: all below.
+# What changes nothing of what is learnt: a run goes on with other values of these. With a dot at the end: all below.
 _FREE = (
     *(
         "checkpoint.",
         "common_eval.",
         "distributed_training.",
-        "hydra.",
         "task.data",
         "task.extend",
         "criterion.log_keys",
@@ -109,7 +108,7 @@ def record(save_dir: str, now: Dict[str, Any]) -> None:
 
 
 def differences(then: Dict[str, Any], now: Dict[str, Any]) -> List[Difference]:
-    """What differs between two snapshots; a key that the earlier one does not know was added since, and is no difference."""
+    """What differs between two snapshots. A key that the earlier one does not know was added since: no difference."""
     found: List[Difference] = []
     for section, values in now.items():
         before = then.get(section)
@@ -141,7 +140,7 @@ def _is_extendable(key: str) -> bool:
 
 
 def _clips_per_update(snapshot: Dict[str, Any]) -> Optional[List[int]]:
-    """For each epoch that has an update_freq of its own; None where batches are counted in something else than clips."""
+    """For each epoch that has an update_freq of its own; None where batches are not counted in clips."""
     clips = snapshot["dataset"].get("batch_size")
     processes = snapshot["distributed_training"].get("distributed_world_size") or 1
     return clips and [clips * processes * freq for freq in snapshot["optimization"]["update_freq"]]

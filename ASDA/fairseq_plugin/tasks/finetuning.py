@@ -68,7 +68,7 @@ class FinetuningTask(SpectrogramTask):
         return task
 
     def _settle_labels(self, split: str) -> None:
-        """Whether a clip may have several labels, where neither the run nor its data set says so: by those of ``split``.
+        """Whether a clip may have several labels: by those of a split, where neither the run nor its data set says so.
 
         Raises:
             LabelError: there is nothing to tell apart.

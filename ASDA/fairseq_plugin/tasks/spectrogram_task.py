@@ -172,7 +172,7 @@ class SpectrogramTask(LongRunTask):
             self.settle(key, getattr(found, name))
 
     def settle(self, key: str, value: Any) -> None:
-        """Gives a key of the task that was left open its value: here, and in the configuration that checkpoints keep."""
+        """Gives a key that was left open its value: here, and in the configuration that checkpoints keep."""
         self.cfg[key] = run_config(self.cfg).task[key] = value
 
     def data_identity(self) -> Dict[str, Any]:

@@ -57,7 +57,7 @@ def test_snapshot__is_resolved_and_plain():
     assert found["data"] == DATA
 
 
-def test_require_same_experiment__the_same_goes_on(used, monkeypatch):
+def test_require_same_experiment__the_same_goes_on(used):
     require_same_experiment(str(used), run_of(), extend=False)
     require_same_experiment(str(used), run_of(model__model_path="b.pt"), extend=False)
 
