@@ -20,17 +20,13 @@ FILE = "run.yaml"
 """In the save folder: the configuration of the run, resolved, and the identity of its data."""
 
 _NEWEST = "checkpoint_last.pt"
+# Other sections of fairseq's configuration are of other programs, or copies.
+_SECTIONS = ("data", "common", "checkpoint", "dataset", "optimization", "optimizer", "lr_scheduler")
+_SECTIONS += ("task", "model", "criterion")
 _PATHS = ("model.model_path", "task.weights_file")
 # What changes nothing of what is learnt: a run goes on with other values of these. With a dot at the end: all below.
 _FREE = (
-    *(
-        "checkpoint.",
-        "common_eval.",
-        "distributed_training.",
-        "task.data",
-        "task.extend",
-        "criterion.log_keys",
-    ),
+    *("checkpoint.", "task.data", "task.extend", "criterion.log_keys"),
     *(f"common.{name}" for name in ("user_dir", "no_progress_bar", "cpu", "profile", "empty_cache_freq")),
     *(f"common.{name}" for name in ("log_", "tensorboard_", "wandb_", "azureml_", "aim_", "plasma_")),
     *(f"dataset.{name}" for name in ("num_workers", "data_buffer_size", "batch_size_valid", "max_tokens_valid")),
@@ -46,7 +42,8 @@ _EXTENDABLE = (
 )
 _EXTENDABLE_ENDS = (".lr_scheduler.max_update", ".lr_scheduler.total_num_update", ".lr_scheduler.warmup_updates")
 # Free as long as their product, the clips per update, is kept.
-_BATCH = ("dataset.batch_size", "optimization.update_freq", "distributed_training.distributed_world_size")
+_PROCESSES = "distributed_training.distributed_world_size"
+_BATCH = ("dataset.batch_size", "optimization.update_freq", _PROCESSES)
 
 
 class ExperimentError(ValueError):
@@ -110,8 +107,10 @@ def record(save_dir: str, now: Dict[str, Any]) -> None:
 def differences(then: Dict[str, Any], now: Dict[str, Any]) -> List[Difference]:
     """What differs between two snapshots. A key that the earlier one does not know was added since: no difference."""
     found: List[Difference] = []
-    for section, values in now.items():
-        before = then.get(section)
+    if _processes(then) != _processes(now):
+        found.append(Difference(_PROCESSES, _processes(then), _processes(now)))
+    for section in _SECTIONS:
+        before, values = then.get(section), now.get(section)
         if not isinstance(values, dict) or not isinstance(before, dict):
             continue
         for name, value in values.items():
@@ -142,8 +141,11 @@ def _is_extendable(key: str) -> bool:
 def _clips_per_update(snapshot: Dict[str, Any]) -> Optional[List[int]]:
     """For each epoch that has an update_freq of its own; None where batches are not counted in clips."""
     clips = snapshot["dataset"].get("batch_size")
-    processes = snapshot["distributed_training"].get("distributed_world_size") or 1
-    return clips and [clips * processes * freq for freq in snapshot["optimization"]["update_freq"]]
+    return clips and [clips * _processes(snapshot) * freq for freq in snapshot["optimization"]["update_freq"]]
+
+
+def _processes(snapshot: Dict[str, Any]) -> int:
+    return snapshot.get("distributed_training", {}).get("distributed_world_size") or 1
 
 
 def _read(folder: Path) -> Optional[Dict[str, Any]]:
