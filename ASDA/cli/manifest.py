@@ -110,14 +110,11 @@ def _run_stats(args: argparse.Namespace) -> int:
             statistics = statistics.merge(part)
             if len(bad_clips):
                 note(f"{file}: {len(bad_clips)} clips could not be read and are left out")
-    if statistics.num_values == 0:
-        raise ManifestError("no clip is as long as one window: there are no features to take statistics of")
-    if statistics.std == 0:
-        raise ManifestError("all features have one value, as those of silence do: there is nothing to normalise by")
+    statistics.require_usable()
     print(f"{statistics.num_clips} clips, {statistics.num_values} values")
     if len(statistics.lengths) == statistics.num_clips:  # not of files that an earlier version wrote
         print(statistics.lengths.summary())
-    print(f"task.norm_mean={statistics.mean:.4f} task.norm_std={statistics.std:.4f}")
+    print(statistics.overrides)
     if args.out:
         statistics.write(args.out)
     return EXIT_OK

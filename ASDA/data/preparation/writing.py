@@ -22,6 +22,7 @@ from ..containers import ClipReader, split_container
 from ..labels import ClipLabels, LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError, check_writable, clip_id, write_manifest
 from ..sampling import class_balanced_weights
+from .cached_statistics import SUFFIX, is_cached
 from .parallel import parallel_map
 from .plan import Plan, PlannedClip, Problem
 
@@ -83,11 +84,12 @@ def _leave_out_unwritable(plan: Plan) -> None:
 
 
 def _manifest_files(out: Path) -> list[Path]:
-    """Manifests in a folder and its folds, with the labels and weights that belong to them."""
+    """Manifests in a folder and its folds, with the labels, weights and statistics that belong to them."""
     found = []
     for manifest in filter(_is_manifest, [*out.glob("*.tsv"), *out.glob("fold*/*.tsv")]):
         weights = manifest.with_name(WEIGHTS_NAME.format(split=manifest.stem))
         found += [file for file in (manifest, manifest.with_suffix(".lbl"), weights) if file.exists()]
+        found += filter(is_cached, [manifest.with_suffix(SUFFIX)])
     return found
 
 
