@@ -35,18 +35,19 @@ WEIGHTS_NAME = "weight_{split}_all.csv"
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What was written for one split."""
+    """What was written for one split; `num_groups` is None where clips go by themselves."""
 
     name: str
     num_clips: int
     hours: float
+    num_groups: int | None = None
 
 
 def write_plan(plan: Plan, out: str | os.PathLike, workers: int = 0, overwrite: bool = False) -> list[SplitSummary]:
     """Writes the manifests of a plan, with labels, class table, weights and a report of every problem.
 
-    Clips whose header cannot be read, or whose name a manifest cannot hold, are left out. If a split keeps no clip,
-    nothing at all is written. What is written is read again before it replaces anything.
+    Clips whose header cannot be read, or whose name a manifest cannot hold, are left out, of the plan as well. If a
+    split keeps no clip, nothing at all is written. What is written is read again before it replaces anything.
 
     Raises:
         ManifestError: a split without clips, files that are there already, or what would not be read as it was meant.
@@ -67,6 +68,7 @@ def write_plan(plan: Plan, out: str | os.PathLike, workers: int = 0, overwrite: 
             for file in earlier:
                 if file.suffix == ".tsv" or not (folder / file.relative_to(out)).exists():
                     file.unlink()
+    plan.splits = {name: [clip for clip in clips if clip.row in infos] for name, clips in plan.splits.items()}
     return summaries
 
 
@@ -165,7 +167,7 @@ def write_table(file: Path, table: LabelTable) -> None:
 
 
 def _read_headers(plan: Plan, workers: int) -> dict[str, AudioInfo]:
-    """Header of each usable clip; the others become problems of the plan."""
+    """Header of each usable clip, whose lengths the plan gets; the others become problems of the plan."""
     rows = list(dict.fromkeys(clip.row for clips in plan.splits.values() for clip in clips))
     readers = threading.local()
 
@@ -186,6 +188,7 @@ def _read_headers(plan: Plan, workers: int) -> dict[str, AudioInfo]:
             plan.problems.append(Problem("unreadable", row, "holds no samples"))
         else:
             infos[row] = result
+            plan.lengths.add(result.duration_s)
             if result.duration_s < plan.short_below_s:
                 plan.problems.append(Problem("short", row, f"{result.duration_s:.3f} s; kept"))
     return infos
@@ -209,7 +212,8 @@ def _write_split(
         _write_labels(base, usable, plan.table, weighted=name in plan.weighted_splits)
     _read_again(base, usable, plan.table)
     hours = sum(infos[clip.row].duration_s for clip in usable) / 3600
-    return SplitSummary(name, len(usable), hours)
+    groups = {clip.group for clip in usable} - {None}
+    return SplitSummary(name, len(usable), hours, len(groups) or None)
 
 
 def _read_again(base: Path, clips: list[PlannedClip], table: LabelTable | None) -> None:

@@ -92,8 +92,7 @@ def test_cached__follow_the_front_end(data, other):
     front_end = replace(FRONT_END, **other)
     found = cached_statistics(data, front_end)
     assert not found.was_kept and found.statistics.mean != first.statistics.mean
-    frames = [front_end.from_file(data / f"{number}.wav")[: found.statistics.num_values] for number in range(8)]
-    assert frames[0].shape[1] == front_end.num_mel_bins
+    assert cached_statistics(data, front_end).was_kept
 
 
 def test_cached__features_are_those_of_the_front_end(data):
