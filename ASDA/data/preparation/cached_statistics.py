@@ -2,30 +2,22 @@
 
 `train.stats.json` is a file of feature statistics as `asda-manifest stats --out` writes it, with what it was made from:
 the manifest's contents, sizes and dates of the clips' files, the front end. It is used as long as all of that is the
-same. Of a large split a sample is read, so that it takes seconds.
+same. Of a large split a sample is read, so that it takes no longer than of a small one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
-import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...audio.errors import AudioError
 from ...audio.front_end import FrontEnd
-from ...audio.spelling import existing_spelling
-from ..bad_clips import BadClips
-from ..containers import ClipReader, split_container
-from ..manifest import Manifest, ManifestError
-from ..sampling import shuffled_order
+from ..manifest import ManifestError
 from .lengths import LengthDistribution
-from .parallel import parallel_map
+from .sample import ManifestSample
 from .statistics import FeatureStatistics, feature_statistics
 
 SUFFIX = ".stats.json"
@@ -33,8 +25,6 @@ MAX_CLIPS = 2000
 FEATURES_VERSION = 1
 """Raise it when the same front end makes other values of a clip, so that what was kept is taken anew."""
 
-_SAMPLE_SEED = 1
-_BLOCK_BYTES = 1 << 20
 _MADE_FROM = "made_from"
 
 logger = logging.getLogger(__name__)
@@ -97,11 +87,12 @@ def cached_statistics(
     Raises:
         ManifestError: no such manifest, too many unreadable clips, nothing to take statistics of.
     """
-    sample = _Sample.of(data, split, max_clips, h5_sample_rate_hz)
-    made_from = {**sample.made_from(), "front_end": _without_normalisation(front_end)}
-    kept = sample.kept(made_from)
+    sample = ManifestSample.of(Path(data) / f"{split}.tsv", max_clips)
+    file = sample.manifest.file.with_suffix(SUFFIX)
+    made_from = {**_made_from(sample, h5_sample_rate_hz), "front_end": _without_normalisation(front_end)}
+    kept = _kept(file, made_from)
     if kept is not None:
-        return sample.result(kept, was_kept=True)
+        return SplitStatistics(kept, len(sample.manifest), len(sample.rows), file, was_kept=True)
     statistics, _ = feature_statistics(
         sample.manifest,
         target_length_frames=front_end.target_length_frames,
@@ -111,9 +102,9 @@ def cached_statistics(
         rows=sample.rows,
         front_end=front_end,
     )
-    statistics.require_usable()
-    sample.keep(statistics, made_from)
-    return sample.result(statistics, was_kept=False)
+    statistics.require_usable(str(sample.manifest.file))
+    _keep(file, statistics, made_from)
+    return SplitStatistics(statistics, len(sample.manifest), len(sample.rows), file, was_kept=False)
 
 
 def cached_lengths(
@@ -132,9 +123,9 @@ def cached_lengths(
     Raises:
         ManifestError: no such manifest, too many unreadable clips.
     """
-    sample = _Sample.of(data, split, max_clips, h5_sample_rate_hz)
-    kept = sample.kept(sample.made_from())
-    return kept.lengths if kept is not None else sample.read_lengths(max_bad_fraction, workers)
+    sample = ManifestSample.of(Path(data) / f"{split}.tsv", max_clips)
+    kept = _kept(sample.manifest.file.with_suffix(SUFFIX), _made_from(sample, h5_sample_rate_hz))
+    return kept.lengths if kept is not None else sample.read_lengths(max_bad_fraction, h5_sample_rate_hz, workers)
 
 
 def is_cached(file: Path) -> bool:
@@ -146,91 +137,41 @@ def _without_normalisation(front_end: FrontEnd) -> dict[str, Any]:
     return {name: value for name, value in front_end.to_dict().items() if name not in ("norm_mean", "norm_std")}
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """The clips of a manifest that are read."""
+def _made_from(sample: ManifestSample, h5_sample_rate_hz: int) -> dict[str, Any]:
+    """What the clips' lengths and features depend on, but for the front end."""
+    return {
+        "version": FEATURES_VERSION,
+        "manifest": sample.digest_of_manifest(),
+        "files": sample.digest_of_files(),
+        "num_listed": len(sample.manifest),
+        "num_sampled": len(sample.rows),
+        "h5_sample_rate_hz": h5_sample_rate_hz,
+    }
 
-    manifest: Manifest
-    rows: Sequence[int]
-    file: Path
-    h5_sample_rate_hz: int
 
-    @classmethod
-    def of(cls, data: str | os.PathLike, split: str, max_clips: int, h5_sample_rate_hz: int) -> _Sample:
-        manifest = Manifest.read(Path(data) / f"{split}.tsv")
-        rows: Sequence[int] = range(len(manifest))
-        if len(manifest) > max_clips:  # at random: rows at equal distances could all be of one kind
-            rows = sorted(shuffled_order(len(manifest), _SAMPLE_SEED, epoch=1)[:max_clips].tolist())
-        return cls(manifest, rows, manifest.file.with_suffix(SUFFIX), h5_sample_rate_hz)
+def _kept(file: Path, made_from: dict[str, Any]) -> FeatureStatistics | None:
+    """The statistics that are there, if they were made from this (and maybe more)."""
+    found = _read_json(file)
+    if found is None or not isinstance(known := found.get(_MADE_FROM), dict):
+        return None
+    if any(known.get(name) != value for name, value in made_from.items()):
+        return None
+    try:
+        statistics = FeatureStatistics.read(file)
+        statistics.require_usable(str(file))
+    except ManifestError:  # edited
+        return None
+    return statistics if len(statistics.lengths) == statistics.num_clips else None
 
-    def made_from(self) -> dict[str, Any]:
-        """What the clips' lengths and features depend on, but for the front end."""
-        return {
-            "version": FEATURES_VERSION,
-            "manifest": _digest(self.manifest.file),
-            "files": self._digest_of_files(),
-            "num_listed": len(self.manifest),
-            "num_sampled": len(self.rows),
-            "h5_sample_rate_hz": self.h5_sample_rate_hz,
-        }
 
-    def _digest_of_files(self) -> str:
-        """Of sizes and dates: clips may be replaced without a change of the manifest."""
-        states: dict[str, str] = {}
-        digest = hashlib.blake2b(digest_size=16)
-        for row in self.rows:
-            file = split_container(self.manifest.path(row))[0]
-            if file not in states:
-                states[file] = _state(file)
-            digest.update(states[file].encode())
-        return digest.hexdigest()
-
-    def kept(self, made_from: dict[str, Any]) -> FeatureStatistics | None:
-        """The statistics that are there, if they were made from this (and maybe more)."""
-        found = _read_json(self.file)
-        if found is None or not isinstance(known := found.get(_MADE_FROM), dict):
-            return None
-        if any(known.get(name) != value for name, value in made_from.items()):
-            return None
-        try:
-            statistics = FeatureStatistics.read(self.file)
-            statistics.require_usable()
-        except ManifestError:  # edited
-            return None
-        return statistics if len(statistics.lengths) == statistics.num_clips else None
-
-    def keep(self, statistics: FeatureStatistics, made_from: dict[str, Any]) -> None:
-        if self.file.exists() and not is_cached(self.file):
-            logger.warning("%s: not written by a run, so it stays; each run takes its statistics anew", self.file)
-            return
-        try:
-            statistics.write(self.file, {_MADE_FROM: made_from})
-        except OSError as error:
-            reason = error.strerror or error
-            logger.warning("%s: cannot be written (%s); each run takes its statistics anew", self.file, reason)
-
-    def result(self, statistics: FeatureStatistics, was_kept: bool) -> SplitStatistics:
-        return SplitStatistics(statistics, len(self.manifest), len(self.rows), self.file, was_kept)
-
-    def read_lengths(self, max_bad_fraction: float, workers: int) -> LengthDistribution:
-        bad_clips, lengths = BadClips(self.manifest, max_bad_fraction, len(self.rows)), LengthDistribution()
-        readers = threading.local()
-
-        def duration_s(row: int) -> float | None:
-            if not hasattr(readers, "reader"):
-                readers.reader = ClipReader(h5_sample_rate_hz=self.h5_sample_rate_hz)
-            try:
-                return readers.reader.probe(self.manifest.path(row)).duration_s
-            except AudioError as error:
-                bad_clips.add(row, error)
-                return None
-
-        for seconds in parallel_map(duration_s, self.rows, workers, "lengths"):
-            if seconds is not None:
-                lengths.add(seconds)
-        if not lengths.counts:
-            raise ManifestError(f"{self.manifest.file}: none of its clips can be read")
-        return lengths
+def _keep(file: Path, statistics: FeatureStatistics, made_from: dict[str, Any]) -> None:
+    if file.exists() and not is_cached(file):
+        logger.warning("%s: not written by a run, so it stays; each run takes its statistics anew", file)
+        return
+    try:
+        statistics.write(file, {_MADE_FROM: made_from})
+    except OSError as error:
+        logger.warning("%s: cannot be written (%s); each run takes its statistics anew", file, error.strerror or error)
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
@@ -239,19 +180,3 @@ def _read_json(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _state(file: str) -> str:
-    try:
-        status = os.stat(existing_spelling(file))
-    except OSError:
-        return "absent;"
-    return f"{status.st_size} {status.st_mtime_ns};"
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    with file.open("rb") as handle:
-        while block := handle.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

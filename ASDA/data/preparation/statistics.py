@@ -86,16 +86,21 @@ class FeatureStatistics:
             lengths=lengths,
         )
 
-    def require_usable(self) -> None:
+    def require_usable(self, source: str) -> None:
         """Refuses moments that nothing can be normalised by.
+
+        Args:
+            source: the files that they were taken of, for the message.
 
         Raises:
             ManifestError: no value, or values that are all the same.
         """
         if self.num_values == 0:
-            raise ManifestError("no clip is as long as one window: there are no features to take statistics of")
+            raise ManifestError(f"{source}: no clip is as long as one window, so there are no features to normalise by")
         if self.std == 0:
-            raise ManifestError("all features have one value, as those of silence do: there is nothing to normalise by")
+            raise ManifestError(
+                f"{source}: all features have one value, as those of silence do; there is nothing to normalise by"
+            )
 
     @property
     def overrides(self) -> str:
