@@ -75,7 +75,7 @@ class FinetuningTask(SpectrogramTask):
         """
         table = LabelTable.read(label_descriptors(self.cfg))
         if self.cfg.multi_label is None and named_corpus(self.cfg) is None:
-            self.multi_label = self._read_labels(split, self.manifest(split), table).has_several
+            self.multi_label = self._read_labels(split, self.manifest(split), table).is_multi_label
         self.settle("multi_label", self.multi_label)
         kind = "several labels per clip" if self.multi_label else "one label per clip"
         logger.info(f"labels: {len(table)} classes, {kind}; validation reports {metric_of(self.multi_label)}")
@@ -195,20 +195,23 @@ class FinetuningTask(SpectrogramTask):
 
 
 def _require_single_labels(labels: ClipLabels, manifest: Manifest, table: LabelTable) -> None:
-    """Refuses clips with several labels, whose targets a softmax could not meet and accuracy would not count.
+    """Refuses clips with several labels or none, whose targets a softmax could not meet and accuracy would not count.
 
     Raises:
         LabelError: there are such clips; the message names the first.
     """
-    several = np.flatnonzero(np.diff(labels.offsets) > 1)
-    if len(several):
-        row = int(several[0])
-        names = ", ".join(f'"{table.names[index]}"' for index in labels.targets(row))
-        others = f", and {len(several) - 1} more clips like it" if len(several) > 1 else ""
-        raise LabelError(
-            f'clip "{manifest.relative_path(row)}" ({manifest.where(row)}) has several labels ({names}){others}, but '
-            "this task expects one per clip; set task.multi_label=true, or leave one label to each clip"
-        )
+    per_clip = labels.labels_per_clip
+    for wrong, remedy in ((per_clip > 1, "leave one label to each clip"), (per_clip == 0, "give each clip its label")):
+        rows = np.flatnonzero(wrong)
+        if len(rows):
+            row = int(rows[0])
+            names = ", ".join(f'"{table.names[index]}"' for index in labels.targets(row))
+            found = f"several labels ({names})" if names else "no label"
+            others = f", and {len(rows) - 1} more clips like it" if len(rows) > 1 else ""
+            raise LabelError(
+                f'clip "{manifest.relative_path(row)}" ({manifest.where(row)}) has {found}{others}, but this task '
+                f"expects one per clip; set task.multi_label=true, or {remedy}"
+            )
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

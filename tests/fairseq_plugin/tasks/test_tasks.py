@@ -318,6 +318,21 @@ def test_finetuning_task__clips_with_several_labels_need_multi_label(corpus):
     build("asda_finetuning", **options, multi_label=True).load_dataset("train")
 
 
+def test_finetuning_task__clips_without_a_label_need_multi_label(corpus):
+    labels = corpus / "train.lbl"
+    labels.write_text(
+        labels.read_text().replace("train1\t/m/1\n", "train1\t\n").replace("train2\t/m/0\n", "train2\t\n")
+    )
+    options = {"data": str(corpus), "dataset": "esc50", "target_length": 64}
+    with pytest.raises(LabelError) as error:
+        build("asda_finetuning", **options).load_dataset("train")
+    for part in ('"train1.wav" (train.tsv:3) has no label, and 1 more clips like it', "set task.multi_label=true"):
+        assert part in str(error.value)
+    task = build("asda_finetuning", **options, multi_label=True)
+    task.load_dataset("train")
+    assert [int(task.dataset("train")[row]["target"].sum()) for row in range(3)] == [1, 0, 0]
+
+
 def test_finetuning_task__state_records_front_end_and_labels(corpus):
     task = build("asda_finetuning", data=str(corpus), target_length=96)
     task.load_dataset("eval")
