@@ -126,8 +126,7 @@ def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> No
     if recipe.get("task.norm_mean") is not None and recipe.get("task.norm_std") is not None:
         return  # as stated; the window, too, is then the user's business
     patch_frames = recipe.get("model.modalities.image.patch_size", 16)
-    if recipe.get("task.target_length") is None:
-        _fit_window(recipe, data, split, patch_frames, choices)
+    _fit_window(recipe, data, split, patch_frames, choices)
     front_end = AUDIOSET.front_end()
     statistics = _statistics(recipe, data, split, front_end)
     if _alike(statistics, front_end.norm_mean, front_end.norm_std):
@@ -137,8 +136,8 @@ def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> No
         )
     else:
         _take(recipe, statistics, f"far from {AUDIOSET.title}'s", choices)
-    length = recipe.get("task.target_length")
-    if length is not None:
+    if not any(word.startswith("task.target_length=") for word in choices.overrides):
+        length = recipe.get("task.target_length")
         fit = statistics.lengths.fit(length)
         if fit.mask_is_worth_it and recipe.get("task.padding", "constant") == "constant":
             better = statistics.lengths.window(patch_frames, max_frames=MOST_FRAMES)
