@@ -6,6 +6,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 import logging
 import os
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, Optional, Tuple
 
@@ -15,10 +16,13 @@ from omegaconf import II
 
 from ...audio.front_end import FrontEnd
 from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
+from ...core.config import PatchConfig
+from ...core.patches import PatchRows
 from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
 from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
+from ..models.encoder_keys import plain
 from ..models.legacy import decide_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
@@ -28,6 +32,11 @@ from .dataset import FairseqSpectrogramDataset
 logger = logging.getLogger(__name__)
 
 BEST_METRIC_AUTO = "auto"
+
+
+class Padding(Enum):
+    constant = "constant"
+    mask = "mask"
 
 
 @dataclass
@@ -40,6 +49,13 @@ class SpectrogramTaskConfig(EatTaskKeys):
     target_length: Optional[int] = field(default=None, metadata={"help": "frames per clip; null: the data set's"})
     norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the data set's"})
     norm_std: Optional[float] = field(default=None, metadata={"help": "null: the data set's"})
+    padding: Optional[Padding] = field(
+        default=None,
+        metadata={
+            "help": "of clips shorter than target_length: constant (seen as sound is) or mask (not seen; batches are "
+            "as long as their longest clip); null: that of the front end, constant unless a checkpoint records another"
+        },
+    )
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
     max_bad_fraction: float = field(default=0.01, metadata={"help": "share of unreadable clips that stops the run"})
     max_skipped_updates: int = field(
@@ -91,7 +107,12 @@ def corpus_of(cfg: Any) -> Corpus:
 
 def front_end_of(cfg: Any) -> FrontEnd:
     """What a run hears: the data set's front end, with what the run states."""
-    stated = {"target_length_frames": cfg.target_length, "norm_mean": cfg.norm_mean, "norm_std": cfg.norm_std}
+    stated = {
+        "target_length_frames": cfg.target_length,
+        "norm_mean": cfg.norm_mean,
+        "norm_std": cfg.norm_std,
+        "padding": plain(cfg.padding),
+    }
     return replace(corpus_of(cfg).front_end(), **{name: value for name, value in stated.items() if value is not None})
 
 
@@ -102,6 +123,7 @@ class SpectrogramTask(LongRunTask):
         super().__init__(cfg)
         self.corpus = corpus_of(cfg)
         self.front_end: FrontEnd = front_end_of(cfg)
+        self._patches: Optional[PatchConfig] = None  # the model's, once it is built
         logger.info(f'data set "{self.corpus.name}": {self.front_end}')
 
     @classmethod
@@ -132,6 +154,8 @@ class SpectrogramTask(LongRunTask):
             reject_unsupported(SpectrogramTaskConfig, self.cfg, "task", training=True)
             model.reject_unsupported()
             cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
+            if model.objective is not None:
+                self._patches = model.encoder.config.patches
         return model
 
     def manifest(self, split: str) -> Manifest:
@@ -144,6 +168,22 @@ class SpectrogramTask(LongRunTask):
         run = run_config(self.cfg)
         named = run is not None and "train_subset" in run.dataset
         return split == (run.dataset.train_subset if named else "train")
+
+    def patches(self) -> PatchConfig:
+        """The patches of the model, which the data set has to know for padding masks.
+
+        Raises:
+            ValueError: no model is built.
+        """
+        if self._patches is None:
+            raise ValueError("task.padding=mask needs the model's patches: build the model before the data sets")
+        return self._patches
+
+    def _patch_rows(self) -> Optional[PatchRows]:
+        front_end = self.front_end
+        if front_end.padding == "constant":
+            return None
+        return PatchRows.of(front_end.target_length_frames, front_end.num_mel_bins, self.patches())
 
     def spectrograms(self, split: str, manifest: Manifest, cfg: Any, **of_the_task) -> FairseqSpectrogramDataset:
         """The clips of a manifest as this config wants them; the ones that are trained on shuffled and augmented."""
@@ -159,6 +199,7 @@ class SpectrogramTask(LongRunTask):
             replace_bad=training,
             h5_sample_rate_hz=cfg.h5_sample_rate,
             waveforms=cfg.fbank_on_device,
+            patch_rows=self._patch_rows(),
             **of_the_task,
         )
 
@@ -180,7 +221,9 @@ class SpectrogramTask(LongRunTask):
             return sample
         sample = dict(sample)
         waveforms, num_samples = sample.pop("waveforms").float(), sample.pop("num_samples")
-        source = self.front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
+        padded_frames = sample.pop("padded_frames", self.front_end.target_length_frames)
+        front_end = replace(self.front_end, target_length_frames=padded_frames)
+        source = front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
         return {**sample, "net_input": {"source": source, **sample["net_input"]}}
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
