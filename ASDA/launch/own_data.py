@@ -115,7 +115,8 @@ def _fit_to_checkpoint(recipe: Recipe, data: Path, checkpoint: Checkpoint, split
     if front_end.target_length_frames is not None:
         fit = statistics.lengths.fit(front_end.target_length_frames)
         better = statistics.lengths.window(checkpoint.encoder_config.patches.size[0], max_frames=MOST_FRAMES)
-        if fit.share_cut > 0.1 or (fit.mask_is_worth_it and recipe.get("task.padding", "constant") == "constant"):
+        padding = recipe.get("task.padding") or front_end.padding
+        if fit.share_cut > 0.1 or (fit.mask_is_worth_it and padding == "constant"):
             choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
 
 
@@ -139,7 +140,7 @@ def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> No
     if not any(word.startswith("task.target_length=") for word in choices.overrides):
         length = recipe.get("task.target_length")
         fit = statistics.lengths.fit(length)
-        if fit.mask_is_worth_it and recipe.get("task.padding", "constant") == "constant":
+        if fit.mask_is_worth_it and recipe.get("task.padding") != "mask":
             better = statistics.lengths.window(patch_frames, max_frames=MOST_FRAMES)
             choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
 
@@ -152,7 +153,7 @@ def _fit_window(recipe: Recipe, data: Path, split: str, patch_frames: int, choic
     lengths = cached_lengths(data, split, h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000))
     fit = lengths.window(patch_frames, max_frames=MOST_FRAMES)
     chosen = [f"task.target_length={fit.target_length_frames}"]
-    if fit.mask_is_worth_it and recipe.get("task.padding") == "constant":
+    if fit.mask_is_worth_it and recipe.get("task.padding") is None:
         chosen.append("task.padding=mask")
     choices.overrides += chosen
     recipe.set("task.target_length", fit.target_length_frames)
