@@ -40,8 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after an error or when `check` has found problems.
     """
-    args = manifest_parser(__doc__ or "").parse_args(argv)
+    args = _parser().parse_args(argv)
     return run(f"asda-manifest {args.command}", lambda: _RUNS[args.command](args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    return manifest_parser(__doc__ or "")
 
 
 def _run_folder(args: argparse.Namespace) -> int:

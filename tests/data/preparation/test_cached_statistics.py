@@ -49,7 +49,7 @@ def test_cached__are_those_of_a_pass_and_taken_once(data, passes):
     first, again = cached_statistics(data, FRONT_END), cached_statistics(data, FRONT_END)
     assert first.statistics == again.statistics == expected and len(passes) == 1
     assert (first.was_kept, again.was_kept) == (False, True)
-    assert first.describe() == f"{expected.overrides}: of 8 clips; taken now; see {data / 'train.stats.json'}"
+    assert first.describe() == f"{expected.overrides}: of 8 clips; taken now and kept in {data / 'train.stats.json'}"
     assert FeatureStatistics.read(data / "train.stats.json") == expected  # asda-manifest stats --merge takes it
     assert sorted(path.name for path in data.iterdir() if "stats" in path.name) == ["train.stats.json"]
 
@@ -131,6 +131,7 @@ def test_cached__a_folder_that_cannot_be_written_to_is_only_warned_of(data, monk
     with caplog.at_level(logging.WARNING):
         found = cached_statistics(data, FRONT_END)
     assert found.statistics.num_clips == 8 and not (data / "train.stats.json").exists()
+    assert found.file is None and found.describe().endswith(": of 8 clips; taken now")
     assert f"{data / 'train.stats.json'}: cannot be written (Permission denied)" in caplog.text
 
 
