@@ -147,6 +147,11 @@ class ClipLabels:
         """Class numbers of one clip, in the order of the label file."""
         return self.classes[self.offsets[index] : self.offsets[index + 1]].tolist()
 
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether some clip has several labels, or none: then each class is a question of its own."""
+        return self.max_labels_per_clip > 1 or self.num_unlabelled > 0
+
     def class_counts(self) -> np.ndarray:
         """(C,) int64, how many clips carry each class."""
         return np.bincount(self.classes, minlength=self.num_classes)

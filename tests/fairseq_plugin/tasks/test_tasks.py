@@ -62,6 +62,7 @@ def build_in_run(name: str, model: dict, train_subset: str = "train", checkpoint
             "task": {"_name": name, "seed": 1, **overrides},
         }
     )
+    run.task = OmegaConf.merge(OmegaConf.structured(TASK_DATACLASS_REGISTRY[name]), run.task)  # as fairseq completes it
     OmegaConf.set_struct(run, True)
     return TASK_REGISTRY[name].setup_task(merge_with_parent(TASK_DATACLASS_REGISTRY[name](), run.task))
 
@@ -260,11 +261,9 @@ def classifier_config(num_classes):
 def test_finetuning_task__another_number_of_classes_than_the_table_is_refused(corpus):
     task = build("asda_finetuning", data=str(corpus), target_length=64)
     task.build_model(classifier_config(3))
-    task.load_dataset("eval")
     task = build("asda_finetuning", data=str(corpus), target_length=64)
-    task.build_model(classifier_config(5))
-    with pytest.raises(ValueError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
-        task.load_dataset("eval")
+    with pytest.raises(LabelError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
+        task.build_model(classifier_config(5))
 
 
 def test_finetuning_task__num_classes_null_is_the_tables(corpus):
