@@ -50,7 +50,7 @@ class SplitStatistics:
 
     @property
     def lengths(self) -> LengthDistribution:
-        """Of the clips that were read."""
+        """Of the clips whose header can be read, which `cached_lengths` gives too."""
         return self.statistics.lengths
 
     def describe(self) -> str:
@@ -165,7 +165,7 @@ def _kept(file: Path, made_from: dict[str, Any]) -> FeatureStatistics | None:
         statistics.require_usable(str(file))
     except ManifestError:  # edited
         return None
-    return statistics if len(statistics.lengths) == statistics.num_clips else None
+    return statistics if len(statistics.lengths) >= statistics.num_clips else None
 
 
 def _keep(file: Path, statistics: FeatureStatistics, made_from: dict[str, Any]) -> bool:

@@ -5,7 +5,9 @@ import logging
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import soundfile
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.data.bad_clips import TooManyBadClipsError
@@ -121,6 +123,15 @@ def test_cached_lengths__need_no_pass_and_are_those_of_the_same_clips(data, pass
         (data / f"{number}.wav").write_bytes(bytes(state.st_size))
         os.utime(data / f"{number}.wav", ns=(state.st_atime_ns, state.st_mtime_ns))
     assert cached_lengths(data, max_clips=3) == lengths
+
+
+def test_cached_lengths__stay_the_same_where_only_a_header_can_be_read(data):
+    soundfile.write(data / "3.wav", np.full(8_000, np.nan), 16_000, subtype="FLOAT")
+    before = cached_lengths(data, max_bad_fraction=0.5)
+    found = cached_statistics(data, FRONT_END, max_bad_fraction=0.5)
+    assert found.statistics.num_clips == 7 and len(before) == 8
+    assert cached_statistics(data, FRONT_END, max_bad_fraction=0.5).was_kept
+    assert cached_lengths(data) == before == found.lengths
 
 
 def test_cached__a_folder_that_cannot_be_written_to_is_only_warned_of(data, monkeypatch, caplog):
