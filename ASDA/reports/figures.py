@@ -14,6 +14,8 @@ from matplotlib import pyplot as plt
 PRETRAINED_COLOUR = "#1f6f8b"
 OTHER_COLOUR = "#c9a227"
 FRAME_SHIFT_S = 0.01
+SHORT_CURVE = 30
+"""Below so many points they are marked."""
 
 plt.rcParams.update(
     {"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}
@@ -26,12 +28,19 @@ def save(figure: plt.Figure, file: Path) -> None:
     plt.close(figure)
 
 
+def draw_curve(axis: plt.Axes, points: dict[int, float], **style: object) -> None:
+    """A curve through update -> value; the points of a short one, or of a single one, are seen as such."""
+    if len(points) < SHORT_CURVE:
+        style = {"marker": "o", "markersize": 3, **style}
+    axis.plot(list(points), list(points.values()), **style)
+
+
 def draw_panels(panels: dict[str, dict[str, dict[int, float]]], file: Path) -> None:
     """Curves, side by side: title -> label -> update -> value; a panel of one curve needs no legend."""
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 2.8), squeeze=False)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for (label, curve), colour in zip(curves.items(), (PRETRAINED_COLOUR, OTHER_COLOUR), strict=False):
-            axis.plot(list(curve), list(curve.values()), color=colour, label=label)
+            draw_curve(axis, curve, color=colour, label=label)
         axis.set(title=title, xlabel="update", ylim=(0, None))
         if len(curves) > 1:
             axis.legend(frameon=False)

@@ -3,6 +3,8 @@
 import os
 from typing import Any, Dict, Optional
 
+from .schedule import COSINES
+
 
 def run_config(cfg: Any) -> Optional[Any]:
     """The configuration of the whole run that a task's is part of; None if that stands alone."""
@@ -94,7 +96,7 @@ def check_schedule(run: Any) -> None:
         for name, group in run.optimizer.groups.items():
             schedules[f"optimizer.groups.{name}.lr_scheduler"] = group.lr_scheduler
     for name, schedule in schedules.items():
-        if schedule is None or "warmup_updates" not in schedule or schedule._name != "cosine":
+        if schedule is None or "warmup_updates" not in schedule or schedule._name not in COSINES:
             continue
         if schedule.warmup_updates >= max_update:
             raise ValueError(
