@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 def panels(run: dict[str, Series]) -> dict[str, dict[str, dict[int, float]]]:
     """What to draw: title of a panel -> label of a curve -> update -> value. Panels without data are left out."""
     training = run.get(INTERVAL) or run.get(EPOCH, {})
-    # The learning rate is no mean over updates, so the ends of epochs are points like others; the last of them is the run's end.
+    # The learning rate is no mean over updates: the ends of epochs are points like others, and the last ends the run.
     training = training | {name: _joined(run, name) for name in PANELS["learning rate"]}
     found = {
         title: {LEGEND.get(name, name): training[name] for name in names if training.get(name)}

@@ -5,7 +5,7 @@ fairseq writes such lines in one of two forms, by common.log_format. json, the r
     [2026-11-21 03:00:01,000][train_inner][INFO] - {"epoch": 1, "loss": "4.5", "num_updates": "10"}
     [2026-11-21 03:00:04,000][eval][INFO] - {"epoch": 1, "eval_mAP": "0.25", "eval_num_updates": "35"}
 
-and simple, with commas within an epoch and bars at the end of one (those alone with tqdm, whose bar is on the terminal):
+and simple, with commas within an epoch and bars at its end (with tqdm only the latter):
 
     [2026-11-21 03:00:01,000][train_inner][INFO] - epoch 001:     10 / 35 loss=4.5, num_updates=10
     [2026-11-21 03:00:04,000][eval][INFO] - epoch 001 | valid on 'eval' subset | mAP 0.25 | num_updates 35
