@@ -3,8 +3,8 @@
 # from random weights), evaluate, extract features, infer, and write a report. Every step is the real program.
 #
 # Settings (environment variables):
-#   DATA           folder of wav, flac, ... files to use instead of the generated corpus; labels are the names of the
-#                  sub-folders
+#   DATA           folder of wav, flac, ... files to use instead of the generated corpus; labels are the names of its
+#                  sub-folders, one per clip: the report then tells the accuracy, with chance and a confusion matrix
 #   DEMO_DIR       where everything goes (default: demo/ in the repository); results of an earlier demo are replaced
 #   NUM_CLIPS      clips of the generated corpus (default 800)
 #   TARGET_LENGTH  length of a clip in frames of 10 ms, a multiple of 16 (default 256); longer clips are cut at random
@@ -56,18 +56,25 @@ make_corpus() {
 pretrain_demo() { SAVE_DIR=$DEMO_DIR/pretrained pretrain_small; }
 
 finetune_demo() {
-  local run=$1
+  local run=$1 multi_label=true num_clips epochs
   shift
+  if one_label_per_clip; then multi_label=false; fi
+  num_clips=$(wc -l <"$DATA/train.lbl")
+  epochs=$(((399 + num_clips) / num_clips)) # of few clips, so many together have about as many updates as one of 400
   CHECKPOINT=$DEMO_DIR/pretrained/checkpoint_last.pt SAVE_DIR=$DEMO_DIR/$run \
-    finetune_small "model.num_classes=$(num_classes "$DATA/label_descriptors.csv")" "$@"
+    finetune_small "task.multi_label=$multi_label" "model.num_classes=$(num_classes "$DATA/label_descriptors.csv")" \
+    "dataset.validate_interval=$epochs" "checkpoint.save_interval=$epochs" "$@"
 }
 
+# one_label_per_clip: whether every line of the label files is `clip-id<TAB>label`, without a second label.
+one_label_per_clip() { awk -F '\t' 'NF != 2 || $2 == "" || $2 ~ /,/ { exit 1 }' "$DATA"/{train,valid,eval}.lbl; }
+
 evaluate_both() {
-  local run
+  local run confusion=()
   for run in finetuned finetuned_from_random; do
-    echo "$run:" >&2
-    "$ROOT/eval.sh" --checkpoint_dir "$DEMO_DIR/$run/checkpoint_best.pt" --eval_dir "$DATA" \
-      --ap_log_path "$RESULTS/${run}_average_precision.csv"
+    if one_label_per_clip; then confusion=(--confusion "$RESULTS/${run}_confusion.csv"); fi
+    "$ROOT/eval.sh" --checkpoint_dir "$DEMO_DIR/$run/checkpoint_best.pt" --eval_dir "$DATA" --json \
+      --ap_log_path "$RESULTS/${run}_per_class.csv" ${confusion[@]+"${confusion[@]}"} >"$RESULTS/${run}_metrics.json"
   done
 }
 

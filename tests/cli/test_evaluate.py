@@ -64,6 +64,31 @@ def test_evaluate__single_label_data_has_accuracy(tmp_path, corpus, run):
     np.testing.assert_allclose(found, [(guesses[truth == c] == c).mean() for c in range(3)], atol=1e-6)
 
 
+def test_evaluate__confusion_matrix_of_single_label_data(tmp_path, corpus, run):
+    (corpus / "eval.lbl").write_text((corpus / "eval.lbl").read_text().replace(",/m/1", ""))
+    torch.save(published_finetuned(num_classes=3, task={"spcv2_eval": True, "target_length": 96}), tmp_path / "spc.pt")
+    flags = ["--eval_dir", corpus, "--checkpoint", tmp_path / "spc.pt", "--norm_mean", -4.268, "--norm_std", 4.569]
+    assert run(main, *flags, "--bootstrap", 0, "--confusion", tmp_path / "confusion.csv").code == 0
+    paths, targets = clips_and_targets(corpus)
+    targets[3, 1] = 0
+    guesses = scores_by_hand(paths, tmp_path / "spc.pt").argmax(axis=1)
+    heading, *rows = list(csv.reader((tmp_path / "confusion.csv").open()))
+    assert heading[1:] == [row[0] for row in rows] == CLASSES
+    expected = [[int(((targets.argmax(axis=1) == c) & (guesses == g)).sum()) for g in range(3)] for c in range(3)]
+    assert [[int(count) for count in row[1:]] for row in rows] == expected and np.sum(expected) == 9
+    again = run(main, *flags, "--bootstrap", 0, "--confusion", tmp_path / "confusion.csv")
+    assert again.code == 0, "its own output is replaced"
+    other = run(main, *flags, "--confusion", corpus / "eval.tsv")
+    assert other.code == 1 and "is not a confusion matrix" in other.err
+
+
+def test_evaluate__confusion_matrix_of_clips_with_several_labels_is_refused(tmp_path, corpus, models, run):
+    flags = ["--eval_dir", corpus, "--checkpoint", models.finetuned, "--confusion", tmp_path / "confusion.csv"]
+    result = run(main, *flags)
+    assert result.code == 1 and "eval.lbl has clips without exactly one label" in result.err
+    assert not (tmp_path / "confusion.csv").exists()
+
+
 def test_evaluate__unreadable_clips_are_listed_counted_and_left_out(corpus, models, run):
     (corpus / "clip_0.wav").write_text("not audio")
     (corpus / "clip_6.wav").unlink()
