@@ -86,8 +86,8 @@ def evaluate(args) -> int:
     targets = np.zeros((len(manifest), len(table)), dtype=bool)
     for row in range(len(manifest)):
         targets[row, labels.targets(row)] = True
-    if args.confusion and (targets.sum(axis=1) != 1).any():
-        raise ValueError(f"--confusion: {labels_file} has clips without exactly one label; leave --confusion out")
+    if args.confusion and (targets.sum(axis=1) > 1).any():
+        raise ValueError(f"--confusion: {labels_file} has clips with several labels; leave --confusion out")
     scores, bad = score_clips(args, model, manifest)
     readable = np.ones(len(manifest), dtype=bool)
     readable[[clip.index for clip in bad]] = False
@@ -100,6 +100,11 @@ def evaluate(args) -> int:
     single_label = checkpoint.multi_label is False or (
         checkpoint.multi_label is None and bool((targets.sum(axis=1) == 1).all())
     )
+    if num_unlabelled := int((~targets.any(axis=1)).sum()):
+        console.note(
+            f"{num_unlabelled} clips have no label: they count as negatives of every class"
+            + (", and accuracy leaves them out" if single_label else "")
+        )
     report = {"clips": len(targets), "unreadable": len(bad), **metrics(targets, scores, single_label, args.bootstrap)}
     if args.json:
         print(to_json(report))
@@ -109,7 +114,8 @@ def evaluate(args) -> int:
         write_table(Path(args.ap_log_path), table, targets, scores, single_label)
         console.note(f"per-class table: {args.ap_log_path}")
     if args.confusion:
-        write_matrix(Path(args.confusion), table, confusion_matrix(targets, scores))
+        labelled = targets.any(axis=1)
+        write_matrix(Path(args.confusion), table, confusion_matrix(targets[labelled], scores[labelled]))
         console.note(f"confusion matrix: {args.confusion}")
     return console.report_bad_clips(bad, len(manifest), args.errors)
 
@@ -141,8 +147,8 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
 def metrics(targets: np.ndarray, scores: np.ndarray, single_label: bool, draws: int) -> dict[str, Any]:
     """The metrics that fit the data, each as (value, low, high), or the value alone without bootstrap."""
 
-    def with_interval(metric, value: float) -> dict[str, float]:
-        if draws < 1:
+    def with_interval(metric, value: float, targets=targets, scores=scores) -> dict[str, float]:
+        if draws < 1 or len(scores) == 0:
             return {"value": value}
         low, high = bootstrap_interval(metric, targets, scores, BOOTSTRAP_SEED, draws, value=value)
         return {"value": value, "low": low, "high": high}
@@ -157,7 +163,9 @@ def metrics(targets: np.ndarray, scores: np.ndarray, single_label: bool, draws: 
         "d_prime": {name: d_prime(value) for name, value in auc.items()},
     }
     if single_label:
-        found["accuracy"] = with_interval(accuracy, accuracy(targets, scores))
+        labelled = targets.any(axis=1)  # a clip of no class has no right answer
+        theirs = targets[labelled], scores[labelled]
+        found["accuracy"] = with_interval(accuracy, accuracy(*theirs), *theirs)
     return found
 
 
