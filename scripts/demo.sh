@@ -50,15 +50,15 @@ make_corpus() {
   else
     "$PYTHON" -m ASDA.demo.corpus "$DATA" --num-clips "${NUM_CLIPS:-800}"
   fi
+  multi_label=$("$PYTHON" -m ASDA.demo.results "$DEMO_DIR")
 }
 
 # pretrain_demo, finetune_demo RUN OVERRIDE...: into their folders of DEMO_DIR.
 pretrain_demo() { SAVE_DIR=$DEMO_DIR/pretrained pretrain_small; }
 
 finetune_demo() {
-  local run=$1 multi_label=true num_clips epochs
+  local run=$1 num_clips epochs
   shift
-  if one_label_per_clip; then multi_label=false; fi
   num_clips=$(wc -l <"$DATA/train.lbl")
   epochs=$(((399 + num_clips) / num_clips)) # of few clips, so many together have about as many updates as one of 400
   CHECKPOINT=$DEMO_DIR/pretrained/checkpoint_last.pt SAVE_DIR=$DEMO_DIR/$run \
@@ -66,13 +66,10 @@ finetune_demo() {
     "dataset.validate_interval=$epochs" "checkpoint.save_interval=$epochs" "$@"
 }
 
-# one_label_per_clip: whether every line of the label files is `clip-id<TAB>label`, without a second label.
-one_label_per_clip() { awk -F '\t' 'NF != 2 || $2 == "" || $2 ~ /,/ { exit 1 }' "$DATA"/{train,valid,eval}.lbl; }
-
 evaluate_both() {
   local run confusion=()
   for run in finetuned finetuned_from_random; do
-    if one_label_per_clip; then confusion=(--confusion "$RESULTS/${run}_confusion.csv"); fi
+    if [[ $multi_label == false ]]; then confusion=(--confusion "$RESULTS/${run}_confusion.csv"); fi
     "$ROOT/eval.sh" --checkpoint_dir "$DEMO_DIR/$run/checkpoint_best.pt" --eval_dir "$DATA" --json \
       --ap_log_path "$RESULTS/${run}_per_class.csv" ${confusion[@]+"${confusion[@]}"} >"$RESULTS/${run}_metrics.json"
   done

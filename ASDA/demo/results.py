@@ -1,10 +1,15 @@
-"""What the steps of scripts/demo.sh leave behind, read for the report."""
+"""What the steps of scripts/demo.sh leave behind, read for the report.
+
+python -m ASDA.demo.results DEMO_DIR says whether its clips have several labels: true or false.
+"""
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import math
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +77,7 @@ class Results:
 
     @cached_property
     def single_label(self) -> bool:
-        """Whether every clip has exactly one label, as one_label_per_clip in scripts/demo.sh asks."""
+        """Whether every clip has exactly one label."""
         return all((targets.sum(axis=1) == 1).all() for targets in self.targets.values())
 
     @property
@@ -123,3 +128,19 @@ class Results:
 def _score(*numbers: float | None) -> Score:
     """From json, which has null for a number that is not defined."""
     return Score(*(math.nan if number is None else number for number in numbers))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Program entry of the demo's script; exit code 1 with one line when the labels cannot be read."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("demo_dir", type=Path)
+    try:
+        print("false" if Results(parser.parse_args(argv).demo_dir).single_label else "true")
+    except (ValueError, OSError) as error:
+        print(f"demo: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

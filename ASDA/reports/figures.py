@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -39,7 +40,7 @@ def short(name: str) -> str:
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
-def draw_curve(axis: plt.Axes, points: dict[int, float], **style: object) -> None:
+def draw_curve(axis: plt.Axes, points: dict[int, float], **style: Any) -> None:
     """A curve through update -> value; the points of a short one, or of a single one, are seen as such."""
     if len(points) < SHORT_CURVE:
         style = {"marker": "o", "markersize": 4, **style}
@@ -124,8 +125,9 @@ def draw_spectrogram(frames: np.ndarray, frequencies_hz: np.ndarray, file: Path)
     num_bins = frames.shape[1]
     extent = (0, len(frames) * FRAME_SHIFT_S, 0, num_bins)
     axis.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=extent, interpolation="nearest")
-    octaves_hz = [hz for hz in 250 * 2 ** np.arange(10) if frequencies_hz[0] <= hz <= frequencies_hz[-1]]
-    axis.set_yticks(np.interp(octaves_hz, frequencies_hz, np.arange(num_bins) + 0.5), octaves_hz)
+    octaves_hz = [hz for hz in (250 << octave for octave in range(10)) if frequencies_hz[0] <= hz <= frequencies_hz[-1]]
+    places = np.interp(octaves_hz, frequencies_hz, np.arange(num_bins) + 0.5)
+    axis.set_yticks(places, [str(hz) for hz in octaves_hz])
     axis.set(xlabel="time (s)", ylabel="frequency (Hz)")
     axis.grid(False)
     save(figure, file)

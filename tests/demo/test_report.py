@@ -15,7 +15,7 @@ from ASDA.audio.front_end import FrontEnd
 from ASDA.core.classifier import SpectrogramClassifier
 from ASDA.core.config import HeadConfig
 from ASDA.data.labels import LabelTable
-from ASDA.demo import report
+from ASDA.demo import report, results
 from ASDA.inference import TrainedClassifier
 from tests.architectures import make_encoder
 
@@ -191,13 +191,24 @@ def test_report__a_missing_step_ends_with_its_file_named(demo_dir, capsys):
     assert not (demo_dir / "report" / "index.html").exists()
 
 
-def test_results__one_clip_with_two_labels_makes_the_data_multi_label(single_label_dir):
+def test_results__one_clip_with_two_labels_makes_the_data_multi_label(single_label_dir, capsys):
     assert report.Results(single_label_dir).metric == "accuracy"
+    assert results.main([str(single_label_dir)]) == 0 and capsys.readouterr().out == "false\n"
     file = single_label_dir / "data" / "train.lbl"
     lines = file.read_text().splitlines()
     other = next(line.split("\t")[1] for line in lines if line.split("\t")[1] != lines[0].split("\t")[1])
     file.write_text("\n".join([f"{lines[0]},{other}", *lines[1:]]) + "\n")
     assert report.Results(single_label_dir).metric == "mAP"
+    assert results.main([str(single_label_dir)]) == 0 and capsys.readouterr().out == "true\n"
+
+
+def test_results__a_class_may_have_a_comma_in_its_name(single_label_dir):
+    data = single_label_dir / "data"
+    table = data / "label_descriptors.csv"
+    table.write_text(table.read_text().replace('"Beep"', '"Beep, short"'))
+    for file in data.glob("*.lbl"):
+        file.write_text(file.read_text().replace("/demo/beep", "Beep, short"))
+    assert report.Results(single_label_dir).single_label
 
 
 def test_results__a_metric_that_is_not_defined_is_a_dash(demo_dir):
