@@ -23,7 +23,8 @@ from ..eat_keys import EatTaskKeys, reject_unsupported
 from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
-from ..run.run_config import check_best_metric, run_config, starting_checkpoint
+from ..run.processes import rank_and_size
+from ..run.run_config import check_best_metric, run_config, set_epochs, starting_checkpoint
 from .dataset import FairseqSpectrogramDataset
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,10 @@ class SpectrogramTaskConfig(EatTaskKeys):
     )
     clips_per_update: Optional[int] = field(
         default=None, metadata={"help": "what the recipe's schedule is for; other sizes get a warning. null: anything"}
+    )
+    epochs: Optional[int] = field(
+        default=None,
+        metadata={"help": "length of the run in passes over its clips, a tenth of it warm-up; null: max_update"},
     )
     fbank_on_device: bool = field(
         default=False, metadata={"help": "log-mel transform on the training device: the loaders only decode"}
@@ -147,8 +152,17 @@ class SpectrogramTask(LongRunTask):
     @classmethod
     def for_run(cls, cfg: Any, run: Any) -> "SpectrogramTask":
         task = super().for_run(cfg, run)
+        task.settle_schedule(run)
         task.settle_front_end(None)
         return task
+
+    def settle_schedule(self, run: Any) -> None:
+        """Turns ``task.epochs`` into updates, which is what schedules count."""
+        if self.cfg.epochs is None:
+            return
+        clips = self.cfg.num_samples if self.cfg.weights_file else len(self.manifest(run.dataset.train_subset))
+        updates = set_epochs(run, self.cfg.epochs, clips, rank_and_size()[1])
+        logger.info(f"task.epochs={self.cfg.epochs} of {clips} clips: {updates} updates, a tenth of them warm-up")
 
     def settle_front_end(self, recorded: Optional[FrontEnd]) -> None:
         """Decides what the run hears, says so, and has its checkpoints record the numbers.
