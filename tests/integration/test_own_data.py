@@ -1,9 +1,11 @@
-"""Own data without traps, through the real entry points: one front end, one experiment in a folder, nothing asked twice."""
+"""Own data without traps, through the real entry points: one front end, one experiment in a folder."""
 
 import json
 import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.slow
 TINY = ["common.log_interval=1", "dataset.num_workers=0", "common.tensorboard_logdir=null", *TINY_NETWORK]
 TINY += ["checkpoint.save_interval_updates=0", "task.clips_per_update=4"]
 TINY_FINETUNING = ["common.log_interval=1", "dataset.num_workers=0", "common.tensorboard_logdir=null", "task.epochs=2"]
-RATE = 16_000
+PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where the programs are
 
 
 def speak(folder, languages=("czech", "dutch"), speakers=("anna", "bert", "cora", "dirk"), takes=2):
@@ -43,7 +45,7 @@ def data(tmp_path_factory):
     made = run(
         ["python", "-m", "ASDA.cli.manifest", "folder", folder / "voices", "--labels", "folders", "--out"]
         + [folder / "data", "--split", "train=0.5", "valid=0.25", "eval=0.25", "--group-by", "folder"],
-        PATH=f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
+        PATH=PATH,
     )
     assert made.returncode == 0, made.stderr
     return folder / "data"
@@ -97,9 +99,8 @@ def test_finetuning__is_told_nothing_and_hears_what_the_checkpoint_did(data, pre
 
 
 def test_finetuning__a_wrong_number_of_classes_is_refused_before_anything_is_built(data, pretrained, tmp_path):
-    result = launch(
-        "scripts/finetune.sh", tmp_path / "run", data, "model.num_classes=7", checkpoint=pretrained[0] / "checkpoint_last.pt"
-    )  # fmt: skip
+    checkpoint = pretrained[0] / "checkpoint_last.pt"
+    result = launch("scripts/finetune.sh", tmp_path / "run", data, "model.num_classes=7", checkpoint=checkpoint)
     assert result.returncode == 2 and not (tmp_path / "run").exists()
     assert result.stderr.count("\n") == 1 and "model.num_classes=7, but" in result.stderr
 
@@ -130,13 +131,11 @@ def test_a_save_folder__refuses_other_data(data, pretrained, tmp_path):
     root, *rows = (other / "train.tsv").read_text().splitlines()
     (other / "train.tsv").write_text("\n".join([root, *rows[1:]]) + "\n")
     result = launch("pretraining_AS2M.sh", pretrained[0], other, "own_pretraining", *TINY, "task.epochs=2")
-    assert (
-        result.returncode != 0
-        and f"data.train.clips: {len(rows)} then, {len(rows) - 1} now" in result.stdout + result.stderr
-    )
+    expected = f"data.train.clips: {len(rows)} then, {len(rows) - 1} now"
+    assert result.returncode != 0 and expected in result.stdout + result.stderr
 
 
-def test_a_save_folder__is_extended_when_that_is_said(data, pretrained, tmp_path):
+def test_a_save_folder__is_extended_when_that_is_said(data, tmp_path):
     folder = tmp_path / "run"
     words = ["own_pretraining", *TINY]
     assert launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=1").returncode == 0
@@ -161,23 +160,18 @@ def test_plan__says_everything_and_starts_nothing(data, tmp_path):
 
 def blocks_of(file):
     """The commands of a document's sh blocks."""
-    return [
-        line for block in re.findall(r"```sh\n(.*?)```", file.read_text(), re.DOTALL) for line in block.splitlines()
-    ]
+    blocks = re.findall(r"```sh
+(.*?)```", file.read_text(), re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
 
 
 def test_the_tutorial__runs(tmp_path):
     """docs/own_data.md as it stands, in other folders, with a smaller network and fewer epochs."""
     speak(tmp_path / "data" / "voices")
     activate, *commands = blocks_of(ROOT / "docs" / "own_data.md")
-    assert activate == "source .venv/bin/activate" and len(commands) == 10
+    assert activate == "source .venv/bin/activate" and len(commands) == 11
     small = {"pretraining_AS2M.sh": [*TINY, "task.epochs=2"], "scripts/finetune.sh": TINY_FINETUNING}
-    environment = {
-        **os.environ,
-        "PATH": f"{ROOT / '.venv/bin'}:{os.environ['PATH']}",
-        "OMP_NUM_THREADS": "1",
-        "NGPU": "0",
-    }
+    environment = {**os.environ, "PATH": PATH, "OMP_NUM_THREADS": "1", "NGPU": "0"}
     outputs = []
     for command in commands:
         for place in ("data", "manifests", "runs", "models"):
@@ -185,9 +179,8 @@ def test_the_tutorial__runs(tmp_path):
         for script, words in small.items():
             if script in command:
                 command += " " + " ".join(f"'{word}'" for word in words)
-        done = subprocess.run(
-            command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
+        options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "check": False}
+        done = subprocess.run(["bash", "-c", command], **options)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         outputs.append(done.stdout)
     assert "accuracy" in outputs[6] and "czech" in outputs[-1] and "dutch" in outputs[-1]
