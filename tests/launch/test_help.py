@@ -13,7 +13,8 @@ from ASDA.launch.settings import SETTINGS
 from .conftest import plan
 
 FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"}
-PRETRAINING = {"EAT", "demo_pretraining"}
+FINETUNING |= {"own_data"}
+PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
 
 
 @pytest.mark.parametrize(("config", "recipes"), [("finetuning", FINETUNING), ("pretraining_AS2M", PRETRAINING)])
