@@ -12,7 +12,15 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-REGISTERING_MODULES = ("models.asda", "models.classifier", "tasks.pretraining", "tasks.finetuning")
+REGISTERING_MODULES = (
+    "models.asda",
+    "models.classifier",
+    "models.mae_ast",
+    "criterion",
+    "tasks.pretraining",
+    "tasks.finetuning",
+    "tasks.mae_ast",
+)
 
 
 def register(package: str) -> None:
