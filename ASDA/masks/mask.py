@@ -9,12 +9,21 @@ from torch import Tensor
 
 
 class Mask(Protocol):
-    """A frozen dataclass: a grid of patches, how many students get a mask of their own, what share is hidden."""
+    """A frozen dataclass."""
 
-    grid: tuple[int, int]
-    num_masks: int
-    mask_ratio: float
     one_for_batch: ClassVar[bool]  # the clips of a batch share the masks of the first
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patch rows and columns (P, Q)."""
+
+    @property
+    def num_masks(self) -> int:
+        """Students ``M``, each with a mask of its own."""
+
+    @property
+    def mask_ratio(self) -> float:
+        """Share of the patches that is hidden."""
 
     def __call__(self, generator: torch.Generator | None = None) -> Tensor:
         """(M, N) bool, True = hidden, the same number in each row; every draw is taken from ``generator``."""

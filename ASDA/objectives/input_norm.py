@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _HALF = (torch.float16, torch.bfloat16)
+_MOMENTUM = 0.1
 
 
 class InputNorm(nn.BatchNorm2d):
@@ -23,14 +26,14 @@ class InputNorm(nn.BatchNorm2d):
     num_batches_tracked: Tensor
 
     def __init__(self) -> None:
-        super().__init__(1, affine=False)
+        super().__init__(1, momentum=_MOMENTUM, affine=False)
 
     def _apply(self, fn, recurse: bool = True):
         before = dict(self._buffers)
         super()._apply(fn, recurse)
         for name, buffer in self._buffers.items():
             if buffer is not None and buffer.dtype in _HALF:
-                self._buffers[name] = before[name].to(buffer.device)
+                self._buffers[name] = cast(Tensor, before[name]).to(buffer.device)
         return self
 
     def forward(self, spectrogram: Tensor, counts: bool = True) -> Tensor:
@@ -58,5 +61,5 @@ class InputNorm(nn.BatchNorm2d):
         for mean, variance, weight in of_all:
             valid = torch.isfinite(mean) & torch.isfinite(variance) & (weight > 0)
             for running, value in ((self.running_mean, mean), (self.running_var, variance)):
-                running.copy_(torch.where(valid, torch.lerp(running, value.expand(1), self.momentum), running))
+                running.copy_(torch.where(valid, torch.lerp(running, value.expand(1), _MOMENTUM), running))
             self.num_batches_tracked += valid

@@ -23,8 +23,8 @@ from ...core.config import ConfigError, EncoderConfig
 from ..checkpoint import Checkpoint
 from ..consistency import front_end_of
 from ..contents import Contents
-from ..files import CheckpointError
-from ..validation import expect_history, expect_key, expect_mapping, expect_shape, expect_tensors
+from ..files import CheckpointError, save_torch_file
+from ..validation import expect_history, expect_key, expect_mapping, expect_shape, expect_tensors, refuse
 from .mae_ast_architecture import config_of_keys
 from .mae_ast_names import PUBLISHED_MODEL, from_published, to_published
 
@@ -34,9 +34,9 @@ EXPECTED = f"a file whose cfg.model._name is {PUBLISHED_MODEL}"
 # deviation of 0.5 change nothing. Its clips are as long as they are; the length is that of its fine-tuning on AudioSet.
 RAW_FRONT_END = FrontEnd(1024, norm_mean=0.0, norm_std=0.5, window="povey", remove_mean=False)
 _NORM_EPS = 1e-5  # of the BatchNorm
+_RUNNING_MEAN, _RUNNING_VARIANCE = "batch_norm.running_mean", "batch_norm.running_var"
 _ENCODER, _NORM = "encoder.", "input_norm."
 _TABLE = "enc_sine_pos_embed.pe"
-_MARKS = ("post_extract_proj.weight", _TABLE)
 
 
 def knows(contents: Contents) -> bool:
@@ -65,8 +65,11 @@ def training_state(contents: Contents) -> dict[str, Any]:
     return {**state, "cfg": cfg, "task_state": {"front_end": RAW_FRONT_END.to_dict(), **task_state}}
 
 
-def to_released(state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint of fairseq's trainer without what only this project's have.
+def write_published(target: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Writes a checkpoint of fairseq's trainer without what only this project's have.
+
+    Returns:
+        Nothing: all that is written is known there.
 
     Raises:
         CheckpointError: MAE-AST knows no such encoder.
@@ -74,8 +77,9 @@ def to_released(state: dict[str, Any]) -> dict[str, Any]:
     cfg = copy.deepcopy(state["cfg"])
     stated = cfg["model"].pop("encoder", None)
     if stated is not None and config_of_keys(_keys(cfg["model"], state["model"])) != EncoderConfig.from_dict(stated):
-        raise CheckpointError(f"MAE-AST's layout has no keys for an encoder like {stated}")
-    return {**state, "cfg": cfg}
+        raise CheckpointError(f"{target}: MAE-AST's layout has no keys for an encoder like {stated}")
+    save_torch_file({**state, "cfg": cfg}, target)
+    return {}
 
 
 def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
@@ -88,11 +92,13 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
     model_cfg = expect_mapping(path, "cfg.model", state["cfg"]["model"])
     try:
         config = config_of_keys(_keys(model_cfg, tensors))
-        native = from_published(tensors, config.patches, config.stack.norm_first)
     except (ConfigError, TypeError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path}: cfg.model.{error}") from error
-    except KeyError as error:
-        raise CheckpointError(f"{path}: model.{error.args[0]} is missing") from error
+    try:
+        native = from_published(tensors, config.patches, config.stack.norm_first)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: model.{error}") from error
+    _require_patches(path, config, tensors)
     encoder = _part(native, _ENCODER)
     if "positions" in encoder:
         table = expect_shape(path, f"model.{_TABLE}", encoder["positions"], (1, None, None))
@@ -105,7 +111,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         layout="mae_ast",
         encoder_config=config,
         encoder=encoder,
-        front_end=_folded(path, replace(raw, num_mel_bins=config.num_mel_bins), native),
+        front_end=_folded(path, replace(raw, num_mel_bins=config.num_mel_bins), tensors),
         training_config=state["cfg"],
         training_parts=_parameters_outside(native),
         num_updates=expect_history(path, state.get("optimizer_history"))[-1].get("num_updates"),
@@ -119,9 +125,9 @@ def outside_encoder(state: dict[str, Any]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in native.items() if not name.startswith(_ENCODER)}
 
 
-def join(encoder: dict[str, Tensor], outside: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The model's part of a file from the tensors of SpectrogramEncoder and those of :func:`outside_encoder`."""
-    return to_published({f"{_ENCODER}{name}": tensor for name, tensor in encoder.items()} | outside)
+def join(checkpoint: Checkpoint, outside: dict[str, Tensor], record: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """The model's part of a file from its encoder and the tensors of :func:`outside_encoder`."""
+    return to_published({f"{_ENCODER}{name}": tensor for name, tensor in checkpoint.encoder.items()} | outside)
 
 
 def with_front_end(path: Path, state: dict[str, Any], front_end: FrontEnd) -> dict[str, Any]:
@@ -130,8 +136,8 @@ def with_front_end(path: Path, state: dict[str, Any], front_end: FrontEnd) -> di
         return state
     variance = front_end.norm_std**2 - _NORM_EPS
     model = dict(state["model"])
-    model["batch_norm.running_mean"] = torch.tensor([front_end.norm_mean])
-    model["batch_norm.running_var"] = torch.tensor([variance])
+    model[_RUNNING_MEAN] = torch.tensor([front_end.norm_mean])
+    model[_RUNNING_VARIANCE] = torch.tensor([variance])
     raw = replace(front_end, norm_mean=RAW_FRONT_END.norm_mean, norm_std=RAW_FRONT_END.norm_std)
     return {**state, "model": model, "task_state": {**state["task_state"], "front_end": raw.to_dict()}}
 
@@ -144,13 +150,20 @@ def _keys(model_cfg: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[s
     return keys
 
 
-def _folded(path: Path, raw: FrontEnd, native: Mapping[str, Tensor]) -> FrontEnd:
+def _require_patches(path: Path, config: EncoderConfig, tensors: Mapping[str, Tensor]) -> None:
+    """The patches' size is a matter of the config alone: at least their number of values has to be the tensors'."""
+    key, (frames, bins) = "post_extract_proj.weight", config.patches.size
+    width = expect_shape(path, f"model.{key}", expect_key(path, "model", tensors, key), (None, None)).shape[1]
+    if width != frames * bins:
+        sizes = "cfg.model.ast_kernel_size_time and ast_kernel_size_chan"
+        refuse(path, sizes, f"a product of {width}, as {key} has it", f"{frames} x {bins}")
+
+
+def _folded(path: Path, raw: FrontEnd, tensors: Mapping[str, Tensor]) -> FrontEnd:
     """The front end with the BatchNorm in it: 0.5 (y - m) / sqrt(v + eps) of y = (x - mean) / (2 std)."""
     moments = []
-    for name in ("running_mean", "running_var"):
-        key = f"model.batch_norm.{name}"
-        tensor = expect_shape(path, key, expect_key(path, "model", native, f"{_NORM}{name}"), (1,))
-        moments.append(float(tensor))
+    for name in (_RUNNING_MEAN, _RUNNING_VARIANCE):
+        moments.append(float(expect_shape(path, f"model.{name}", expect_key(path, "model", tensors, name), (1,))))
     mean, variance = moments
     if not (math.isfinite(mean) and math.isfinite(variance) and variance >= 0):
         raise CheckpointError(
@@ -158,7 +171,7 @@ def _folded(path: Path, raw: FrontEnd, native: Mapping[str, Tensor]) -> FrontEnd
             f"{variance}"
         )
     twice = 2.0 * raw.norm_std
-    return replace(raw, norm_mean=raw.norm_mean + twice * mean, norm_std=raw.norm_std * math.sqrt(variance + _NORM_EPS))
+    return replace(raw, norm_mean=raw.norm_mean + twice * mean, norm_std=twice * math.sqrt(variance + _NORM_EPS))
 
 
 def _parameters_outside(native: Mapping[str, Tensor]) -> dict[str, int]:

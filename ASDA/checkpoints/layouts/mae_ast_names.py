@@ -99,7 +99,7 @@ def from_published(tensors: Mapping[str, Tensor], patches: PatchConfig, norm_fir
         norm_first: whether the norm of the stacks is the one before their blocks.
 
     Raises:
-        KeyError: there are queries without keys or values.
+        ValueError: there are queries without keys or values, or of other shapes than these; the message names them.
     """
     native: dict[str, Tensor] = {}
     parts = tuple(f".self_attn.{part}." for part in _QUERIES_KEYS_VALUES[1:])
@@ -108,8 +108,14 @@ def from_published(tensors: Mapping[str, Tensor], patches: PatchConfig, norm_fir
             continue  # with the queries
         attention = _OF_ATTENTION.fullmatch(name)
         if attention and attention[2] == "q_proj":
-            rows = [tensors[f"{attention[1]}{part}.{attention[3]}"] for part in _QUERIES_KEYS_VALUES]
-            name, tensor = f"{attention[1]}qkv.{attention[3]}", torch.cat(rows)
+            rows = [tensors.get(f"{attention[1]}{part}.{attention[3]}") for part in _QUERIES_KEYS_VALUES]
+            shapes = [None if part is None else tuple(part.shape) for part in rows]
+            if len(set(shapes)) > 1 or not shapes[0]:
+                raise ValueError(
+                    f"{name}: expected queries, keys and values ({', '.join(_QUERIES_KEYS_VALUES)}) of one shape, "
+                    f"found {', '.join('nothing' if shape is None else str(shape) for shape in shapes)}"
+                )
+            name, tensor = f"{attention[1]}qkv.{attention[3]}", torch.cat([part for part in rows if part is not None])
         new = _native_name(name, norm_first)
         if new == _PROJECTION and tensor.ndim == 2 and tensor.shape[1] == patches.size[0] * patches.size[1]:
             tensor = tensor.unflatten(1, (1, *patches.size))

@@ -25,8 +25,8 @@ class PretrainingTaskConfig(SpectrogramTaskConfig):
     precompute_mask_config: Any = field(
         default=None,
         metadata={
-            "help": "patch_size, clone_batch, mask_prob, mask_prob_adjust, mask_length, inverse_mask, chunk_sizes; what "
-            "is missing, also all of it ({}), is the model's"
+            "help": "patch_size, clone_batch, mask_prob, mask_prob_adjust, mask_length, inverse_mask, chunk_sizes; "
+            "what is missing, also all of it ({}), is the model's"
         },
     )
     mask_type: Optional[str] = field(
