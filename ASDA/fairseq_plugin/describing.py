@@ -37,7 +37,7 @@ def describe_run(config: Any) -> tuple[EncoderConfig, nn.Module, FrontEnd]:
     decide_architecture(model, None)
     with torch.device("meta"):
         built = MODEL_REGISTRY[config.model._name].build_model(model, SimpleNamespace(multi_label=corpus.multi_label))
-    front_end = front_end_of(task, TASK_REGISTRY[config.task._name].own_front_end)
+    front_end = front_end_of(task, own=TASK_REGISTRY[config.task._name].own_front_end)
     return built.encoder.config, built.require_objective(), front_end
 
 

@@ -13,6 +13,7 @@ from .arguments import Arguments, quoted
 from .batch_plan import BatchPlan, plan_batch
 from .composing import PROJECT, search_path
 from .inputs import KEYS, find_inputs
+from .own_data import choose
 from .processes import Processes, choose_processes, count_gpus
 from .recipe import Recipe, find_config
 from .settings import LaunchError, Settings
@@ -81,9 +82,11 @@ def plan_launch(
     if processes.device == "cpu":
         notes.append("no GPU: running on the CPU in full precision")
     plan, most_clips = _plan(recipe, arguments, settings, processes)
-    notes.append(plan.describe(recipe.get("task.clips_per_update"), processes.unit))
-
-    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips)]
+    choices = choose(recipe, inputs.folders()[0][1], inputs.checkpoint, settings.dry_run)  # of all folds those of one
+    notes += [*choices.notes, plan.describe(recipe.get("task.clips_per_update"), processes.unit)]
+    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips), *inputs.overrides, *choices.overrides]
+    if settings.extend:
+        fixed.append("task.extend=true")
     if inputs.checkpoint is not None:
         fixed.append(f"model.model_path={quoted(inputs.checkpoint)}")
     program = [*_program(processes), "--config-dir", str(file.parent), "--config-name", file.stem, *search_path(file)]

@@ -20,6 +20,7 @@ class Inputs:
 
     Attributes:
         folds: names of the folds to run; empty for a single run.
+        overrides: what the data decide of the run.
         checkpoint: None where the run starts from nothing.
     """
 
@@ -28,6 +29,7 @@ class Inputs:
     checkpoint: Path | None
     folds: tuple[str, ...]
     notes: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
 
     def folders(self) -> list[tuple[str, Path, Path]]:
         """Fold, folder of its data, folder of its run; once, with an empty fold, for a single run."""
@@ -50,8 +52,10 @@ def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_fo
         needed = f"a folder with fold{folds[0]} to fold{folds[-1]}, each with train and eval manifests"
         kept = "the folder for the runs; each fold gets a folder in it"
     inputs = Inputs(_path("DATA", recipe, arguments, settings.data, needed), Path(), None, folds, notes)
+    overrides: list[str] = []
     for _, data, _ in inputs.folders():
         recipe.set(KEYS["DATA"], str(data))
+        overrides = overrides or choose_validation(recipe, arguments, data)
         if not settings.dry_run:
             check_data(recipe, data)
     checkpoint = None
@@ -60,7 +64,20 @@ def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_fo
         if not settings.dry_run and not checkpoint.exists():
             raise LaunchError(f"CHECKPOINT: {checkpoint} does not exist; it has to be a pre-trained checkpoint")
     save_dir = _path("SAVE_DIR", recipe, arguments, settings.save_dir, kept)
-    return Inputs(inputs.data, save_dir, checkpoint, folds, notes)
+    return Inputs(inputs.data, save_dir, checkpoint, folds, notes, tuple(overrides))
+
+
+def choose_validation(recipe: Recipe, arguments: Arguments, data: Path) -> list[str]:
+    """The override by which a run on a data set without a name validates on `valid` where there is one, not on `eval`.
+
+    What is chosen on `eval` would be measured on what it was chosen by.
+    """
+    key, name = "dataset.valid_subset", "valid"
+    known = recipe.get("task.dataset") or arguments.names(key) or recipe.get(key) != "eval"
+    if not is_labelled(recipe) or known or not (data / f"{name}.tsv").exists():
+        return []
+    recipe.set(key, name)
+    return [f"{key}={name}"]
 
 
 def check_data(recipe: Recipe, data: Path) -> None:

@@ -61,7 +61,7 @@ class ClassifierModel(ObjectiveModel):
             return cls(cfg, EncoderConfig.from_dict(plain(cfg.encoder)), multi_label)
         if cfg.pretrained_model_args is not None:
             return cls(cfg, None, multi_label)
-        checkpoint = read_pretrained(cfg.model_path)
+        checkpoint = getattr(task, "pretrained", None) or read_pretrained(cfg.model_path)
         if checkpoint.training_config is not None:
             cfg.pretrained_model_args = OmegaConf.create(_pretraining_run(checkpoint.training_config))
         model = cls(cfg, with_norm_eps(checkpoint.encoder_config, cfg.norm_eps), multi_label)
