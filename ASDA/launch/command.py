@@ -49,10 +49,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Launch:
-    """What a script starts: one run, or one per fold; and what to tell about it."""
+    """What a script starts: one run, or one per fold; what to tell about it; and what it is composed of."""
 
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
+    recipe: Recipe
+    batch: BatchPlan
 
 
 def plan_launch(
@@ -99,7 +101,7 @@ def plan_launch(
             f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
         ]
         runs.append(Run((*program, *folders, *fixed, *typed), save_dir, fold))
-    return Launch(tuple(runs), tuple(notes))
+    return Launch(tuple(runs), tuple(notes), recipe, plan)
 
 
 def _plan(recipe: Recipe, arguments: Arguments, settings: Settings, processes: Processes) -> tuple[BatchPlan, int]:

@@ -86,7 +86,7 @@ def check_data(recipe: Recipe, data: Path) -> None:
     Raises:
         LaunchError: the first such file, and what the folder has to be.
     """
-    names = _splits(recipe)
+    names = splits_of(recipe)
     files, meaning = [f"{name}.tsv" for name in names], "a folder with train.tsv"
     if is_labelled(recipe):
         labels, classes = recipe.get("task.labels"), recipe.get("task.label_descriptors", "label_descriptors.csv")
@@ -111,7 +111,7 @@ def is_labelled(recipe: Recipe) -> bool:
     return recipe.has("task.labels")
 
 
-def _splits(recipe: Recipe) -> list[str]:
+def splits_of(recipe: Recipe) -> list[str]:
     """The split that the run trains on, then those that it validates on; fairseq's own defaults are train and valid."""
     validation = "" if recipe.get("dataset.disable_validation", False) else recipe.get("dataset.valid_subset", "valid")
     return [recipe.get("dataset.train_subset", "train"), *(name for name in validation.split(",") if name)]
@@ -127,7 +127,7 @@ def _folds(
         return settings.folds, ()
     number = num_folds(recipe.get("task.dataset", ""))
     data = _override(recipe, arguments, KEYS["DATA"]) or settings.data
-    first = f"{_splits(recipe)[0]}.tsv"
+    first = f"{splits_of(recipe)[0]}.tsv"
     if number and data and (Path.cwd() / data / first).exists():
         return (), (f"one run, on the {first} of DATA; for all {number} folds DATA is the folder that holds them",)
     return tuple(str(fold) for fold in range(1, number + 1)), ()

@@ -93,6 +93,11 @@ def _describe_labels(recipe: Recipe, data: Path, split: str, choices: Choices) -
         loss = "bce" if several or recipe.get("model.mixup", 0) else "cross_entropy"
     how = "as their files have it" if multi_label is None else "as stated"
     choices.notes.append(f"labels: {len(table)} classes, {what}, {how}; model.loss={loss}")
+    if several and labels.max_labels_per_clip <= 1 and multi_label is None:
+        choices.notes.append(
+            f"warning: no clip has several labels, but {labels.num_unlabelled} of {len(labels)} have none: if these were "
+            "forgotten, label them; if each clip has one class, task.multi_label=false"
+        )
 
 
 def _fit_to_checkpoint(recipe: Recipe, data: Path, checkpoint: Checkpoint, split: str, choices: Choices) -> None:
@@ -115,7 +120,8 @@ def _fit_to_checkpoint(recipe: Recipe, data: Path, checkpoint: Checkpoint, split
     if front_end.target_length_frames is not None:
         fit = statistics.lengths.fit(front_end.target_length_frames)
         better = statistics.lengths.window(checkpoint.encoder_config.patches.size[0], max_frames=MOST_FRAMES)
-        if fit.share_cut > 0.1 or (fit.mask_is_worth_it and recipe.get("task.padding", "constant") == "constant"):
+        padding = recipe.get("task.padding") or front_end.padding
+        if fit.share_cut > 0.1 or (fit.mask_is_worth_it and padding == "constant"):
             choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
 
 
@@ -126,8 +132,7 @@ def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> No
     if recipe.get("task.norm_mean") is not None and recipe.get("task.norm_std") is not None:
         return  # as stated; the window, too, is then the user's business
     patch_frames = recipe.get("model.modalities.image.patch_size", 16)
-    if recipe.get("task.target_length") is None:
-        _fit_window(recipe, data, split, patch_frames, choices)
+    _fit_window(recipe, data, split, patch_frames, choices)
     front_end = AUDIOSET.front_end()
     statistics = _statistics(recipe, data, split, front_end)
     if _alike(statistics, front_end.norm_mean, front_end.norm_std):
@@ -137,10 +142,10 @@ def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> No
         )
     else:
         _take(recipe, statistics, f"far from {AUDIOSET.title}'s", choices)
-    length = recipe.get("task.target_length")
-    if length is not None:
+    if not any(word.startswith("task.target_length=") for word in choices.overrides):
+        length = recipe.get("task.target_length")
         fit = statistics.lengths.fit(length)
-        if fit.mask_is_worth_it and recipe.get("task.padding", "constant") == "constant":
+        if fit.mask_is_worth_it and recipe.get("task.padding") != "mask":
             better = statistics.lengths.window(patch_frames, max_frames=MOST_FRAMES)
             choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
 
@@ -150,10 +155,15 @@ def _fit_window(recipe: Recipe, data: Path, split: str, patch_frames: int, choic
 
     if recipe.get("task.target_length") is not None:
         return
-    lengths = cached_lengths(data, split, h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000))
+    lengths = cached_lengths(
+        data,
+        split,
+        max_bad_fraction=recipe.get("task.max_bad_fraction", 0.01),
+        h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000),
+    )
     fit = lengths.window(patch_frames, max_frames=MOST_FRAMES)
     chosen = [f"task.target_length={fit.target_length_frames}"]
-    if fit.mask_is_worth_it and recipe.get("task.padding") == "constant":
+    if fit.mask_is_worth_it and recipe.get("task.padding") is None:
         chosen.append("task.padding=mask")
     choices.overrides += chosen
     recipe.set("task.target_length", fit.target_length_frames)

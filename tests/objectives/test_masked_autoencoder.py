@@ -9,6 +9,7 @@ import torch
 from ASDA.core.config import ConfigError, StackConfig
 from ASDA.core.counting import parts_of
 from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.core.places import Places
 from ASDA.core.zoo import MAE_AST_FRAME, MAE_AST_PATCH, MAE_AST_VIT
 from ASDA.masks.kinds import MASKS
 from ASDA.objectives.losses import info_nce, summed_squares
@@ -121,6 +122,42 @@ def test_forward__every_architecture_with_every_mask_learns_something(kind, mask
     losses.total.backward()
     unmoved = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert unmoved == []
+
+
+@pytest.mark.parametrize("kind", ["patch", "frame", "pre-norm"])
+def test_padding__of_a_batch_is_nothing(kind):
+    """A clip under a padding mask costs what it costs alone at its own length, whatever its padding holds."""
+    model, (long, short) = objective(kind), (96, 64)
+    x = clips(frames=long)
+    x[1, :, short:] = 50.0
+    rows, Q = (model.encoder.grid(x).rows, model.encoder.config.columns)
+    padding = torch.zeros(2, rows, Q, dtype=torch.bool)
+    padding[1, rows * short // long :] = True
+    padding = padding.flatten(1)
+    whole, part = (masks(model, c, students=2) for c in (x[:1], x[1:, :, :short]))
+    joined = torch.cat([whole, torch.nn.functional.pad(part, (0, whole.shape[1] - part.shape[1]))])
+    losses = model(x, Places.of(joined, 2, padding))
+    values = torch.cat([x[0].flatten(), x[1, :, :short].flatten()])
+    torch.testing.assert_close(model.input_norm.running_mean, 0.1 * values.mean()[None])
+    torch.testing.assert_close(model.input_norm.running_var, 0.9 + 0.1 * values.var()[None])
+    assert losses.sample_size == int(joined.sum())
+    model.input_norm.running_mean.fill_(values.mean())  # as the batch was normalised
+    model.input_norm.running_var.fill_(values.var(unbiased=False))
+    model.eval()
+    alone = [model(x[:1], whole), model(x[1:, :, :short], part)]
+    for name, term in losses.terms.items():
+        assert term.item() == pytest.approx(sum(a.terms[name].item() for a in alone), rel=1e-4)
+    hits = sum(a.statistics["nce_accuracy"].item() * a.sample_size for a in alone) / losses.sample_size
+    assert losses.statistics["nce_accuracy"].item() == pytest.approx(hits, abs=1e-6)
+    losses.total.backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    other = x.clone()
+    other[1, :, short:] = -3.0
+    assert model.train()(other, Places.of(joined, 2, padding)).terms.keys() == losses.terms.keys()
+    again = model(x, Places.of(joined, 2, padding))
+    changed = model(other, Places.of(joined, 2, padding))
+    assert {n: t.item() for n, t in changed.terms.items()} == {n: t.item() for n, t in again.terms.items()}
+    assert changed.statistics["bin_mean_loss"].item() == again.statistics["bin_mean_loss"].item()
 
 
 def test_losses__of_knowing_nothing_are_chance():

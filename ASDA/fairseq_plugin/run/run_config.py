@@ -4,6 +4,8 @@ import math
 import os
 from typing import Any, Dict, Optional
 
+from .schedule import COSINES
+
 
 def run_config(cfg: Any) -> Optional[Any]:
     """The configuration of the whole run that a task's is part of; None if that stands alone."""
@@ -114,7 +116,7 @@ def _schedules(run: Any) -> Dict[str, Any]:
 
 
 # Schedules that fall after their warm-up, in words.
-_DECAYS = {"cosine": "cosine", "polynomial_decay": "decay"}
+_DECAYS = {**dict.fromkeys(COSINES, "cosine"), "polynomial_decay": "decay"}
 
 
 def check_schedule(run: Any) -> None:

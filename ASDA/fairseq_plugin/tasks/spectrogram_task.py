@@ -7,6 +7,7 @@ import logging
 import os
 import zlib
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
@@ -16,10 +17,13 @@ from omegaconf import II
 
 from ...audio.front_end import FrontEnd
 from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
+from ...core.config import PatchConfig
+from ...core.patches import PatchRows
 from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
 from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
+from ..models.encoder_keys import plain
 from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
@@ -30,6 +34,11 @@ from .dataset import FairseqSpectrogramDataset
 logger = logging.getLogger(__name__)
 
 BEST_METRIC_AUTO = "auto"
+
+
+class Padding(Enum):
+    constant = "constant"
+    mask = "mask"
 
 
 @dataclass
@@ -47,6 +56,13 @@ class SpectrogramTaskConfig(EatTaskKeys):
     )
     norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the data set's, else the checkpoint's"})
     norm_std: Optional[float] = field(default=None, metadata={"help": "null: the data set's, else the checkpoint's"})
+    padding: Optional[Padding] = field(
+        default=None,
+        metadata={
+            "help": "of clips shorter than target_length: constant (seen as sound is) or mask (not seen; batches are "
+            "as long as their longest clip); null: that of the front end, constant unless a checkpoint records another"
+        },
+    )
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
     max_bad_fraction: float = field(default=0.01, metadata={"help": "share of unreadable clips that stops the run"})
     max_skipped_updates: int = field(
@@ -103,11 +119,13 @@ def corpus_of(cfg: Any) -> Corpus:
     return named_corpus(cfg) or AUDIOSET
 
 
-_STATED = {"target_length_frames": "target_length", "norm_mean": "norm_mean", "norm_std": "norm_std"}
+# Field of a front end -> key of the task that states it. A data set has numbers; padding is a matter of training.
+_NUMBERS = {"target_length_frames": "target_length", "norm_mean": "norm_mean", "norm_std": "norm_std"}
+_STATED = {**_NUMBERS, "padding": "padding"}
 
 
 def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None, own: Optional[FrontEnd] = None) -> FrontEnd:
-    """What a run hears: what it states; else the numbers of the data set that it names; else those recorded.
+    """What a run hears: what it states; else the numbers of the data set that it names; else what is recorded.
 
     Args:
         cfg: of the task.
@@ -121,17 +139,16 @@ def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None, own: Optional[Fr
     elif named is not None:
         its = named.front_end()
         its_rate = {"sample_rate_hz": its.sample_rate_hz} if recorded is None else {}
-        front_end = replace(front_end, **{name: getattr(its, name) for name in _STATED}, **its_rate)
-    stated = {name: cfg[key] for name, key in _STATED.items() if cfg[key] is not None}
-    return replace(front_end, **stated)
+        front_end = replace(front_end, **{name: getattr(its, name) for name in _NUMBERS}, **its_rate)
+    return replace(front_end, **{name: plain(cfg[key]) for name, key in _STATED.items() if cfg[key] is not None})
 
 
 def origins(cfg: Any, recorded: bool, own: bool = False) -> Dict[str, str]:
     """Key of the task -> whose value `front_end_of` takes, in words."""
     named = named_corpus(cfg)
-    default = f"{named.title}'s" if named is not None else "the checkpoint's" if recorded else f"{AUDIOSET.title}'s"
-    default = "the model's" if own else default
-    return {key: "as stated" if cfg[key] is not None else default for key in _STATED.values()}
+    otherwise = "the model's" if own else "the checkpoint's" if recorded else "the default"
+    found = {key: f"{named.title}'s" if named is not None else otherwise for key in _NUMBERS.values()}
+    return {key: "as stated" if cfg[key] is not None else found.get(key, otherwise) for key in _STATED.values()}
 
 
 class SpectrogramTask(LongRunTask):
@@ -144,6 +161,7 @@ class SpectrogramTask(LongRunTask):
         super().__init__(cfg)
         self.corpus = corpus_of(cfg)
         self.front_end: FrontEnd = front_end_of(cfg, own=self.own_front_end)
+        self._patches: Optional[PatchConfig] = None  # the model's, once it is built
 
     @classmethod
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "SpectrogramTask":
@@ -179,9 +197,8 @@ class SpectrogramTask(LongRunTask):
         """
         whose = origins(self.cfg, recorded is not None, self.own_front_end is not None)
         self.front_end = found = front_end_of(self.cfg, recorded, self.own_front_end)
-        shown = (f"{getattr(found, name)} ({whose[key]})" for name, key in _STATED.items())
-        length, mean, std = shown
-        logger.info(f"front end: target_length {length}, norm_mean {mean}, norm_std {std}, {found.sample_rate_hz} Hz")
+        shown = ", ".join(f"{key} {getattr(found, name)} ({whose[key]})" for name, key in _STATED.items())
+        logger.info(f"front end: {shown}, {found.sample_rate_hz} Hz")
         if recorded is not None:
             for name, key in _STATED.items():
                 then, now = getattr(recorded, name), getattr(found, name)
@@ -189,8 +206,9 @@ class SpectrogramTask(LongRunTask):
                     logger.warning(
                         f"task.{key} is {now} ({whose[key]}), but the checkpoint's encoder was trained with {then}"
                     )
-        for name, key in _STATED.items():
+        for name, key in _NUMBERS.items():
             self.settle(key, getattr(found, name))
+        self.settle("padding", Padding(found.padding))
 
     def settle(self, key: str, value: Any) -> None:
         """Gives a key that was left open its value: here, and in the configuration that checkpoints keep."""
@@ -229,6 +247,8 @@ class SpectrogramTask(LongRunTask):
             model.reject_unsupported()
             require_recorded_architecture(model.cfg.encoder, file)
             cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
+            if model.objective is not None:
+                self._patches = model.encoder.config.patches
         return model
 
     def manifest(self, split: str) -> Manifest:
@@ -241,6 +261,22 @@ class SpectrogramTask(LongRunTask):
         run = run_config(self.cfg)
         named = run is not None and "train_subset" in run.dataset
         return split == (run.dataset.train_subset if named else "train")
+
+    def patches(self) -> PatchConfig:
+        """The patches of the model, which the data set has to know for padding masks.
+
+        Raises:
+            ValueError: no model is built.
+        """
+        if self._patches is None:
+            raise ValueError("task.padding=mask needs the model's patches: build the model before the data sets")
+        return self._patches
+
+    def _patch_rows(self) -> Optional[PatchRows]:
+        front_end = self.front_end
+        if front_end.padding == "constant":
+            return None
+        return PatchRows.of(front_end.target_length_frames, front_end.num_mel_bins, self.patches())
 
     def spectrograms(self, split: str, manifest: Manifest, cfg: Any, **of_the_task) -> FairseqSpectrogramDataset:
         """The clips of a manifest as this config wants them; the ones that are trained on shuffled and augmented."""
@@ -256,6 +292,7 @@ class SpectrogramTask(LongRunTask):
             replace_bad=training,
             h5_sample_rate_hz=cfg.h5_sample_rate,
             waveforms=cfg.fbank_on_device,
+            patch_rows=self._patch_rows(),
             **of_the_task,
         )
 
@@ -277,7 +314,9 @@ class SpectrogramTask(LongRunTask):
             return sample
         sample = dict(sample)
         waveforms, num_samples = sample.pop("waveforms").float(), sample.pop("num_samples")
-        source = self.front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
+        padded_frames = sample.pop("padded_frames", self.front_end.target_length_frames)
+        front_end = replace(self.front_end, target_length_frames=padded_frames)
+        source = front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
         return {**sample, "net_input": {"source": source, **sample["net_input"]}}
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):

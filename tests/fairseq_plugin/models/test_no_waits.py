@@ -35,10 +35,15 @@ MODELS = {
 }
 
 
+PADDING = torch.arange(8) >= torch.tensor([[8], [6]])
+"""Of two clips, the second a row shorter."""
+
+
+@pytest.mark.parametrize("padding", [None, PADDING], ids=["whole", "padded"])
 @pytest.mark.parametrize("name", MODELS)
-def test_pretraining_step__has_no_data_dependent_operation_up_to_its_backward_pass(name, spectrograms, masks):
+def test_pretraining_step__has_no_data_dependent_operation_up_to_its_backward_pass(name, padding, spectrograms, masks):
     model = build(*MODELS[name]).train()
-    places = Places.of(masks, len(spectrograms)).to_dict()  # made by the data loader
+    places = Places.of(masks, len(spectrograms), padding).to_dict()  # made by the data loader
     with DataDependent() as seen:
         result = model(spectrograms, places=places)
         (sum(result["losses"].values()) / result["sample_size"]).backward()
@@ -70,8 +75,9 @@ def on_fake_device(module: nn.Module, mode: FakeTensorMode, device: str) -> nn.M
     return module
 
 
+@pytest.mark.parametrize("padding", [None, PADDING], ids=["whole", "padded"])
 @pytest.mark.parametrize("name", ["differential", "plain", "learned lambda", "bf16", "MAE-AST", "MAE-AST in bf16"])
-def test_pretraining_step__keeps_to_one_device(name):
+def test_pretraining_step__keeps_to_one_device(name, padding):
     adam = pytest.importorskip("fairseq.optim.adam")
     model = build(*MODELS[name]).train()
     mask = torch.arange(8).repeat(6, 1) >= 2
@@ -80,7 +86,7 @@ def test_pretraining_step__keeps_to_one_device(name):
     teacher = getattr(model, "teacher", None)
     if teacher is not None:
         on_fake_device(teacher.encoder, mode, "cuda")
-    places = Places.of(mask, 2)
+    places = Places.of(mask, 2, padding)
     with mode:
         source = torch.empty(2, 1, 64, 32, device="cuda")
         batch = {name: torch.empty(t.shape, dtype=t.dtype, device="cuda") for name, t in places.to_dict().items()}
