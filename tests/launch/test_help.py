@@ -16,7 +16,7 @@ FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo
 PRETRAINING = {"EAT", "demo_pretraining"}
 
 
-MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT"}
+MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining"}
 RECIPES = {"finetuning": FINETUNING, "pretraining_AS2M": PRETRAINING, "pretraining_MAE_AST": MAE_AST}
 
 
