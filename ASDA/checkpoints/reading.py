@@ -9,16 +9,17 @@ from .checkpoint import Checkpoint
 from .consistency import require_consistent
 from .contents import Contents
 from .files import CheckpointError
-from .layouts import directory, project, published
+from .layouts import directory, mae_ast, project, published
 
-LAYOUTS = (directory, published, project)
+LAYOUTS = (directory, mae_ast, published, project)
 
 
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     """What a checkpoint holds.
 
     Args:
-        path: a `.pt` file of ASDA, EAT or this project, or a directory with `config.json` and `model.safetensors`.
+        path: a `.pt` file of ASDA, EAT, MAE-AST or this project, or a directory with `config.json` and
+            `model.safetensors`.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
 
     Raises:

@@ -1,6 +1,6 @@
 """asda-convert: checkpoints from one layout to another, without changing a bit of their weights.
 
-published    a .pt file as ASDA's and EAT's own programs write and read it
+published    a .pt file as ASDA's, EAT's or MAE-AST's own programs write and read it
 project      a .pt file as this project's training writes it: architecture, normalisation and labels are recorded
 directory    config.json and model.safetensors, for use without fairseq
 huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_remote_code=True)
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import atomic_folder
-from ..checkpoints.layouts import directory, huggingface, project, published
+from ..checkpoints.layouts import directory, huggingface, project
+from ..checkpoints.layouts.trainer import trainer_layout
 from ..checkpoints.reading import read_training_state
 from ..data.labels import LabelTable
 from . import _console as console
@@ -65,7 +66,7 @@ def convert(args) -> int:
     if args.to == "project":
         project.write(target, state)
     elif args.to == "published":
-        unknown = published.write(target, state)
+        unknown = trainer_layout(state["cfg"]).write_published(target, state)
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
             console.note(
@@ -75,7 +76,7 @@ def convert(args) -> int:
     else:
         write = huggingface.write if args.to == "huggingface" else directory.write
         with atomic_folder(target, OWN_FILES.__contains__) as folder:
-            write(folder, project.describe(source, state), state)
+            write(folder, trainer_layout(state["cfg"]).describe(source, state), state)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
 
@@ -102,15 +103,16 @@ def refuse_foreign_folder(folder: Path) -> None:
 
 def recorded(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
     """The checkpoint with the front end and the labels that the flags give."""
-    checkpoint = project.describe(source, state)
-    task_state = {**state["task_state"], "front_end": flags.front_end(args, checkpoint.front_end).to_dict()}
+    layout = trainer_layout(state["cfg"])
+    checkpoint = layout.describe(source, state)
+    state = layout.with_front_end(source, state, flags.front_end(args, checkpoint.front_end))
     if args.label_file:
         if checkpoint.head_config is None:
             raise ValueError(f"{source}: a pre-trained encoder has no classes; --label_file does not apply")
         table = LabelTable.read(args.label_file)
         flags.check_labels(checkpoint, table)
-        task_state["label_names"] = table.names
-    return {**state, "task_state": task_state}
+        state = {**state, "task_state": {**state["task_state"], "label_names": table.names}}
+    return state
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from fairseq.dataclass.utils import merge_with_parent
 from fairseq.models import MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
-from fairseq.tasks import TASK_DATACLASS_REGISTRY
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -37,7 +37,8 @@ def describe_run(config: Any) -> tuple[EncoderConfig, nn.Module, FrontEnd]:
     decide_architecture(model, None)
     with torch.device("meta"):
         built = MODEL_REGISTRY[config.model._name].build_model(model, SimpleNamespace(multi_label=corpus.multi_label))
-    return built.encoder.config, built.require_objective(), front_end_of(task)
+    front_end = front_end_of(task, own=TASK_REGISTRY[config.task._name].own_front_end)
+    return built.encoder.config, built.require_objective(), front_end
 
 
 def _completed(config: Any, part: str, registry: dict[str, type]) -> Any:

@@ -71,32 +71,36 @@ PRETRAINING = {
     "own_pretraining": (800_000, 106_666, 12, 1e-3, None, "", None),  # before task.epochs=100
     "demo_pretraining": (640, 64, 8, 2e-3, 256, "", None),
 }
-RECIPES = [
-    (config, recipe, numbers)
-    for config, recipes in (("finetuning", FINETUNING), ("pretraining_AS2M", PRETRAINING))
-    for recipe, numbers in recipes.items()
-]
+MAE_AST = {
+    "": (550_000, 32_000, 32, 1e-4, 998, "", None),
+    "MAE_AST_frame": (550_000, 32_000, 32, 1e-4, 998, "", None),
+    "MAE_AST_6_layers": (550_000, 32_000, 32, 1e-4, 998, "", None),
+    "MAE_AST_ViT": (550_000, 32_000, 32, 1e-4, 1024, "", None),
+}
+TABLES = {"finetuning": FINETUNING, "pretraining_AS2M": PRETRAINING, "pretraining_MAE_AST": MAE_AST}
+RECIPES = [(config, recipe, numbers) for config, recipes in TABLES.items() for recipe, numbers in recipes.items()]
 
 
 @pytest.mark.parametrize(("config", "recipe", "numbers"), RECIPES, ids=[f"{c}+{r}" for c, r, _ in RECIPES])
 def test_recipe__has_its_numbers(config, recipe, numbers):
     composed = read(config, *([recipe] if recipe else []))
+    group = "default" if config == "pretraining_MAE_AST" else "no_decay"
     keys = (
         "optimization.max_update",
-        "optimizer.groups.no_decay.lr_scheduler.warmup_updates",
+        f"optimizer.groups.{group}.lr_scheduler.warmup_updates",
         "task.clips_per_update",
-        "optimizer.groups.no_decay.lr_float",
+        f"optimizer.groups.{group}.lr_float",
         "task.target_length",
         "task.dataset",
         "dataset.valid_subset",
     )
     assert tuple(composed.get(key) for key in keys) == numbers
-    at_once = {"": 12, "EAT": 12}.get(recipe, numbers[2]) if config == "pretraining_AS2M" else numbers[2]
-    assert composed.get("dataset.batch_size") == at_once
+    at_once = {"pretraining_AS2M": {"": 12, "EAT": 12}, "pretraining_MAE_AST": dict.fromkeys(MAE_AST, 16)}
+    assert composed.get("dataset.batch_size") == at_once.get(config, {}).get(recipe, numbers[2])
 
 
 def test_recipes__are_all_in_the_table():
-    assert set(recipe_files(PRIMARIES[0])) == {*FINETUNING, *PRETRAINING} - {""}
+    assert set(recipe_files(PRIMARIES[0])) == set().union(*TABLES.values()) - {""}
 
 
 def test_recipes__several_at_once_the_later_wins():

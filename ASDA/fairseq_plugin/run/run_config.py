@@ -115,11 +115,15 @@ def _schedules(run: Any) -> Dict[str, Any]:
     return {name: schedule for name, schedule in schedules.items() if schedule is not None}
 
 
-def check_schedule(run: Any) -> None:
-    """Refuses a cosine schedule that ends within its warm-up.
+# Schedules that fall after their warm-up, in words.
+_DECAYS = {**dict.fromkeys(COSINES, "cosine"), "polynomial_decay": "decay"}
 
-    It would never reach its learning rate. If it ends with its warm-up, fairseq divides by the length of the cosine, 0,
-    after the last update and before it saves.
+
+def check_schedule(run: Any) -> None:
+    """Refuses a schedule that ends within its warm-up.
+
+    It would never reach its learning rate. If a cosine ends with its warm-up, fairseq divides by its length, 0, after
+    the last update and before it saves.
 
     Raises:
         ValueError: there is one.
@@ -128,10 +132,11 @@ def check_schedule(run: Any) -> None:
     if max_update <= 0:  # optimization.max_epoch ends the run
         return
     for name, schedule in _schedules(run).items():
-        if "warmup_updates" not in schedule or schedule._name not in COSINES:
+        if "warmup_updates" not in schedule or schedule._name not in _DECAYS:
             continue
         if schedule.warmup_updates >= max_update:
             raise ValueError(
                 f"{name}.warmup_updates={schedule.warmup_updates} leaves nothing of "
-                f"optimization.max_update={max_update} for the cosine; set fewer warm-up updates or more updates"
+                f"optimization.max_update={max_update} for the {_DECAYS[schedule._name]}; "
+                "set fewer warm-up updates or more updates"
             )
