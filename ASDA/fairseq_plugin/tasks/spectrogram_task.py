@@ -60,7 +60,7 @@ class SpectrogramTaskConfig(EatTaskKeys):
         default=None,
         metadata={
             "help": "of clips shorter than target_length: constant (seen as sound is) or mask (not seen; batches are "
-            "as long as their longest clip); null: that of the front end, constant unless a checkpoint records another"
+            "as long as their longest clip); null: constant or, in fine-tuning, the checkpoint's"
         },
     )
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
