@@ -9,9 +9,9 @@ from .checkpoint import Checkpoint
 from .consistency import require_consistent
 from .contents import Contents
 from .files import CheckpointError
-from .layouts import ast, directory, project, published
+from .layouts import ast, directory, project, published, ssast
 
-LAYOUTS = (directory, ast, published, project)
+LAYOUTS = (directory, ast, ssast, published, project)
 
 
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +94,11 @@ class SpectrogramEncoder(nn.Module):
         return grid
 
     def embed(
-        self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None
+        self,
+        spectrogram: Tensor,
+        padding_mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        replace: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The tokens that enter the first block, prefix tokens first.
 
@@ -102,6 +106,8 @@ class SpectrogramEncoder(nn.Module):
             spectrogram: (B, 1, T, F).
             padding_mask: (B, N), True = padding, or None.
             kept: (B * M, K) indices of the patches each student keeps, clip-major, or None for all.
+            replace: what becomes of the embedded patches (B, N, D) before they get their positions: (B * M, N, D); with
+                it, there are neither padding nor kept patches.
 
         Returns:
             Tokens (B * M, S, D) and their padding mask (B * M, S) or None.
@@ -113,6 +119,8 @@ class SpectrogramEncoder(nn.Module):
                 f"expected a padding mask of shape {tuple(x.shape[:2])} (clips, patches), "
                 f"got {tuple(padding_mask.shape)}"
             )
+        if replace is not None:
+            x = replace(x)  # (B * M, N, D)
         of_prefix, of_patches = positions_of(self.positions, grid, self.config)
         x = x + of_patches.to(x.dtype)
         if kept is not None:
@@ -135,18 +143,28 @@ class SpectrogramEncoder(nn.Module):
         return self.stack.layers(tokens, padding_mask)
 
     def forward(
-        self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None
+        self,
+        spectrogram: Tensor,
+        padding_mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        replace: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Features of the last layer; arguments as of :meth:`embed`.
 
         Returns:
             Those of the prefix tokens (B * M, X, D) and of the patches (B * M, K or N, D).
         """
-        return self.split(self.features(spectrogram, padding_mask, kept))
+        return self.split(self.features(spectrogram, padding_mask, kept, replace))
 
-    def features(self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
+    def features(
+        self,
+        spectrogram: Tensor,
+        padding_mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        replace: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """The same in one tensor (B * M, S, D), prefix tokens first."""
-        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept)
+        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept, replace)
         for output, _ in self.layers(tokens, padding_mask):
             tokens = output  # a list of them would keep every layer's tensors alive
         return self.stack.norm_last(tokens)

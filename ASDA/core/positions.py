@@ -120,7 +120,7 @@ def _fit(table: Tensor, config: EncoderConfig, grid: PatchGrid) -> Tensor:
     if grid.rows == rows:
         return table
     if grid.rows < rows:
-        first = (rows - grid.rows) // 2
+        first = rows // 2 - grid.rows // 2  # as AST's and SSAST's own programs round
         return table[:, first * grid.columns : (first + grid.rows) * grid.columns]
     image = table.transpose(1, 2).unflatten(2, (rows, grid.columns))  # (1, D, rows, Q)
     image = F.interpolate(image.float(), size=tuple(grid), mode="bilinear").to(table.dtype)

@@ -20,15 +20,23 @@ from typing import Any
 from torch import Tensor
 
 from ...audio.front_end import FrontEnd
-from ...core.config import ConfigError, EncoderConfig, HeadConfig, PatchConfig, Plain, StackConfig
-from ...core.patches import PatchGrid, patch_grid
+from ...core.config import ConfigError, EncoderConfig, HeadConfig, PatchConfig
+from ...core.patches import patch_grid
 from ..checkpoint import Checkpoint
 from ..contents import CONFIG, Contents, read_json
 from ..files import CheckpointError
-from ..validation import expect_equal, expect_flag, expect_mapping, expect_number, expect_shape, expect_text, expect_word
+from ..validation import (
+    expect_equal,
+    expect_flag,
+    expect_mapping,
+    expect_number,
+    expect_shape,
+    expect_text,
+    expect_word,
+)
 from ..weight_files import load_weights
-from .ast_names import split_tensors
-from .vit_tensors import swap_axes, time_major
+from .ast_names import TENSOR_NAMES, split_tensors
+from .vit_tensors import vit_stack, with_our_axes
 
 MODEL_TYPE = "audio-spectrogram-transformer"
 EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
@@ -73,7 +81,7 @@ def read(contents: Contents) -> Checkpoint:
         path=folder,
         layout="ast",
         encoder_config=encoder_config,
-        encoder=_with_our_axes(folder, encoder, encoder_config),
+        encoder=with_our_axes(folder, encoder, encoder_config, TENSOR_NAMES),
         front_end=_front_end(folder, config),
         head_config=_head_config(folder, head, encoder_config.stack.norm_eps) if head else None,
         head=head,
@@ -91,17 +99,8 @@ def _architecture(file: Path, config: dict[str, Any]) -> EncoderConfig:
     eps = expect_number(file, "layer_norm_eps", config.get("layer_norm_eps", 1e-12), above=0, high=1)
     try:
         patches = PatchConfig((size["patch_size"],) * 2, stride=(size["time_stride"], size["frequency_stride"]))
-        stack = StackConfig(
-            embed_dim=size["hidden_size"],
-            depth=size["num_hidden_layers"],
-            num_heads=size["num_attention_heads"],
-            mlp_ratio=size["intermediate_size"] / size["hidden_size"],
-            attention=Plain(),
-            norm="pre",
-            norm_first=False,
-            norm_last=True,
-            norm_eps=eps,
-        )
+        ratio = size["intermediate_size"] / size["hidden_size"]
+        stack = vit_stack(size["hidden_size"], size["num_hidden_layers"], size["num_attention_heads"], ratio, eps)
         return EncoderConfig(
             stack,
             patches,
@@ -112,19 +111,6 @@ def _architecture(file: Path, config: dict[str, Any]) -> EncoderConfig:
         )
     except (ConfigError, ValueError) as error:
         raise CheckpointError(f"{file}: {error}") from error
-
-
-def _with_our_axes(folder: Path, tensors: dict[str, Tensor], config: EncoderConfig) -> dict[str, Tensor]:
-    tensors, width, grid = dict(tensors), config.stack.embed_dim, PatchGrid(config.max_rows, config.columns)
-    shapes = {
-        "positions": (1, _NUM_PREFIX_TOKENS + grid.num_patches, width),
-        "patch_embed.proj.weight": (width, 1, *config.patches.size),
-    }
-    for name, shape in shapes.items():
-        expect_shape(folder, name, tensors.get(name), shape)
-    tensors["positions"] = time_major(tensors["positions"], _NUM_PREFIX_TOKENS, grid)
-    tensors["patch_embed.proj.weight"] = swap_axes(tensors["patch_embed.proj.weight"])
-    return tensors
 
 
 def _head_config(folder: Path, head: dict[str, Tensor], eps: float) -> HeadConfig:
@@ -139,7 +125,9 @@ def _label_names(file: Path, config: dict[str, Any]) -> list[str]:
     named = expect_mapping(file, "id2label", config.get("id2label") or {})
     numbers = [str(number) for number in range(len(named))]
     if any(number not in named for number in numbers):
-        raise CheckpointError(f"{file}: id2label: expected the keys 0 to {len(named) - 1}, found {', '.join(named)[:80]}")
+        raise CheckpointError(
+            f"{file}: id2label: expected the keys 0 to {len(named) - 1}, found {', '.join(named)[:80]}"
+        )
     names = [expect_text(file, f"id2label.{number}", named[number]) for number in numbers]
     return [] if names == [f"LABEL_{number}" for number in numbers] else names
 

@@ -20,6 +20,11 @@ _EMBEDDINGS = {
     "embeddings.patch_embeddings.projection.": "patch_embed.proj.",
     "layernorm.": "stack.norm_last.",
 }
+# What errors call the tensors whose sizes the architecture gives.
+TENSOR_NAMES = {
+    "positions": "embeddings.position_embeddings",
+    "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
+}
 _HEAD = {"classifier.layernorm.": "norm.", "classifier.dense.": "linear."}
 _LAYER = re.compile(r"(?:encoder\.layer|layers)\.(\d+)\.(.+\.)(weight|bias)")
 _OF_LAYER = {  # up to transformers 4, and since 5
