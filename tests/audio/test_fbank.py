@@ -91,7 +91,7 @@ def test_front_end__window_and_mean_are_torchaudios(window, remove_mean):
     padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True, padding_value=9.0)
     of_batch = front_end.of_batch(padded, torch.tensor([len(clip) for clip in clips]))
     for row, frames in zip(of_batch, expected, strict=True):
-        torch.testing.assert_close(row[: len(frames)], frames, atol=1e-4, rtol=0)
+        torch.testing.assert_close(row[: len(frames)], frames, atol=5e-4, rtol=0)  # a mean of another rounding
 
 
 def test_front_end__unknown_window_is_refused():
