@@ -12,7 +12,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-REGISTERING_MODULES = ("models.asda", "models.classifier", "tasks.pretraining", "tasks.finetuning")
+REGISTERING_MODULES = ("models.asda", "models.ssast", "models.classifier", "tasks.pretraining", "tasks.finetuning")
 
 
 def register(package: str) -> None:

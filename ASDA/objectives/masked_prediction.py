@@ -56,7 +56,7 @@ class MaskedPrediction(Objective):
 
         Returns:
             ``discriminative`` and ``generative``, both times R, the number of hidden patches of all masks, so that
-            dividing by it gives the mean over the hidden patches that the loss is taken of; ``accuracy``: the share of
+            dividing by it gives the mean over the hidden patches that the loss is taken of; ``nce_accuracy``: the share of
             these that are told from the others of their clip.
         """
         grid, places = self.encoder.grid(spectrogram), Places.of(mask, len(spectrogram))
@@ -69,7 +69,7 @@ class MaskedPrediction(Objective):
         for name, masks in self.deal(places.students).items():
             predicted, wanted = encoded[:, masks], target[:, masks].float()  # (B, m, R / B M, .)
             if name == "discriminative":
-                loss, statistics["accuracy"] = told_apart(self.classify(predicted).float(), wanted)
+                loss, statistics["nce_accuracy"] = told_apart(self.classify(predicted), wanted)
             else:
                 loss = F.mse_loss(self.reconstruct(predicted).float(), wanted)
             terms[name] = self.weights[name] * loss * len(places.hidden)
@@ -100,7 +100,8 @@ def told_apart(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Mean over all targets, and the share of them whose own prediction has the largest product with them.
     """
-    logits = target @ predicted.mT  # (..., n targets, n predictions)
+    with torch.autocast(predicted.device.type, enabled=False):
+        logits = target.float() @ predicted.float().mT  # (..., n targets, n predictions)
     own = torch.arange(logits.shape[-1], device=logits.device).expand(logits.shape[:-1])
     loss = F.cross_entropy(logits.flatten(0, -2), own.flatten())
     return loss, (logits.detach().argmax(dim=-1) == own).float().mean()

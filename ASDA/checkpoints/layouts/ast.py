@@ -159,6 +159,7 @@ def _front_end(folder: Path, config: dict[str, Any]) -> FrontEnd:
             norm_std=std if normalised else 0.5,  # which leaves x as it is
             sample_rate_hz=number("sampling_rate", 16_000, low=1, whole=True),
             num_mel_bins=number("num_mel_bins", _SIZES["num_mel_bins"], low=1, whole=True),
+            remove_mean=False,
         )
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error

@@ -68,7 +68,7 @@ def config_of_keys(keys: Mapping[str, Any]) -> EncoderConfig:
         "num_prefix_tokens": 1,
         "prefix_place": keys["cls_position"],
     }
-    return EncoderConfig.from_dict(_merged(stated, keys.get("encoder") or {}))
+    return EncoderConfig.from_dict(merged(stated, keys.get("encoder") or {}))
 
 
 def _attention(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _attention(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": keys["attention"], **{name: keys[name] for name in constants}}
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``changes`` on top of ``base``, part by part; another kind of attention replaces the one before."""
     if not isinstance(changes, Mapping):
         raise ConfigError(f"encoder: expected a table of settings, found {changes!r}")
@@ -86,7 +86,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     for name, value in changes.items():
         old = result.get(name)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
-            result[name] = _merged(old, value)
+            result[name] = merged(old, value)
         else:
             result[name] = value
     return result
