@@ -157,9 +157,7 @@ def _mel_energies(frames: Tensor, bank: _Filterbank) -> Tensor:
     """
     frames = frames - frames.mean(dim=-1, keepdim=True)
     emphasised = frames.new_zeros(*frames.shape[:-1], bank.fft_size)
-    inside = emphasised[
-        ..., 1 : frames.shape[-1]
-    ]  # a first sample is special to Kaldi, but windows are zero there
+    inside = emphasised[..., 1 : frames.shape[-1]]  # a first sample is special to Kaldi, but windows are zero there
     torch.mul(frames[..., :-1], PREEMPHASIS, out=inside)
     torch.sub(frames[..., 1:], inside, out=inside)
     inside *= bank.window[1:]

@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..atomic import atomic_folder
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.layouts import directory, huggingface, project, published
-from ..checkpoints.reading import read_training_state
+from ..checkpoints.layouts.run_state import classifier_state
+from ..checkpoints.reading import read_with_run
 from ..data.labels import LabelTable
 from . import _console as console
 from . import _flags as flags
@@ -61,11 +63,14 @@ def convert(args) -> int:
         refuse_foreign_folder(target)
     else:
         refuse_foreign(target, "a checkpoint", is_torch_file)
-    state = recorded(read_training_state(source, trust=args.trust_checkpoint), source, args)
+    checkpoint, state = read_with_run(source, trust=args.trust_checkpoint)
+    checkpoint = recorded(checkpoint, args)
+    if state is not None:
+        state = project.with_record(state, checkpoint)
     if args.to == "project":
-        project.write(target, state)
+        project.write(target, state or classifier_state(checkpoint))
     elif args.to == "published":
-        unknown = published.write(target, state)
+        unknown = published.write(target, state or classifier_state(checkpoint))
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
             console.note(
@@ -75,7 +80,7 @@ def convert(args) -> int:
     else:
         write = huggingface.write if args.to == "huggingface" else directory.write
         with atomic_folder(target, OWN_FILES.__contains__) as folder:
-            write(folder, project.describe(source, state), state)
+            write(folder, checkpoint, state)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
 
@@ -100,17 +105,16 @@ def refuse_foreign_folder(folder: Path) -> None:
         )
 
 
-def recorded(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
+def recorded(checkpoint: Checkpoint, args) -> Checkpoint:
     """The checkpoint with the front end and the labels that the flags give."""
-    checkpoint = project.describe(source, state)
-    task_state = {**state["task_state"], "front_end": flags.front_end(args, checkpoint.front_end).to_dict()}
-    if args.label_file:
-        if checkpoint.head_config is None:
-            raise ValueError(f"{source}: a pre-trained encoder has no classes; --label_file does not apply")
-        table = LabelTable.read(args.label_file)
-        flags.check_labels(checkpoint, table)
-        task_state["label_names"] = table.names
-    return {**state, "task_state": task_state}
+    checkpoint = replace(checkpoint, front_end=flags.front_end(args, checkpoint.front_end))
+    if not args.label_file:
+        return checkpoint
+    if checkpoint.head_config is None:
+        raise ValueError(f"{checkpoint.path}: a pre-trained encoder has no classes; --label_file does not apply")
+    table = LabelTable.read(args.label_file)
+    flags.check_labels(checkpoint, table)
+    return replace(checkpoint, label_names=table.names)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ class MaskedPrediction(Objective):
 
         Returns:
             ``discriminative`` and ``generative``, both times R, the number of hidden patches of all masks, so that
-            dividing by it gives the mean over the hidden patches that the loss is taken of; ``nce_accuracy``: the share of
-            these that are told from the others of their clip.
+            dividing by it gives the mean over the hidden patches that the loss is taken of; ``nce_accuracy``: the share
+            of these that are told from the others of their clip.
         """
         grid, places = self.encoder.grid(spectrogram), Places.of(mask, len(spectrogram))
         places.check(len(spectrogram), grid.num_patches)

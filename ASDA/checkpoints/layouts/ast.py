@@ -91,6 +91,11 @@ def read(contents: Contents) -> Checkpoint:
     )
 
 
+def training_state(contents: Contents) -> None:  # noqa: ARG001 - no run of this project's trainer
+    """None: of a model that was not trained here."""
+    return None
+
+
 def _architecture(file: Path, config: dict[str, Any]) -> EncoderConfig:
     size = {
         name: expect_number(file, name, config.get(name, default), low=1, high=10**9, whole=True)

@@ -30,9 +30,11 @@ from ..validation import (
 )
 from .published_architecture import UnknownLayoutError, recorded_architecture
 from .published_names import PUBLISHED_FLAGS, TEACHER_KEY, TEACHER_UPDATES_KEY, split_published
+from .run_state import PREDICTION_MODES
+from .training_tensors import sizes_by_part
 
 EXPECTED = "a file with cfg.model and model as fairseq writes them"
-_POOLINGS = {None: "cls", "CLS_TOKEN": "cls", "MEAN_POOLING": "mean", "PREFIX_MEAN": "prefix_mean"}
+_POOLINGS = {None: "cls", **{mode: pooling for pooling, mode in PREDICTION_MODES.items()}}
 _FC_NORM_EPS = 1e-6  # of the published programs; later files record it
 
 
@@ -54,6 +56,14 @@ def training_state(contents: Contents) -> dict[str, Any]:
     """The checkpoint of fairseq's trainer: as it is."""
     read(contents)
     return contents.state
+
+
+def with_record(state: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
+    """A checkpoint of fairseq's trainer that records the front end and the classes of a model."""
+    task_state = {**(state.get("task_state") or {}), "front_end": checkpoint.front_end.to_dict()}
+    if checkpoint.label_names:
+        task_state["label_names"] = checkpoint.label_names
+    return {**state, "task_state": task_state}
 
 
 def write(target: Path, state: dict[str, Any]) -> None:
@@ -98,7 +108,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         multi_label=multi_label,
         independent_scores=not _trained_with_softmax(cfg["model"], multi_label),
         training_config=cfg,
-        training_parts={"decoder": sum(t.numel() for t in parts["decoder"].values())} if parts["decoder"] else {},
+        training_parts=sizes_by_part({f"decoder.{name}": tensor.numel() for name, tensor in parts["decoder"].items()}),
         num_updates=expect_history(path, state.get("optimizer_history"))[-1].get("num_updates"),
     )
 

@@ -30,10 +30,12 @@ from ..consistency import front_end_of, num_blocks
 from ..contents import Contents
 from ..files import CheckpointError
 from ..validation import expect_history, expect_key, expect_mapping, expect_number, expect_shape, expect_tensors, refuse
-from .ssast_names import ENCODER, MEL_BINS, from_ssast, patch_size, split_ssast, unwrapped
+from .published_names import SSAST_MODEL
+from .run_state import PRETRAINING_TASK, without_run
+from .ssast_names import ENCODER, MEL_BINS, SIZES, from_ssast, patch_size, split_ssast, unwrapped
+from .training_tensors import sizes_by_part
 from .vit_tensors import IMAGE_HEADS, VIT_NORM_EPS, vit_stack
 
-MODEL_NAME = "ssast"
 EXPECTED = f"a file with SSAST's or AST's tensors ({ENCODER}pos_embed, {ENCODER}blocks.N.*, ...)"
 
 _HEAD_WIDTH = 64
@@ -46,7 +48,7 @@ _MEAN, _STD = -4.2677393, 4.5689974  # of AudioSet, in both published programs
 def knows(contents: Contents) -> bool:
     """Whether the contents have this layout."""
     if contents.is_fairseq:
-        return contents.model_name == MODEL_NAME
+        return contents.model_name == SSAST_MODEL
     state = contents.state
     return isinstance(state, dict) and any(
         isinstance(name, str) and name.removeprefix("module.") == f"{ENCODER}pos_embed" for name in state
@@ -69,21 +71,16 @@ def read(contents: Contents) -> Checkpoint:
         raise
     except ValueError as error:  # a size that describes no encoder
         raise CheckpointError(f"{path}: {error}") from error
-    beside = {"mask token": "mask_token", "prediction heads": ("classify.", "reconstruct.")}
+    sizes = {name: tensor.numel() for name, tensor in parts["training"].items()}
     checkpoint = Checkpoint(
         path=path,
-        layout=MODEL_NAME,
+        layout=SSAST_MODEL,
         encoder_config=config,
         encoder=parts["encoder"],
         front_end=_front_end(config),
         head_config=head,
         head=parts["head"],
-        training_parts={
-            name: sum(tensor.numel() for key, tensor in parts["training"].items() if key.startswith(prefix))
-            for name, prefix in beside.items()
-        }
-        if parts["training"]
-        else {},
+        training_parts=sizes_by_part(sizes),
     )
     if contents.is_fairseq:
         task_state = expect_mapping(path, "task_state", state.get("task_state") or {})
@@ -92,6 +89,24 @@ def read(contents: Contents) -> Checkpoint:
         checkpoint.training_config = state["cfg"]
         checkpoint.num_updates = expect_history(path, state.get("optimizer_history"))[-1].get("num_updates")
     return checkpoint
+
+
+def training_state(contents: Contents) -> dict[str, Any] | None:
+    """The checkpoint of fairseq's trainer that a file of this project is; a `.pth` amounts to one before fine-tuning.
+
+    Of the latter no update counts as made. None for a fine-tuned file.
+    """
+    checkpoint, state = read(contents), contents.state
+    if contents.is_fairseq:
+        return state
+    if not checkpoint.training_parts:
+        return None
+    images = tuple(f"{ENCODER}{name}" for name in IMAGE_HEADS)
+    model = {
+        name: tensor for name, tensor in unwrapped(state).items() if name not in SIZES and not name.startswith(images)
+    }
+    cfg_model = {"_name": SSAST_MODEL, "encoder": checkpoint.encoder_config.to_dict()}
+    return without_run(cfg_model, PRETRAINING_TASK, checkpoint.front_end) | {"model": model}
 
 
 def _recorded(path: Path, state: dict[str, Any]) -> EncoderConfig:

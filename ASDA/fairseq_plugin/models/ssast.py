@@ -8,7 +8,7 @@ from fairseq.models import register_model
 from torch import Tensor
 
 from ...checkpoints.layouts.published_architecture import merged
-from ...checkpoints.layouts.ssast import MODEL_NAME
+from ...checkpoints.layouts.published_names import SSAST_MODEL
 from ...checkpoints.layouts.ssast_names import from_ssast, to_ssast
 from ...core.config import EncoderConfig
 from ...core.encoder import SpectrogramEncoder
@@ -19,15 +19,14 @@ from .encoder_keys import is_complete, plain, regularisation
 from .objective_model import ObjectiveModel
 from .ssast_keys import SsastConfig
 
-_OBJECTIVE, _ENCODER = "objective.", "objective.encoder."
+_OBJECTIVE, _ENCODER = "objective.", "encoder."
 
 
-@register_model(MODEL_NAME, dataclass=SsastConfig)
+@register_model(SSAST_MODEL, dataclass=SsastConfig)
 class SsastModel(ObjectiveModel):
     """Encoder, mask token and heads, trained by :class:`MaskedPrediction`; checkpoints have SSAST's own tensors."""
 
     config_class = SsastConfig
-    names = ()
     objective: MaskedPrediction
 
     @classmethod
@@ -51,22 +50,24 @@ class SsastModel(ObjectiveModel):
 
     # -- checkpoints
 
-    @staticmethod
-    def _publish(module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
-        own = {name: state_dict.pop(name) for name in list(state_dict) if name.startswith(f"{prefix}{_OBJECTIVE}")}
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in own.items()}
-        encoder = {n.removeprefix(_ENCODER): t for n, t in tensors.items() if n.startswith(_ENCODER)}
-        training = {n.removeprefix(_OBJECTIVE): t for n, t in tensors.items() if not n.startswith(_ENCODER)}
-        published = to_ssast(encoder, training, module.encoder.config)
-        state_dict.update({prefix + name: tensor for name, tensor in published.items()})
+    def published(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        own = {name.removeprefix(_OBJECTIVE): tensor for name, tensor in tensors.items()}
+        encoder = {name.removeprefix(_ENCODER): own.pop(name) for name in list(own) if name.startswith(_ENCODER)}
+        return to_ssast(encoder, own, self.encoder.config)
 
-    @staticmethod
-    def _nativise(module, state_dict: dict, prefix: str, *_) -> None:
-        own = {name: state_dict.pop(name) for name in list(state_dict) if name.startswith(prefix)}
-        tensors = {name.removeprefix(prefix): tensor for name, tensor in own.items()}
-        parts = from_ssast("the checkpoint", tensors, module.encoder.config)
-        state_dict.update({f"{prefix}{_ENCODER}{name}": tensor for name, tensor in parts["encoder"].items()})
-        state_dict.update({f"{prefix}{_OBJECTIVE}{name}": tensor for name, tensor in parts["training"].items()})
+    def native(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        parts = from_ssast("the checkpoint", tensors, self.encoder.config)
+        encoder = {_ENCODER + name: tensor for name, tensor in parts["encoder"].items()}
+        return {_OBJECTIVE + name: tensor for name, tensor in (encoder | parts["training"]).items()}
+
+    def published_name(self, name: str) -> str:
+        return name  # several of them are made of one, or turned
+
+    def published_place(self, module: str) -> tuple:
+        return ()  # their order is that of the code
+
+    def encoder_tensors(self, state_dict: dict) -> dict[str, Tensor]:
+        return from_ssast("the checkpoint", state_dict, self.architecture(self.cfg))["encoder"]
 
     # -- training
 
