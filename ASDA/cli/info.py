@@ -87,7 +87,7 @@ def of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         "sha256": _sha256(tensors),
         "num_updates": checkpoint.num_updates,
         "trained_by": model.get("_name"),
-        "started_from": model.get("model_path") or None,
+        "started_from": model.get("model_path") or model.get("init") or None,
         "data": ((checkpoint.training_config or {}).get("task") or {}).get("data"),
     }
     head = None
