@@ -13,7 +13,7 @@ AST's published heads were trained; without `preprocessor_config.json` the stati
 
 from __future__ import annotations
 
-import warnings
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from ..validation import (
 from ..weight_files import load_weights
 from .ast_names import TENSOR_NAMES, split_tensors
 from .vit_tensors import vit_stack, with_our_axes
+
+logger = logging.getLogger(__name__)
 
 MODEL_TYPE = "audio-spectrogram-transformer"
 EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
@@ -144,10 +146,9 @@ def _front_end(folder: Path, config: dict[str, Any]) -> FrontEnd:
         settings = expect_mapping(file, "the contents", read_json(file))
     else:
         settings = {name: config[name] for name in ("max_length", "num_mel_bins") if name in config}
-        warnings.warn(
+        logger.warning(
             f"{folder} has no {PREPROCESSOR}: its input is taken to be normalised with AudioSet's statistics, "
-            f"mean {_MEAN} and standard deviation {_STD}",
-            stacklevel=2,
+            f"mean {_MEAN} and standard deviation {_STD}"
         )
     kind = settings.get("feature_extractor_type", _EXTRACTOR)
     expect_equal(file, "feature_extractor_type", kind, _EXTRACTOR, "the one that AST hears with")
