@@ -135,8 +135,11 @@ def log_mel(
     if T == 0 or len(waveform) == 0:  # no frame, or a batch of no clip
         return waveform.new_zeros(*waveform.shape[:-1], T if max_frames is None else min(T, max_frames), num_mel_bins)
     if waveform.dim() == 2 and waveform.device.type == "cpu":  # one clip's spectra fit the cache, a batch's do not
-        how = {"window": window, "remove_mean": remove_mean}
-        return torch.stack([log_mel(clip, sample_rate_hz, num_mel_bins, max_frames, **how) for clip in waveform])
+        clips = (
+            log_mel(clip, sample_rate_hz, num_mel_bins, max_frames, window=window, remove_mean=remove_mean)
+            for clip in waveform
+        )
+        return torch.stack(list(clips))
     bank = _filterbank(sample_rate_hz, num_mel_bins, window, waveform.device, waveform.dtype)
     if remove_mean:
         waveform = waveform - waveform.mean(dim=-1, keepdim=True)

@@ -70,8 +70,14 @@ class FrontEnd:
 
     def log_mel(self, waveform: Tensor, max_frames: Optional[int] = None) -> Tensor:
         """Log-mel values before normalisation, of the waveform's own length or of its first frames: (T, F)."""
-        how = {"window": self.window, "remove_mean": self.remove_mean}
-        return log_mel(waveform, self.sample_rate_hz, self.num_mel_bins, max_frames, **how)
+        return log_mel(
+            waveform,
+            self.sample_rate_hz,
+            self.num_mel_bins,
+            max_frames,
+            window=self.window,
+            remove_mean=self.remove_mean,
+        )
 
     def of_batch(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
         """Clips of different lengths, (B, W) and (B,), on any device -> (B, T, F), each as if it were alone."""

@@ -9,16 +9,16 @@ from .checkpoint import Checkpoint
 from .consistency import require_consistent
 from .contents import Contents
 from .files import CheckpointError
-from .layouts import ast, directory, project, published, ssast
+from .layouts import ast, directory, mae_ast, project, published, ssast, ssast_file
 
-LAYOUTS = (directory, ast, ssast, published, project)
+LAYOUTS = (directory, ast, mae_ast, ssast, ssast_file, published, project)
 
 
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     """What a checkpoint holds.
 
     Args:
-        path: a `.pt` file of ASDA, EAT or this project, or a directory with `config.json` and `model.safetensors`.
+        path: a file of ASDA, EAT, MAE-AST, SSAST, AST or this project, or a directory of this project's or of AST's.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
 
     Raises:
@@ -37,7 +37,7 @@ def read_with_run(path: str | Path, *, trust: bool = False) -> tuple[Checkpoint,
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
 
     Returns:
-        The second is None where no run of this project is recorded.
+        The second is None where no run of such a trainer is recorded.
 
     Raises:
         CheckpointError: see :func:`read_checkpoint`.

@@ -1,6 +1,6 @@
 """asda-convert: checkpoints from one layout to another, without changing a bit of their weights.
 
-published    a .pt file as ASDA's and EAT's own programs write and read it
+published    a .pt file as ASDA's, EAT's, MAE-AST's or SSAST's own programs write and read it
 project      a .pt file as this project's training writes it: architecture, normalisation and labels are recorded
 directory    config.json and model.safetensors, for use without fairseq
 huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_remote_code=True)
@@ -16,8 +16,9 @@ from pathlib import Path
 
 from ..atomic import atomic_folder
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.layouts import directory, huggingface, project, published
+from ..checkpoints.layouts import directory, huggingface, project
 from ..checkpoints.layouts.run_state import classifier_state
+from ..checkpoints.layouts.trainer import trainer_layout
 from ..checkpoints.reading import read_with_run
 from ..data.labels import LabelTable
 from . import _console as console
@@ -66,11 +67,15 @@ def convert(args) -> int:
     checkpoint, state = read_with_run(source, trust=args.trust_checkpoint)
     checkpoint = recorded(checkpoint, args)
     if state is not None:
-        state = project.with_record(state, checkpoint)
+        state = trainer_layout(state["cfg"]).with_front_end(source, state, checkpoint.front_end)
+        if args.label_file:
+            state = {**state, "task_state": {**state["task_state"], "label_names": checkpoint.label_names}}
+    elif args.to in ("project", "published"):
+        state = classifier_state(checkpoint)
     if args.to == "project":
-        project.write(target, state or classifier_state(checkpoint))
+        project.write(target, state)
     elif args.to == "published":
-        unknown = published.write(target, state or classifier_state(checkpoint))
+        unknown = trainer_layout(state["cfg"]).write_published(target, state)
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
             console.note(

@@ -34,6 +34,7 @@ class SpectrogramEncoder(nn.Module):
         self.config = config
         self.prefix_tokens = nn.Parameter(torch.zeros(1, X, D)) if X else None
         self.patch_embed = PatchEmbed(D, config.patches)
+        self.patch_drop = nn.Dropout(regularisation.patch_dropout if regularisation else 0.0)
         table = position_table(config)
         if POSITIONS[config.positions].is_learned:
             self.positions = nn.Parameter(table)
@@ -113,7 +114,7 @@ class SpectrogramEncoder(nn.Module):
             Tokens (B * M, S, D) and their padding mask (B * M, S) or None.
         """
         grid = self.grid(spectrogram)
-        x = self.patch_embed(spectrogram)  # (B, N, D)
+        x = self.patch_drop(self.patch_embed(spectrogram))  # (B, N, D)
         if padding_mask is not None and padding_mask.shape != x.shape[:2]:
             raise ValueError(
                 f"expected a padding mask of shape {tuple(x.shape[:2])} (clips, patches), "

@@ -58,7 +58,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         front_end: waveform to spectrogram; its `target_length_frames` must be set, since a batch needs equal lengths.
         labels: classes of the clips, or None.
         num_classes: C, length of the target vector; by default the label table's.
-        mask_sampler: draws the masks (M, N) of a clip, True = hidden from the student; None for no masks.
+        mask_sampler: draws the masks (M, N) of a clip, True = hidden from the student; None for no masks. If it has
+            an attribute `one_for_batch` that is true, those of a batch's first clip are all its clips'.
         mask_places: turns the masks (B * M, N) of a batch of B clips into indices, here in the loader; None: batches
             hold the masks themselves.
         augmentation: random changes; none by default.
@@ -229,7 +230,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         else:
             net_input["source"] = torch.stack(sources)
         if self.mask_sampler is not None:
-            masks = torch.cat([sample["mask"] for sample in samples])
+            shared = getattr(self.mask_sampler, "one_for_batch", False)
+            masks = torch.cat([(samples[0] if shared else sample)["mask"] for sample in samples])
             if self.mask_places is None:
                 net_input["precomputed_mask"] = masks
             else:

@@ -12,7 +12,16 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-REGISTERING_MODULES = ("models.asda", "models.ssast", "models.classifier", "tasks.pretraining", "tasks.finetuning")
+REGISTERING_MODULES = (
+    "models.asda",
+    "models.classifier",
+    "models.mae_ast",
+    "models.ssast",
+    "criterion",
+    "tasks.pretraining",
+    "tasks.finetuning",
+    "tasks.mae_ast",
+)
 
 
 def register(package: str) -> None:

@@ -5,7 +5,7 @@
 | `config.json` | architecture, front end, head, label names |
 | `model.safetensors` | tensors of SpectrogramClassifier: `encoder.*` and, when fine-tuned, `head.*` |
 | `training.json` | the fairseq config and the state of the run, for going back to a `.pt` file |
-| `pretraining.safetensors` | what only pre-training uses (`decoder.*`, `teacher.*`, ...), for the same |
+| `pretraining.safetensors` | `decoder.*`, `teacher.*` and the like of a pre-training checkpoint, for the same |
 
 The first two are all that using the model takes. The optimiser's state stays behind. Directories of format version 1,
 where the architecture was a flat table, are read too.
@@ -28,12 +28,13 @@ from ..files import CheckpointError, load_safetensors, safetensors_sizes, save_s
 from ..validation import expect_flag, expect_history, expect_key, expect_mapping, expect_number, expect_texts
 from .directory_version_1 import upgrade_config, upgrade_name
 from .published_names import TEACHER_UPDATES_KEY
-from .training_tensors import joined, sizes_by_part, training_tensors
+from .trainer import trainer_layout
 
 MODEL_TYPE = "asda"
 FORMAT_VERSION = 2
 EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
 RECORDED_RUN = "recorded_run"  # false: of a model that was not trained here, there is no training.json
+_NOT_TRAINED = ("teacher", "input_norm", "decoder.positions")
 MODEL, TRAINING, PRETRAINING = "model.safetensors", "training.json", "pretraining.safetensors"
 
 
@@ -49,7 +50,6 @@ def read(contents: Contents) -> Checkpoint:
         CheckpointError: a file is missing, damaged or not of this layout.
     """
     folder, config = contents.path, _checked_config(contents)
-    parts_file = folder / PRETRAINING
     tensors = {upgrade_name(name): tensor for name, tensor in load_safetensors(folder / MODEL).items()}
     parts = {part: _part(tensors, f"{part}.") for part in ("encoder", "head")}
     described = config["head"]
@@ -77,7 +77,7 @@ def read(contents: Contents) -> Checkpoint:
             multi_label=multi_label,
             independent_scores=independent_scores,
             training_config=record.get("cfg"),
-            training_parts=sizes_by_part(safetensors_sizes(parts_file)) if parts_file.is_file() else {},
+            training_parts=_training_parts(folder / PRETRAINING),
             num_updates=history[-1].get("num_updates"),
         )
     except CheckpointError:
@@ -103,16 +103,17 @@ def training_state(contents: Contents) -> dict[str, Any] | None:
     updates = record.get(TEACHER_UPDATES_KEY)
     expect_number(folder / TRAINING, TEACHER_UPDATES_KEY, updates, low=0, high=10**15, whole=True, optional=True)
     expect_mapping(folder / TRAINING, "cfg.model", expect_key(folder / TRAINING, "cfg", record["cfg"], "model"))
-    training = load_safetensors(folder / PRETRAINING) if (folder / PRETRAINING).exists() else {}
-    model = joined(record["cfg"]["model"].get("_name"), checkpoint, training, record.get(TEACHER_UPDATES_KEY))
+    outside = load_safetensors(folder / PRETRAINING) if (folder / PRETRAINING).exists() else {}
+    outside = {_upgraded(name): tensor for name, tensor in outside.items()}
+    layout = trainer_layout(record["cfg"])
+    cfg_model = {**record["cfg"]["model"], "encoder": checkpoint.encoder_config.to_dict()}
     state = {name: value for name, value in record.items() if name != TEACHER_UPDATES_KEY}
-    # config.json is what people read and edit: it has the last word.
-    task_state = {**state["task_state"], "front_end": checkpoint.front_end.to_dict()}
+    state |= {"cfg": {**record["cfg"], "model": cfg_model}, "model": layout.join(checkpoint, outside, record)}
     if checkpoint.head:
-        task_state |= {"label_names": checkpoint.label_names, "multi_label": checkpoint.multi_label}
-    cfg_model = {**state["cfg"]["model"], "encoder": checkpoint.encoder_config.to_dict()}
-    cfg = {**state["cfg"], "model": cfg_model}
-    return {**state, "cfg": cfg, "model": model, "task_state": task_state}
+        labels = {"label_names": checkpoint.label_names, "multi_label": checkpoint.multi_label}
+        state["task_state"] = {**state["task_state"], **labels}
+    # config.json is what people read and edit: it has the last word.
+    return layout.with_front_end(folder, state, checkpoint.front_end)
 
 
 def write(
@@ -126,7 +127,7 @@ def write(
         state: the checkpoint of fairseq's trainer that it is part of, in this project's spelling; or None.
         extra_config: more entries for `config.json`.
     """
-    training = training_tensors(state, checkpoint) if state else {}
+    training = trainer_layout(state["cfg"]).outside_encoder(state) if state else {}
     # What an earlier model has left here must not stay beside this one.
     if training:
         save_safetensors(training, folder / PRETRAINING)
@@ -182,8 +183,24 @@ def _checked_config(contents: Contents) -> dict[str, Any]:
         raise CheckpointError(f"{file}: {error}") from error
 
 
+def _training_parts(file: Path) -> dict[str, int]:
+    """Parameters of what is used in training alone, by part: neither a teacher's, nor what is no parameter."""
+    parts: dict[str, int] = {}
+    for name, size in (safetensors_sizes(file) if file.is_file() else {}).items():
+        part = name.split(".")[0]
+        if part not in _NOT_TRAINED and name not in _NOT_TRAINED:
+            parts[part] = parts.get(part, 0) + size
+    return parts
+
+
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _upgraded(name: str) -> str:
+    """The name of a teacher's tensor today; other names stay."""
+    part, _, inside = name.partition(".")
+    return f"{part}.{upgrade_name(inside)}" if part == "teacher" else name
 
 
 def _training_record(state: dict[str, Any]) -> dict[str, Any]:

@@ -87,9 +87,9 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     for name, value in changes.items():
         old = result.get(name)
         if isinstance(old, Mapping) and isinstance(value, Mapping):
-            kind = ATTENTIONS.get(str(value.get("kind")))
-            if kind is not None and value["kind"] != old.get("kind"):
-                old = {"kind": kind.kind, **asdict(kind())}
+            kind = value.get("kind")
+            if kind in ATTENTIONS and kind != old.get("kind"):
+                old = {"kind": kind, **asdict(ATTENTIONS[kind]())}
             result[name] = merged(old, value)
         else:
             result[name] = value

@@ -37,8 +37,6 @@ CLASSIFIER_NAMES = (
 LEGACY_PRETRAINING_MODEL = "data2vec_multi"
 LEGACY_CLASSIFIER = "mae_image_classification"
 
-SSAST_MODEL = "ssast"
-
 # Names of the registered classes, this project's -> the published ones.
 PUBLISHED_MODELS = {"asda": LEGACY_PRETRAINING_MODEL, "asda_classifier": LEGACY_CLASSIFIER}
 PUBLISHED_TASKS = {"asda_pretraining": "mae_image_pretraining", "asda_finetuning": "mae_image_classification"}

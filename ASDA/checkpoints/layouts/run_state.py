@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 from ...audio.front_end import FrontEnd
 from ..checkpoint import Checkpoint
@@ -40,6 +43,15 @@ def classifier_state(checkpoint: Checkpoint) -> dict[str, Any]:
     state["task_state"] |= {"label_names": checkpoint.label_names, "multi_label": checkpoint.multi_label}
     model = encoder_to_published(checkpoint.encoder, "model.") | head_to_published(checkpoint.head)
     return state | {"model": model}
+
+
+def sizes_by_part(tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many values tensors have, by the first part of their names."""
+    sizes: dict[str, int] = {}
+    for name, tensor in tensors.items():
+        part = name.partition(".")[0]
+        sizes[part] = sizes.get(part, 0) + tensor.numel()
+    return sizes
 
 
 def without_run(cfg_model: dict[str, Any], task: str, front_end: FrontEnd) -> dict[str, Any]:

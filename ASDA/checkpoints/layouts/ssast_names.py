@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...core.config import EncoderConfig, PatchConfig
 from ..validation import expect_shape, refuse
 from .vit_tensors import encoder_from_vit, encoder_to_vit, with_our_axes
 
+SSAST_MODEL = "ssast"  # the name under which fairseq knows the model
 ENCODER = "v."
 _WRAPPED = "module."  # by torch.nn.DataParallel
 # Parts of MaskedPrediction <-> published names.
@@ -21,9 +24,20 @@ MEL_BINS = "p_input_fdim"
 SIZES = (MEL_BINS, "p_input_tdim")  # of the spectrograms of pre-training
 
 
-def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def unwrapped(tensors: Mapping[Any, Any]) -> dict[str, Any]:
     """The tensors without what DataParallel puts before their names."""
-    return {name.removeprefix(_WRAPPED): tensor for name, tensor in tensors.items()}
+    return {str(name).removeprefix(_WRAPPED): tensor for name, tensor in tensors.items()}
+
+
+def wrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as DataParallel names them."""
+    return {_WRAPPED + name: tensor for name, tensor in tensors.items()}
+
+
+def sizes_of(config: EncoderConfig) -> dict[str, Tensor]:
+    """Mel bins and frames of pre-training, as files record them."""
+    frames = config.patches.size[0] + (config.max_rows - 1) * config.patches.stride[0]
+    return {name: torch.tensor(size) for name, size in zip(SIZES, (config.num_mel_bins, frames), strict=True)}
 
 
 def split_ssast(file: str | Path, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -77,7 +91,7 @@ def to_ssast(encoder: Mapping[str, Tensor], training: Mapping[str, Tensor], conf
     return published
 
 
-def patch_size(encoder: Mapping[str, Tensor]) -> PatchConfig:
+def patches_of(encoder: Mapping[str, Tensor]) -> PatchConfig:
     """Patches without overlap of the size that a patch filter in a file has."""
     bins, frames = encoder["patch_embed.proj.weight"].shape[2:]
     return PatchConfig((frames, bins))

@@ -8,8 +8,7 @@ from fairseq.models import register_model
 from torch import Tensor
 
 from ...checkpoints.layouts.published_architecture import merged
-from ...checkpoints.layouts.published_names import SSAST_MODEL
-from ...checkpoints.layouts.ssast_names import from_ssast, to_ssast
+from ...checkpoints.layouts.ssast_names import SSAST_MODEL, from_ssast, to_ssast
 from ...core.config import EncoderConfig
 from ...core.encoder import SpectrogramEncoder
 from ...core.places import Places

@@ -89,19 +89,23 @@ def corpus_of(cfg: Any) -> Corpus:
     return named_corpus(cfg) or AUDIOSET
 
 
-def front_end_of(cfg: Any) -> FrontEnd:
-    """What a run hears: the data set's front end, with what the run states."""
+def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None) -> FrontEnd:
+    """What a run hears: the front end given, else the data set's, with what the run states."""
     stated = {"target_length_frames": cfg.target_length, "norm_mean": cfg.norm_mean, "norm_std": cfg.norm_std}
-    return replace(corpus_of(cfg).front_end(), **{name: value for name, value in stated.items() if value is not None})
+    front_end = recorded or corpus_of(cfg).front_end()
+    return replace(front_end, **{name: value for name, value in stated.items() if value is not None})
 
 
 class SpectrogramTask(LongRunTask):
     """Base of both tasks. Checkpoints record the front end, so that a program can hear what the model heard."""
 
+    config_class: type = SpectrogramTaskConfig
+    own_front_end: Optional[FrontEnd] = None  # of a task that hears something else than the data set's
+
     def __init__(self, cfg: SpectrogramTaskConfig):
         super().__init__(cfg)
         self.corpus = corpus_of(cfg)
-        self.front_end: FrontEnd = front_end_of(cfg)
+        self.front_end: FrontEnd = front_end_of(cfg, self.own_front_end)
         logger.info(f'data set "{self.corpus.name}": {self.front_end}')
 
     @classmethod
@@ -129,7 +133,7 @@ class SpectrogramTask(LongRunTask):
         self.builds_from_checkpoint = from_checkpoint
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:  # a checkpoint is used as it is, however it was trained
-            reject_unsupported(SpectrogramTaskConfig, self.cfg, "task", training=True)
+            reject_unsupported(self.config_class, self.cfg, "task", training=True)
             model.reject_unsupported()
             cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
         return model
