@@ -7,6 +7,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.config import PatchConfig
+from ..core.patches import patchify
+from ..core.places import Places
+
 
 def summed_regression(predicted: Tensor, target: Tensor) -> Tensor:
     """Sum over rows and channels of (predicted - target)^2 / sqrt(D), for rows (..., D), in float32."""
@@ -35,6 +39,12 @@ def info_nce(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     own = torch.arange(logits.shape[1], device=logits.device).expand(logits.shape[:2])
     loss = F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="sum")
     return loss, mean_of((logits.detach().argmax(dim=2) == own).float())
+
+
+def bin_mean_loss(spectrogram: Tensor, places: Places, patches: PatchConfig) -> Tensor:
+    """The squared error in the hidden places of predicting the batch's mean of each mel bin."""
+    errors = (spectrogram - spectrogram.mean(dim=(0, 2), keepdim=True)).square()
+    return mean_of(places.hide(patchify(errors, patches)))
 
 
 def mean_of(values: Tensor) -> Tensor:

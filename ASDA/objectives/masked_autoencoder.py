@@ -14,7 +14,7 @@ from ..core.encoder import SpectrogramEncoder
 from ..core.patches import patchify
 from ..core.places import Places
 from .input_norm import InputNorm
-from .losses import info_nce, mean_of, summed_squares
+from .losses import bin_mean_loss, info_nce, summed_squares
 from .objective import Losses, Objective
 from .transformer_decoder import TransformerDecoder
 
@@ -82,7 +82,7 @@ class MaskedAutoencoder(Objective):
         decoded = self.decoder(patches, places, grid)  # (R, D')
         target = places.hide(patchify(spectrogram, self.encoder.config.patches))  # (R, V)
         (generative, discriminative), (reconstruct, classify) = self.weights, self.heads
-        terms, statistics = {}, {"bin_mean_loss": self._bin_mean_loss(spectrogram, places)}
+        terms, statistics = {}, {"bin_mean_loss": bin_mean_loss(spectrogram, places, self.encoder.config.patches)}
         if generative:
             terms["generative"] = generative * summed_squares(reconstruct(decoded), target)
         if discriminative:
@@ -90,8 +90,3 @@ class MaskedAutoencoder(Objective):
             loss, statistics["nce_accuracy"] = info_nce(classify(decoded).unflatten(0, rows), target.unflatten(0, rows))
             terms["discriminative"] = discriminative * loss
         return Losses(terms, len(target), statistics)
-
-    def _bin_mean_loss(self, spectrogram: Tensor, places: Places) -> Tensor:
-        """The squared error in the hidden places of predicting the batch's mean of each mel bin."""
-        errors = (spectrogram - spectrogram.mean(dim=(0, 2), keepdim=True)).square()
-        return mean_of(places.hide(patchify(errors, self.encoder.config.patches)))

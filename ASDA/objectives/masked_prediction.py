@@ -10,11 +10,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..core.encoder import SpectrogramEncoder
 from ..core.patches import patchify
 from ..core.places import Places, gather_patches
+from .losses import bin_mean_loss, info_nce, summed_squares
 from .objective import Losses, Objective
 
 
@@ -55,9 +55,10 @@ class MaskedPrediction(Objective):
             counts: whether the batch enters statistics over all processes; there are none.
 
         Returns:
-            ``discriminative`` and ``generative``, both times R, the number of hidden patches of all masks, so that
-            dividing by it gives the mean over the hidden patches that the loss is taken of; ``nce_accuracy``: the share
-            of these that are told from the others of their clip.
+            ``discriminative`` and ``generative``, each times its weight and summed so that dividing by R, the number of
+            hidden patches of all masks, gives the mean over those that the loss is taken of; ``nce_accuracy``: how
+            often a patch has the largest product with its own prediction; ``bin_mean_loss``: the squared error of
+            predicting each mel bin's mean, which the generative loss without its weight has to beat.
         """
         grid, places = self.encoder.grid(spectrogram), Places.of(mask, len(spectrogram))
         places.check(len(spectrogram), grid.num_patches)
@@ -65,14 +66,14 @@ class MaskedPrediction(Objective):
         encoded = patches.flatten(0, 1).index_select(0, places.hidden)  # (R, D)
         target = places.hide(patchify(spectrogram, self.encoder.config.patches))  # (R, V)
         encoded, target = (x.view(len(spectrogram), places.students, -1, x.shape[-1]) for x in (encoded, target))
-        terms, statistics = {}, {}
+        terms, statistics = {}, {"bin_mean_loss": bin_mean_loss(spectrogram, places, self.encoder.config.patches)}
         for name, masks in self.deal(places.students).items():
-            predicted, wanted = encoded[:, masks], target[:, masks].float()  # (B, m, R / B M, .)
-            if name == "discriminative":
-                loss, statistics["nce_accuracy"] = told_apart(self.classify(predicted), wanted)
+            of_name, wanted = (x[:, masks].flatten(0, 1) for x in (encoded, target))  # (rows, hidden of a mask, .)
+            if name == "discriminative":  # the softmax is over the predictions for a target
+                loss, statistics["nce_accuracy"] = info_nce(wanted, self.classify(of_name))
             else:
-                loss = F.mse_loss(self.reconstruct(predicted).float(), wanted)
-            terms[name] = self.weights[name] * loss * len(places.hidden)
+                loss = summed_squares(self.reconstruct(of_name), wanted)
+            terms[name] = self.weights[name] * loss * (len(encoded[0]) / len(encoded[0, masks]))
         return Losses(terms, len(places.hidden), statistics)
 
     def hide(self, patches: Tensor, places: Places) -> Tensor:
@@ -86,22 +87,3 @@ class MaskedPrediction(Objective):
         names = [name for name, weight in self.weights.items() if weight > 0]
         apart = len(names) if students > 1 else 1
         return {name: slice(number % apart, None, apart) for number, name in enumerate(names)}
-
-
-def told_apart(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of finding a hidden patch's prediction among those of the same mask, and how often it is the best.
-
-    The softmax is over predictions for a target (SSAST, equation 1); no temperature, no norm.
-
-    Args:
-        predicted: (..., n, V).
-        target: (..., n, V).
-
-    Returns:
-        Mean over all targets, and the share of them whose own prediction has the largest product with them.
-    """
-    with torch.autocast(predicted.device.type, enabled=False):
-        logits = target.float() @ predicted.float().mT  # (..., n targets, n predictions)
-    own = torch.arange(logits.shape[-1], device=logits.device).expand(logits.shape[:-1])
-    loss = F.cross_entropy(logits.flatten(0, -2), own.flatten())
-    return loss, (logits.detach().argmax(dim=-1) == own).float().mean()
