@@ -15,8 +15,6 @@ from .checkpoint import Checkpoint
 from .files import CheckpointError
 from .layouts.published_architecture import merged
 
-_CHANGEABLE = ("patches.stride", "max_rows")
-
 
 def regridded(checkpoint: Checkpoint, changes: Mapping[str, Any]) -> Checkpoint:
     """The same encoder with another stride or another number of rows in its learned position table.
@@ -34,16 +32,15 @@ def regridded(checkpoint: Checkpoint, changes: Mapping[str, Any]) -> Checkpoint:
     """
     old = checkpoint.encoder_config
     new = EncoderConfig.from_dict(merged(old.to_dict(), changes))
+    if _fixed(new) != _fixed(old):
+        raise CheckpointError(
+            f"{checkpoint.path}: of a trained encoder, model.encoder can change patches.stride and max_rows alone"
+        )
     if new.patches.stride != old.patches.stride and "max_rows" not in changes:
         frames = old.patches.size[0] + (old.max_rows - 1) * old.patches.stride[0]
         new = replace(new, max_rows=patch_grid(frames, new.num_mel_bins, new.patches).rows)
     if new == old:
         return checkpoint
-    same = replace(new, patches=replace(new.patches, stride=old.patches.stride), max_rows=old.max_rows)
-    if same != old:
-        raise CheckpointError(
-            f"{checkpoint.path}: of a trained encoder, model.encoder can change {' and '.join(_CHANGEABLE)} alone"
-        )
     if not POSITIONS[old.positions].is_learned:
         raise CheckpointError(
             f"{checkpoint.path}: model.encoder changes the grid of patches, which takes learned positions; these are "
@@ -53,3 +50,9 @@ def regridded(checkpoint: Checkpoint, changes: Mapping[str, Any]) -> Checkpoint:
     patches = fit_grid(table[:, X:], PatchGrid(old.max_rows, old.columns), PatchGrid(new.max_rows, new.columns))
     tensors = {**checkpoint.encoder, "positions": torch.cat([table[:, :X], patches], dim=1)}
     return replace(checkpoint, encoder_config=new, encoder=tensors)
+
+
+def _fixed(config: EncoderConfig) -> dict[str, Any]:
+    """What of an architecture cannot change."""
+    values = config.to_dict()
+    return {**values, "patches": values["patches"]["size"], "max_rows": None}

@@ -67,16 +67,16 @@ def test_load_classifier__computes_what_transformers_computes(tmp_path, names, l
     torch.testing.assert_close(features, time_major, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"qkv_bias": False},
-        {"layer_norm_eps": 1e-3},
-        {"patch_size": 8, "time_stride": 5, "frequency_stride": 8},
-        {"intermediate_size": 41},
-        {"hidden_size": 24},
-    ],
-)
+SETTINGS = [
+    {"qkv_bias": False},
+    {"layer_norm_eps": 1e-3},
+    {"patch_size": 8, "time_stride": 5, "frequency_stride": 8},
+    {"intermediate_size": 41},
+    {"hidden_size": 24},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_load_classifier__settings_of_the_config_count(tmp_path, settings):
     model = transformers_model(tmp_path, **settings)
     spectrogram = torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(1))
