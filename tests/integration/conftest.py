@@ -28,6 +28,28 @@ TINY_NETWORK = [
     "model.modalities.image.max_length=64",
     "model.modalities.image.decoder.decoder_dim=32",
 ]
+TINY_MAE_AST = [
+    "model.encoder_layers=2",
+    "model.encoder_embed_dim=32",
+    "model.encoder_ffn_embed_dim=64",
+    "model.encoder_attention_heads=4",
+    "model.decoder_layers=1",
+    "model.decoder_embed_dim=32",
+    "model.max_token_length=512",
+    "model.clone_batch=2",
+]
+TINY = {
+    "pretraining_AS2M": TINY_NETWORK,
+    "pretraining_MAE_AST": TINY_MAE_AST,
+    "finetuning": ["model.num_classes=3"],
+}
+"""What makes the network of a yaml tiny."""
+
+
+@pytest.fixture(scope="module", params=["pretraining_AS2M", "pretraining_MAE_AST"])
+def pretraining(request) -> str:
+    """The yaml of an objective."""
+    return request.param
 
 
 def run(command: list, timeout_s: int = 300, **environment) -> subprocess.CompletedProcess:

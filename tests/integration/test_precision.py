@@ -17,8 +17,8 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def fp32(clips, tmp_path_factory):
-    return Run(tmp_path_factory.mktemp("fp32"), clips, *UPDATES).finish()
+def fp32(clips, pretraining, tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("fp32"), clips, *UPDATES, config=pretraining).finish()
 
 
 def last_loss(run) -> float:
@@ -38,8 +38,8 @@ def test_fp32__learns(fp32):
     ],
     ids=["bf16", "autocast", "fp16"],
 )
-def test_precision__trains_to_a_loss_near_float32s(fp32, clips, tmp_path, mode):
-    run = Run(tmp_path, clips, *UPDATES, *mode).finish()
+def test_precision__trains_to_a_loss_near_float32s(fp32, clips, pretraining, tmp_path, mode):
+    run = Run(tmp_path, clips, *UPDATES, *mode, config=pretraining).finish()
     assert last_loss(run) == pytest.approx(last_loss(fp32), rel=TOLERANCE)
     assert [line["loss"] for line in run.log()] != [line["loss"] for line in fp32.log()]  # the mode is really on
     assert float(run.log()[-1]["skipped_updates"]) == 0
