@@ -6,4 +6,4 @@
 # --help lists the settings, recipes and examples. Other data sets: scripts/finetune.sh.
 source "$(dirname "${BASH_SOURCE[0]}")/scripts/environment.sh"
 
-exec "$PYTHON" -m ASDA.cli.train --program "$0" finetuning "$@"
+exec "$PYTHON" -m ASDA.cli.train --program "$0" finetuning AS20K "$@"

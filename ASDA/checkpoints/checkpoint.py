@@ -22,6 +22,7 @@ class Checkpoint:
         encoder_config: the architecture.
         encoder: tensors of SpectrogramEncoder.
         front_end: what turns a waveform into the encoder's input.
+        front_end_recorded: whether the file says so, or leaves it to be guessed from the data set it names.
         head_config: what the head consists of; None for a pre-trained encoder.
         head: tensors of ClassificationHead; empty for a pre-trained encoder.
         label_names: of the classes, in the order of the head; empty if the file does not record them.
@@ -37,6 +38,7 @@ class Checkpoint:
     encoder_config: EncoderConfig
     encoder: dict[str, Tensor]
     front_end: FrontEnd
+    front_end_recorded: bool = True
     head_config: HeadConfig | None = None
     head: dict[str, Tensor] = field(default_factory=dict)
     label_names: list[str] = field(default_factory=list)

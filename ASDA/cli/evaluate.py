@@ -90,6 +90,11 @@ def evaluate(args) -> int:
     single_label = checkpoint.multi_label is False or (
         checkpoint.multi_label is None and bool((targets.sum(axis=1) == 1).all())
     )
+    if num_unlabelled := int((~targets.any(axis=1)).sum()):
+        console.note(
+            f"{num_unlabelled} clips have no label: they count as negatives of every class"
+            + (", and accuracy leaves them out" if single_label else "")
+        )
     report = {"clips": len(targets), "unreadable": len(bad), **metrics(targets, scores, single_label, args.bootstrap)}
     if args.json:
         print(to_json(report))
@@ -128,8 +133,8 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
 def metrics(targets: np.ndarray, scores: np.ndarray, single_label: bool, draws: int) -> dict[str, Any]:
     """The metrics that fit the data, each as (value, low, high), or the value alone without bootstrap."""
 
-    def with_interval(metric, value: float) -> dict[str, float]:
-        if draws < 1:
+    def with_interval(metric, value: float, targets=targets, scores=scores) -> dict[str, float]:
+        if draws < 1 or len(scores) == 0:
             return {"value": value}
         low, high = bootstrap_interval(metric, targets, scores, BOOTSTRAP_SEED, draws, value=value)
         return {"value": value, "low": low, "high": high}
@@ -144,7 +149,9 @@ def metrics(targets: np.ndarray, scores: np.ndarray, single_label: bool, draws: 
         "d_prime": {name: d_prime(value) for name, value in auc.items()},
     }
     if single_label:
-        found["accuracy"] = with_interval(accuracy, accuracy(targets, scores))
+        labelled = targets.any(axis=1)  # a clip of no class has no right answer
+        theirs = targets[labelled], scores[labelled]
+        found["accuracy"] = with_interval(accuracy, accuracy(*theirs), *theirs)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..data.corpora.audioset import plan_audioset
@@ -17,18 +17,21 @@ from ..data.corpora.tables import official_table
 from ..data.labels import LabelTable
 from ..data.manifest import Manifest, ManifestError
 from ..data.preparation.checking import check_manifest
-from ..data.preparation.folder import plan_folder
+from ..data.preparation.folder import Division, plan_folder
+from ..data.preparation.grouping import grouped, shared_groups
 from ..data.preparation.identical import SplitContents, identical_clips
+from ..data.preparation.lengths import PATCH_FRAMES, LengthDistribution
 from ..data.preparation.plan import Plan, Problem
 from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
 from ._console import EXIT_OK, MAX_LISTED, note, run
+from ._manifest_flags import SPEECH_COMMANDS, manifest_parser
 from ._outputs import holds, refuse_foreign
-from ._parser import Parser
 
 EXIT_PROBLEMS = 1
 """`check` has found problems."""
+MAX_CLASSES_LISTED = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,23 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after an error or when `check` has found problems.
     """
-    args = _parser().parse_args(argv)
-    return run(f"asda-manifest {args.command}", lambda: args.run(args))
+    args = manifest_parser(__doc__ or "").parse_args(argv)
+    return run(f"asda-manifest {args.command}", lambda: _RUNS[args.command](args))
 
 
 def _run_folder(args: argparse.Namespace) -> int:
+    ratios = dict(args.split) if args.split else None
+    division = Division(ratios, args.split_column, args.split_folders, args.folds, args.seed)
     return _write(
         args,
         lambda: plan_folder(
             args.root,
             labels=args.labels,
             table=LabelTable.read(args.label_table) if args.label_table else None,
-            ratios=dict(args.split) if args.split else None,
-            split_column=args.split_column,
-            split_folders=args.split_folders,
-            num_folds=args.folds,
-            seed=args.seed,
+            division=division,
+            label_level=args.label_level,
+            grouping=args.group_by,
         ),
+        divides=bool(args.folds) or len(ratios or {}) > 1,
     )
 
 
@@ -75,21 +79,66 @@ def _run_speechcommands(args: argparse.Namespace) -> int:
     return _write(args, lambda: plan_speechcommands_v1(args.root, args.out / "silence", args.seed))
 
 
-def _write(args: argparse.Namespace, make_plan) -> int:
+def _run_fsd50k(args: argparse.Namespace) -> int:
+    return _write(args, lambda: plan_fsd50k(args.root))
+
+
+def _write(args: argparse.Namespace, make_plan: Callable[[], Plan], divides: bool = False) -> int:
+    """Makes a plan's manifests and says what is in them; ``divides``: the plan itself draws splits at random."""
+    _require_use_of_flags(args)
+    if args.group_by and not (divides or args.hold_out):
+        raise ManifestError("--group-by keeps groups whole when clips are divided: add --hold-out, --split or --folds")
     refuse_existing(args.out, args.overwrite)  # before any long work
-    plan: Plan = make_plan()
+    plan = make_plan()
+    if args.group_by:
+        if not any(clip.group for clips in plan.splits.values() for clip in clips):  # only a folder's plan has them
+            plan.splits = {name: grouped(clips, args.group_by) for name, clips in plan.splits.items()}
+        plan.warnings += shared_groups(plan.splits)
     if args.hold_out:
-        plan.splits = hold_out(plan.splits, *args.hold_out, args.hold_out_seed)
+        plan.splits = hold_out(plan.splits, *args.hold_out, args.hold_out_seed, plan.warnings)
     for summary in write_plan(plan, args.out, args.workers, args.overwrite):
-        print(f"{summary.name}: {summary.num_clips} clips, {summary.hours:.2f} h")
-    if plan.table is not None:
-        print(f"{len(plan.table)} classes")
+        groups = f", {summary.num_groups} groups" if summary.num_groups else ""
+        print(f"{summary.name}: {summary.num_clips} clips, {summary.hours:.2f} h{groups}")
+    _print_lengths(args, plan.lengths)
+    _print_classes(plan)
     _print_problems("reported", plan.problems, listed=0)
+    for warning in plan.warnings:
+        note(f"warning: {warning}")
     print(f"written to {args.out}" + (f"; {REPORT_NAME} there names each clip" if plan.problems else ""))
     return EXIT_OK
 
 
+def _require_use_of_flags(args: argparse.Namespace) -> None:
+    if args.patch_frames and not args.suggest:
+        raise ManifestError("--patch-frames says which windows --suggest may propose; add --suggest")
+
+
+def _print_lengths(args: argparse.Namespace, lengths: LengthDistribution, indent: str = "") -> None:
+    """How long the clips are, and with --suggest the window that fits them."""
+    if not lengths.counts:
+        return
+    print(f"{indent}{lengths.summary()}")
+    if args.suggest:
+        print(f"{indent}{lengths.window(args.patch_frames or PATCH_FRAMES).suggestion()}")
+
+
+def _print_classes(plan: Plan) -> None:
+    """How many classes; where their names were a choice also which, and how many clips each has."""
+    if plan.table is None:
+        return
+    if not plan.labels_from:
+        print(f"{len(plan.table)} classes")
+        return
+    print(f"{len(plan.table)} classes, {plan.labels_from}:")
+    counts = list(plan.clips_of_classes().items())
+    for name, count in counts[:MAX_CLASSES_LISTED]:
+        print(f"  {name}: {count} clips")
+    if len(counts) > MAX_CLASSES_LISTED:
+        print(f"  ... and {len(counts) - MAX_CLASSES_LISTED} more")
+
+
 def _run_stats(args: argparse.Namespace) -> int:
+    _require_use_of_flags(args)
     if args.out:
         refuse_foreign(args.out, "statistics of features", holds('"sum_of_squares"'))
     if args.merge:
@@ -110,20 +159,20 @@ def _run_stats(args: argparse.Namespace) -> int:
             statistics = statistics.merge(part)
             if len(bad_clips):
                 note(f"{file}: {len(bad_clips)} clips could not be read and are left out")
-    if statistics.num_values == 0:
-        raise ManifestError("no clip is as long as one window: there are no features to take statistics of")
-    if statistics.std == 0:
-        raise ManifestError("all features have one value, as those of silence do: there is nothing to normalise by")
+    statistics.require_usable(", ".join(map(str, args.files)))
     print(f"{statistics.num_clips} clips, {statistics.num_values} values")
     if len(statistics.lengths) == statistics.num_clips:  # not of files that an earlier version wrote
-        print(statistics.lengths.summary())
-    print(f"task.norm_mean={statistics.mean:.4f} task.norm_std={statistics.std:.4f}")
+        _print_lengths(args, statistics.lengths)
+    elif args.suggest:
+        raise ManifestError("these files hold no lengths to suggest a window by; take the statistics anew")
+    print(statistics.overrides)
     if args.out:
         statistics.write(args.out)
     return EXIT_OK
 
 
 def _run_check(args: argparse.Namespace) -> int:
+    _require_use_of_flags(args)
     num_problems = 0
     splits: dict[Path, list[SplitContents]] = {}  # of a folder: those of a fold are not compared with another fold's
     for file in _manifests(args.paths):
@@ -133,8 +182,7 @@ def _run_check(args: argparse.Namespace) -> int:
             result.notes += identical_clips([result.contents])[1]
         num_problems += len(result.problems)
         print(f"{file}: {result.num_clips} clips, {result.seconds / 3600:.2f} h")
-        if result.lengths.counts:
-            print(f"  {result.lengths.summary()}")
+        _print_lengths(args, result.lengths, indent="  ")
         for (rate_hz, channels), count in result.formats.most_common():
             print(f"  {count} clips at {rate_hz} Hz with {channels} channel{'s' if channels > 1 else ''}")
         _print_problems("problems", result.problems, listed=None)
@@ -171,110 +219,15 @@ def _print_problems(title: str, problems: Sequence[Problem], listed: int | None)
         print(f"    ... and {len(problems) - listed} more")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="asda-manifest", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-
-    folder = _writer(commands, "folder", "any tree of audio files, h5, tar or zip", _run_folder)
-    folder.add_argument(
-        "--labels", metavar="folders|CSV", help="sub-folder names, or a csv file with file,label[;label]"
-    )
-    folder.add_argument("--label-table", type=Path, metavar="CSV", help="classes and their order (index,mid,name)")
-    folder.add_argument(
-        "--split",
-        nargs="+",
-        type=_pair(float),
-        metavar="NAME=SHARE",
-        help="shares, scaled to a sum of 1: train=8 eval=2 (default: train=1)",
-    )
-    folder.add_argument("--split-column", metavar="COLUMN", help="column of the csv file that names each clip's split")
-    folder.add_argument("--split-folders", action="store_true", help="the folders directly under the root are splits")
-    folder.add_argument("--folds", type=int, metavar="K", help="make K folds for cross-validation")
-    folder.add_argument("--seed", type=int, default=1, help="of the random division (default 1)")
-
-    audioset = _writer(commands, AUDIOSET.name, "AudioSet: Google's segment lists and a folder of clips", _run_audioset)
-    audioset.add_argument(
-        "--segments", nargs="+", type=_pair(str), required=True, metavar="SPLIT=CSV",
-        help="lists of a split, several if need be: train=balanced.csv train=unbalanced.csv eval=eval.csv",
-    )  # fmt: skip
-    audioset.add_argument(
-        "--class-labels", type=Path, metavar="CSV", help="class_labels_indices.csv, if not the official"
-    )
-    audioset.add_argument(
-        "--short-below-s", type=float, default=1.0, help="report clips shorter than this (default 1 s)"
-    )
-
-    for layout in FOLDED_LAYOUTS:
-        corpus = layout.corpus
-        writer = _writer(commands, corpus.name, f"{corpus.title}, {corpus.num_folds} folds", _run_folded)
-        writer.set_defaults(layout=layout)
-    _writer(commands, FSD50K.name, FSD50K.title, lambda args: _write(args, lambda: plan_fsd50k(args.root)))
-    speech = _writer(commands, "speechcommands", "Speech Commands with its official lists", _run_speechcommands)
-    speech.add_argument(
-        "--version", type=int, choices=(1, 2), default=2, help="1: 10 commands, unknown, silence; 2: 35 words"
-    )
-    speech.add_argument("--seed", type=int, default=1, help="of the places where silence is cut (version 1)")
-
-    stats = commands.add_parser("stats", help="mean and standard deviation of the log-mel features")
-    stats.set_defaults(run=_run_stats)
-    stats.add_argument("files", nargs="+", type=Path, help="manifests, or with --merge files written by --out")
-    stats.add_argument("--merge", action="store_true", help="join the statistics of several runs or shards")
-    stats.add_argument("--out", type=Path, metavar="JSON", help="write the result, for --merge and for keeping")
-    stats.add_argument("--target-length", type=int, metavar="FRAMES", help="use the first frames of each clip only")
-    stats.add_argument(
-        "--shard", type=_shard, default=(1, 1), metavar="K/N", help="the K-th of N parts of the manifest"
-    )
-    stats.add_argument(
-        "--max-bad-fraction", type=float, default=0.01, help="unreadable clips that stop it (default 0.01)"
-    )
-    _add_reading(stats)
-
-    check = commands.add_parser("check", help="read every clip and list what a run would trip on")
-    check.set_defaults(run=_run_check)
-    check.add_argument("paths", nargs="+", type=Path, help="manifests, or folders of manifests")
-    _add_reading(check)
-    return parser
-
-
-def _writer(commands, name: str, help: str, run) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=help, description=f"Manifests of {help}.")
-    parser.set_defaults(run=run)
-    parser.add_argument("root", type=Path, help="folder of the data set")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the manifests")
-    parser.add_argument("--overwrite", action="store_true", help="replace manifests that are there")
-    parser.add_argument("--workers", type=int, default=0, help="threads that read headers (default: one per core)")
-    parser.add_argument(
-        "--hold-out", type=_pair(float), metavar="NAME=SHARE", help="carve a split out of train, e.g. valid=0.1"
-    )
-    parser.add_argument("--hold-out-seed", type=int, default=1, help="of that division (default 1)")
-    return parser
-
-
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=0, help="threads (default: one per core)")
-    parser.add_argument("--h5-sample-rate", type=int, default=32_000, metavar="HZ", help="of h5 data that does not say")
-
-
-def _pair(value_type):
-    def pair(text: str):
-        name, equals, value = text.partition("=")
-        if not name or not equals or not value or "/" in name:
-            raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-        try:
-            return name, value_type(value)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a number after {name}=, got {value!r}") from None
-
-    return pair
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        part, num_parts = map(int, text.split("/"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected K/N, got {text!r}") from None
-    return part, num_parts
-
+_RUNS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "folder": _run_folder,
+    AUDIOSET.name: _run_audioset,
+    **{layout.corpus.name: _run_folded for layout in FOLDED_LAYOUTS},
+    FSD50K.name: _run_fsd50k,
+    SPEECH_COMMANDS: _run_speechcommands,
+    "stats": _run_stats,
+    "check": _run_check,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,13 +25,15 @@ class BadClips:
     One byte of shared memory per clip, so that workers (also persistent ones) and the main process see the same count.
 
     Args:
-        max_fraction: share of the manifest's clips above which `add` stops the run.
+        max_fraction: share of the clips above which `add` stops the run.
+        num_clips: how many of the manifest's clips are looked at; None: all.
     """
 
-    def __init__(self, manifest: Manifest, max_fraction: float):
+    def __init__(self, manifest: Manifest, max_fraction: float, num_clips: int | None = None):
         if not 0.0 <= max_fraction <= 1.0:
             raise ValueError(f"max_bad_fraction must lie between 0 and 1, got {max_fraction}")
         self._manifest = manifest
+        self._num_clips = len(manifest) if num_clips is None else num_clips
         self._max_fraction = max_fraction
         self._is_bad = torch.zeros(len(manifest), dtype=torch.bool).share_memory_()
         self._news = torch.zeros(1, dtype=torch.bool).share_memory_()
@@ -70,7 +72,7 @@ class BadClips:
 
     def _check(self, cause: Exception | None = None) -> None:
         count = len(self)
-        if count > self._max_fraction * len(self._manifest):
+        if count > self._max_fraction * self._num_clips:
             raise TooManyBadClipsError(self._message(count)) from cause
 
     def __len__(self) -> int:
@@ -85,6 +87,6 @@ class BadClips:
         if count > MAX_LISTED:
             listed.append(f"  ... and {count - MAX_LISTED} more; the log names each of them with its reason")
         return (
-            f"{count} of the {len(self._manifest)} clips of {self._manifest.file} could not be read, more than "
+            f"{count} of the {self._num_clips} clips of {self._manifest.file} could not be read, more than "
             f"max_bad_fraction = {self._max_fraction:g} allows (`asda-manifest check` lists every one):\n"
         ) + "\n".join(listed)

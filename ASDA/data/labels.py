@@ -1,8 +1,10 @@
 """Label tables and the labels of a manifest's clips.
 
 `label_descriptors.csv` has a row `index,mid,"display name"` for each class, in the order of the model's outputs.
-`{split}.lbl` has a line `clip-id<TAB>label[,label...]` for each clip. Lines are matched to manifest rows by clip id,
-never by their number, so a manifest whose rows were filtered or reordered still gets the right labels.
+`{split}.lbl` has a line `clip-id<TAB>label[,label...]` for each clip; a clip without any label has `clip-id<TAB>` and
+nothing behind the tab. (An id without a tab is refused: it may be a line whose tab became a space.) Lines are matched
+to manifest rows by clip id, never by their number, so a manifest whose rows were filtered or reordered still gets the
+right labels.
 """
 
 from __future__ import annotations
@@ -123,12 +125,32 @@ class ClipLabels:
         self.classes = classes
         self.num_classes = num_classes
 
+    @property
+    def labels_per_clip(self) -> np.ndarray:
+        """(n,) int64, how many classes each clip carries."""
+        return np.diff(self.offsets)
+
+    @property
+    def max_labels_per_clip(self) -> int:
+        """Above 1 the data can only be multi-label."""
+        return int(self.labels_per_clip.max(initial=0))
+
+    @property
+    def num_unlabelled(self) -> int:
+        """How many clips carry no class at all; above 0 the data can only be multi-label."""
+        return int((self.labels_per_clip == 0).sum())
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def targets(self, index: int) -> list[int]:
         """Class numbers of one clip, in the order of the label file."""
         return self.classes[self.offsets[index] : self.offsets[index + 1]].tolist()
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether some clip has several labels, or none: then each class is a question of its own."""
+        return self.max_labels_per_clip > 1 or self.num_unlabelled > 0
 
     def class_counts(self) -> np.ndarray:
         """(C,) int64, how many clips carry each class."""
@@ -140,14 +162,19 @@ def read_clip_labels(file: str | os.PathLike, manifest: Manifest, table: LabelTa
 
     A line's id may be the clip's relative path or the end of it, such as its name, each with or without the audio
     ending; the id that says most of the path counts. Lines about clips that the manifest does not list are allowed: a
-    manifest can be filtered without touching its label file.
+    manifest can be filtered without touching its label file. A line with nothing behind its tab is a clip of no class.
 
     Raises:
         LabelError: missing file, a line of another form, an unknown label, a clip without a line, an id that stands
             twice or fits several clips.
     """
     file = Path(file)
-    line_of_row, fields = match_by_id(file, manifest, expected="clip-id<TAB>label[,label...]")
+    line_of_row, fields = match_by_id(
+        file,
+        manifest,
+        expected="clip-id<TAB>label[,label...]",
+        no_tab="; a clip without any label is `clip-id<TAB>`, with a tab and nothing behind it",
+    )
     offsets = np.zeros(len(manifest) + 1, dtype=np.int64)
     classes: list[int] = []
     known: dict[str, list[int]] = {}
@@ -161,16 +188,20 @@ def read_clip_labels(file: str | os.PathLike, manifest: Manifest, table: LabelTa
 
 
 def _parse_labels(text: str, table: LabelTable, where: str) -> list[int]:
-    if not text.strip():
-        raise LabelError(f"{where}: the clip has no label; expected `clip-id<TAB>label[,label...]`")
+    if not text.strip():  # a clip of no class
+        return []
     if text in table:  # display names may hold commas themselves
         return [table.index(text)]
     labels = [label.strip() for label in text.split(",")]
     return list(dict.fromkeys(table.index(label, where) for label in labels))
 
 
-def match_by_id(file: Path, manifest: Manifest, expected: str) -> tuple[np.ndarray, list[str]]:
+def match_by_id(file: Path, manifest: Manifest, expected: str, no_tab: str = "") -> tuple[np.ndarray, list[str]]:
     """Finds, for each clip of a manifest, its line in a file of `clip-id<TAB>field` lines.
+
+    Args:
+        expected: the form of a line, for messages.
+        no_tab: what a message about a line without a tab ends with.
 
     Returns:
         (n,) int64 line positions, counted from 0, and the second column of every line.
@@ -184,7 +215,7 @@ def match_by_id(file: Path, manifest: Manifest, expected: str) -> tuple[np.ndarr
     for number, line in _lines(file):
         name, tab, field = line.partition("\t")
         if not tab or not name or "\t" in field:
-            raise LabelError(f"{file}:{number}: expected `{expected}`, got {line!r}")
+            raise LabelError(f"{file}:{number}: expected `{expected}`, got {line!r}{no_tab if not tab else ''}")
         ids.append(same_name(name))
         fields.append(field)
     return _match(file, manifest, ids), fields

@@ -22,11 +22,17 @@ CLASS_WEIGHT_OFFSET = 0.01
 def class_balanced_weights(labels: ClipLabels) -> np.ndarray:
     """Sampling weight of each clip: the sum over its labels of 1000 / (clips of that class + 0.01).
 
+    The clips without any label count as a class of their own: otherwise they would never be drawn.
+
     Returns:
         (n,) float64.
     """
     class_weights = CLASS_WEIGHT_NUMERATOR / (labels.class_counts() + CLASS_WEIGHT_OFFSET)
-    return np.add.reduceat(class_weights[labels.classes], labels.offsets[:-1])
+    weights = np.full(len(labels), CLASS_WEIGHT_NUMERATOR / (labels.num_unlabelled + CLASS_WEIGHT_OFFSET))
+    labelled = labels.labels_per_clip > 0
+    if labelled.any():
+        weights[labelled] = np.add.reduceat(class_weights[labels.classes], labels.offsets[:-1][labelled])
+    return weights
 
 
 def read_clip_weights(file: str | os.PathLike, manifest: Manifest) -> np.ndarray:

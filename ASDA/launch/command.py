@@ -84,6 +84,8 @@ def plan_launch(
     notes.append(plan.describe(recipe.get("task.clips_per_update"), processes.unit))
 
     fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips)]
+    if settings.extend:
+        fixed.append("task.extend=true")
     if inputs.checkpoint is not None:
         fixed.append(f"model.model_path={quoted(inputs.checkpoint)}")
     program = [*_program(processes), "--config-dir", str(file.parent), "--config-name", file.stem, *search_path(file)]

@@ -26,6 +26,7 @@ SETTINGS = {
     "CONFIG": "another yaml: a name in config/ or a path",
     "NNODES": "number of machines (default 1)",
     "RDZV_ENDPOINT": "with NNODES: host:port of one of the machines, the same on each",
+    "EXTEND": "1: go on in a used SAVE_DIR with a longer schedule or another number of clips per update",
     "DRY_RUN": "1: print the command instead of running it; NGPU is then taken as given",
 }
 """Name -> meaning, in the order in which `--help` lists them."""
@@ -46,6 +47,7 @@ class Settings:
     num_nodes: int = 1
     rendezvous_endpoint: str = ""
     run_id: str = "asda"  # by which the machines of one run know each other
+    extend: bool = False
     dry_run: bool = False
 
     @classmethod
@@ -59,9 +61,12 @@ class Settings:
         def number(name: str, least: int) -> int | None:
             return _number(name, environment.get(name, ""), least)
 
-        dry_run = environment.get("DRY_RUN", "")
-        if dry_run not in ("", "0", "1"):
-            raise LaunchError(f"DRY_RUN={dry_run}; it has to be 1, or 0 to run")
+        def switch(name: str) -> bool:
+            text = environment.get(name, "")
+            if text not in ("", "0", "1"):
+                raise LaunchError(f"{name}={text}; it has to be 1 or 0")
+            return text == "1"
+
         return cls(
             data=environment.get("DATA", ""),
             save_dir=environment.get("SAVE_DIR", ""),
@@ -74,7 +79,8 @@ class Settings:
             num_nodes=number("NNODES", 1) or 1,
             rendezvous_endpoint=environment.get("RDZV_ENDPOINT", ""),
             run_id=environment.get("SLURM_JOB_ID", "") or "asda",
-            dry_run=dry_run == "1",
+            extend=switch("EXTEND"),
+            dry_run=switch("DRY_RUN"),
         )
 
 

@@ -64,6 +64,35 @@ def test_evaluate__single_label_data_has_accuracy(tmp_path, corpus, run):
     np.testing.assert_allclose(found, [(guesses[truth == c] == c).mean() for c in range(3)], atol=1e-6)
 
 
+def test_evaluate__clips_without_a_label_are_negatives_of_every_class(corpus, models, run):
+    (corpus / "eval.lbl").write_text((corpus / "eval.lbl").read_text().replace("clip_4\t/m/1", "clip_4\t"))
+    result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 0)
+    assert result.code == 0 and "1 clips have no label: they count as negatives of every class\n" in result.err
+    paths, targets = clips_and_targets(corpus)
+    targets[4] = 0
+    scores = scores_by_hand(paths, models.finetuned)
+    report = json.loads(result.out)
+    expected = np.mean([average_precision_score(targets[:, c], scores[:, c]) for c in range(3)])
+    assert report["mAP"]["value"] == pytest.approx(expected) and report["clips"] == 9
+
+
+@pytest.mark.parametrize("unlabelled", [[4], range(9)], ids=["one", "all"])
+def test_evaluate__accuracy_leaves_clips_without_a_label_out(tmp_path, corpus, run, unlabelled):
+    lines = (corpus / "eval.lbl").read_text().replace(",/m/1", "").splitlines()
+    lines = [line.split("\t")[0] + "\t" if row in unlabelled else line for row, line in enumerate(lines)]
+    (corpus / "eval.lbl").write_text("\n".join(lines) + "\n")
+    torch.save(published_finetuned(num_classes=3, task={"spcv2_eval": True, "target_length": 96}), tmp_path / "spc.pt")
+    flags = ["--eval_dir", corpus, "--checkpoint", tmp_path / "spc.pt", "--norm_mean", -4.268, "--norm_std", 4.569]
+    result = run(main, *flags, "--json", "--bootstrap", 10)
+    assert result.code == 0 and "accuracy leaves them out" in result.err
+    paths, targets = clips_and_targets(corpus)
+    targets[3, 1] = 0
+    kept = [row for row in range(9) if row not in unlabelled]
+    right = scores_by_hand(paths, tmp_path / "spc.pt").argmax(axis=1) == targets.argmax(axis=1)
+    expected = pytest.approx(right[kept].mean()) if kept else None
+    assert json.loads(result.out)["accuracy"]["value"] == expected
+
+
 def test_evaluate__unreadable_clips_are_listed_counted_and_left_out(corpus, models, run):
     (corpus / "clip_0.wav").write_text("not audio")
     (corpus / "clip_6.wav").unlink()

@@ -8,6 +8,7 @@ from ASDA.audio.front_end import FrontEnd
 from ASDA.audio.io import AudioError
 from ASDA.data.bad_clips import TooManyBadClipsError
 from ASDA.data.dataset import Augmentation, SpectrogramDataset
+from ASDA.data.labels import ClipLabels
 from ASDA.data.manifest import Manifest, write_manifest
 from tests.data.generated_corpora import FRONT_END, NUM_PATCHES, RATE_HZ, break_clips, half_masks, labels_of, sound
 
@@ -139,6 +140,12 @@ def test_collater__labelled_batch(corpus):
     assert set(batch["net_input"]) == {"source", "seeds", "target"}
     assert batch["net_input"]["target"].tolist() == [[1, 1, 0, 0], [1, 0, 0, 1]]
     assert batch["net_input"]["seeds"].dtype == torch.int64 and len(set(batch["net_input"]["seeds"].tolist())) == 2
+
+
+def test_target__of_a_clip_without_a_label_is_all_zero(corpus):
+    labels = ClipLabels(np.array([0, 1, 1]), np.array([2], dtype=np.int32), num_classes=4)
+    dataset = SpectrogramDataset(corpus(2), FRONT_END, labels=labels)
+    assert [dataset[row]["target"].tolist() for row in (0, 1)] == [[0, 0, 1, 0], [0, 0, 0, 0]]
 
 
 def test_collater__empty_batch_of_a_sharded_epoch(corpus):

@@ -123,6 +123,20 @@ def test_clip_labels__the_id_that_says_most_of_the_path_counts(table, manifest, 
     assert [labels.targets(i) for i in range(len(labels))] == expected
 
 
+def test_clip_labels__a_line_with_nothing_behind_its_tab_is_a_clip_of_no_class(table, manifest, label_file):
+    lines = label_file("a\t\nb\tDog,Speech\nc\t \r\nd\tDog\n")
+    labels = read_clip_labels(lines, manifest("d.wav", "c.wav", "b.wav", "a.wav"), table)
+    assert [labels.targets(i) for i in range(len(labels))] == [[2], [], [2, 0], []]
+    assert labels.labels_per_clip.tolist() == [1, 0, 2, 0]
+    assert (labels.max_labels_per_clip, labels.num_unlabelled, labels.num_classes) == (2, 2, len(table))
+    assert labels.class_counts().tolist() == [1, 0, 2]
+
+
+def test_clip_labels__say_when_every_clip_has_one_label(table, manifest, label_file):
+    labels = read_clip_labels(label_file("a\tSpeech\nb\tDog\n"), manifest("a.wav", "b.wav"), table)
+    assert (labels.max_labels_per_clip, labels.num_unlabelled) == (1, 0)
+
+
 def test_clip_labels__crlf_and_bom(table, manifest, label_file):
     labels = read_clip_labels(label_file("\ufeffa\tDog\r\nb\tSpeech\r\n"), manifest("a.wav", "b.wav"), table)
     assert [labels.targets(i) for i in range(2)] == [[2], [0]]
@@ -135,8 +149,12 @@ def test_clip_labels__crlf_and_bom(table, manifest, label_file):
         ("b\tDog\nc\tDog\n", r'clip "x/a\.wav" \(train\.tsv:2\) has no line in .*; line 1 there is about "b"'),
         ("a\tDog\n", r'clip "b\.wav" \(train\.tsv:3\) has no line in .*train\.lbl, which has 1 lines'),
         ("a\tDog\nb\t/m/9\n", r'label "/m/9" \(train\.lbl:2\) is not in'),
-        ("a\tDog\nb\n", r"train\.lbl:2: expected `clip-id<TAB>label\[,label\.\.\.\]`, got 'b'"),
-        ("a\tDog\nb\t\n", r"train\.lbl:2: the clip has no label"),
+        (
+            "a\tDog\nb\n",
+            r"train\.lbl:2: expected `clip-id<TAB>label\[,label\.\.\.\]`, got 'b'; a clip without any label is",
+        ),
+        ("a\tDog\nb Speech\n", r"train\.lbl:2: expected .*, got 'b Speech'; a clip without any label is"),
+        ("a\tDog\nb\t,\n", r'label "" \(train\.lbl:2\) is not in'),
         ("a\tDog\n\nb\tDog\n", r"train\.lbl:2: the line is empty"),
         ("b\tDog\na\tDog\nb\tSpeech\n", r'id "b" stands twice in .*train\.lbl, in lines 1 and 3'),
     ],

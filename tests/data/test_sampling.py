@@ -31,6 +31,13 @@ def test_weights__are_the_sum_of_inverse_class_counts():
     np.testing.assert_allclose(class_balanced_weights(clip_labels(*targets)), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("targets", [[[], [0, 1], [], [1], []], [[0], []], [[], []]])
+def test_weights__clips_without_a_label_count_as_a_class_of_their_own(targets):
+    as_a_class = [classes or [3] for classes in targets]
+    expected = class_balanced_weights(clip_labels(*as_a_class))
+    np.testing.assert_allclose(class_balanced_weights(clip_labels(*targets)), expected, rtol=1e-12)
+
+
 def test_shuffled_order__is_a_permutation_that_depends_on_seed_and_epoch_only():
     order = shuffled_order(100, seed=1, epoch=3)
     assert sorted(order) == list(range(100))

@@ -71,6 +71,22 @@ def test_probe_folder__reports_accuracy_only_for_single_labels(small_corpus):
     assert set(probing.probe_folder(small_corpus, features, 0.1)) == {"mAP"}
 
 
+def test_probe_folder__takes_clips_without_a_label(tmp_path):
+    (tmp_path / "label_descriptors.csv").write_text("0,a,a\n1,b,b\n")
+    labels = {"train": ["a", "b", "", "a,b", "", "a"], "eval": ["a", "", "b", "b"]}
+    for split, of_clips in labels.items():
+        rows = "".join(f"{number}.wav\t16000\n" for number in range(len(of_clips)))
+        (tmp_path / f"{split}.tsv").write_text(f"{tmp_path}\n{rows}")
+        lines = "".join(f"{number}\t{label}\n" for number, label in enumerate(of_clips))
+        (tmp_path / f"{split}.lbl").write_text(lines)
+
+    def telling(file):  # features that tell each class
+        return np.array([[float("a" in label), float("b" in label)] for label in labels[file.stem]])
+
+    assert probing.multi_hot(tmp_path, "eval").tolist() == [[1, 0], [0, 0], [0, 1], [0, 1]]
+    assert probing.probe_folder(tmp_path, telling, 0.1) == {"mAP": pytest.approx(1.0)}
+
+
 def test_main__a_checkpoint_that_is_not_there_ends_with_one_line(small_corpus, capsys):
     assert probe.main(["--data", str(small_corpus), "--checkpoint", "/nowhere.pt"]) == 1
     assert capsys.readouterr().err.strip() == "probe: error: /nowhere.pt: no such checkpoint file"

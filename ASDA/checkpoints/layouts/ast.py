@@ -85,6 +85,7 @@ def read(contents: Contents) -> Checkpoint:
         encoder_config=encoder_config,
         encoder=with_our_axes(folder, encoder, encoder_config, TENSOR_NAMES),
         front_end=_front_end(folder, config),
+        front_end_recorded=(folder / PREPROCESSOR).is_file(),
         head_config=_head_config(folder, head, encoder_config.stack.norm_eps) if head else None,
         head=head,
         label_names=_label_names(file, config) if head else [],

@@ -102,6 +102,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         encoder_config=encoder_config,
         encoder=parts["encoder"],
         front_end=_front_end(path, task, task_state, encoder_config.num_mel_bins),
+        front_end_recorded=bool(task_state.get("front_end")),
         head_config=_head_config(path, cfg["model"], parts["head"]) if parts["head"] else None,
         head=parts["head"],
         label_names=expect_texts(path, "task_state.label_names", task_state.get("label_names") or []),

@@ -63,6 +63,7 @@ def read(contents: Contents) -> Checkpoint:
         encoder_config=config,
         encoder=parts["encoder"],
         front_end=FrontEnd(frames, _MEAN, _STD, num_mel_bins=config.num_mel_bins),
+        front_end_recorded=False,
         head_config=_head_config(path, tensors, parts["head"]) if parts["head"] else None,
         head=parts["head"],
         training_parts=sizes_by_part(parts["training"]),

@@ -64,7 +64,7 @@ def plan_audioset(
                 split_of[segment.video] = split
                 clip = _choose(segment, clips.get(segment.video, []), plan.problems)
                 if clip is not None:
-                    planned.append(PlannedClip(clip.row, segment.labels))
+                    planned.append(PlannedClip(clip.row, segment.labels, clip.name))
         if not planned:
             raise ManifestError(f"{root}: none of the clips of split {split!r} is there")
         plan.splits[split] = planned

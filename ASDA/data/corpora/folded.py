@@ -63,5 +63,5 @@ def plan_folded(root: Path, layout: FoldedLayout) -> Plan:
             raise ManifestError(f"{where}: expected a fold from 1 to {corpus.num_folds}, got {fold!r}")
         if index != str(table.index(name, where)):
             raise ManifestError(f"{where}: {name!r} is class {table.index(name)} of {corpus.name}, got {index!r}")
-        folds[fold].append(PlannedClip(layout.path.format(fold=fold, file=file), (name,)))
+        folds[fold].append(PlannedClip(layout.path.format(fold=fold, file=file), (name,), columns=row))
     return Plan(root, cross_validation(folds), table)

@@ -34,7 +34,7 @@ def plan_fsd50k(root: Path) -> Plan:
 
 
 def _clip(folder: str, row: dict[str, str], table: LabelTable, where: str) -> PlannedClip:
-    return PlannedClip(f"{folder}/{row['fname']}.wav", mids_of(row["mids"], table, where))
+    return PlannedClip(f"{folder}/{row['fname']}.wav", mids_of(row["mids"], table, where), columns=row)
 
 
 def _read_vocabulary(file: Path) -> LabelTable:

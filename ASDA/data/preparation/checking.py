@@ -120,10 +120,14 @@ def _check_labels(manifest: Manifest, result: CheckResult) -> None:
     if not labels.exists():
         return
     try:
-        counts = read_clip_labels(labels, manifest, LabelTable.read(table)).class_counts()
+        clip_labels = read_clip_labels(labels, manifest, LabelTable.read(table))
     except ManifestError as error:
         result.problems.append(Problem("labels", labels.name, str(error)))
         return
+    if clip_labels.num_unlabelled:
+        number = f"{clip_labels.num_unlabelled} of {len(clip_labels)} clips are of no class"
+        result.notes.append(Problem("unlabelled", labels.name, f"{number}, which only multi-label training takes"))
+    counts = clip_labels.class_counts()
     empty = int((counts == 0).sum())
     if empty:
         result.notes.append(Problem("classes", labels.name, f"{empty} of {len(counts)} classes have no clip in it"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..labels import LabelTable
 from ..manifest import ManifestError
+from .lengths import LengthDistribution
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,20 @@ class PlannedClip:
     Args:
         row: path relative to the root, or absolute, in the manifest's forms for containers.
         labels: mids of its classes; one that is given twice counts once.
+        name: its path as a reader of the folder would say it, where the row says it otherwise (members of a zip).
+        columns: the row of the table that lists the clip, by column; None if there is none.
+        group: what must not be divided, such as its speaker; None: the clip goes by itself.
     """
 
     row: str
     labels: tuple[str, ...] = ()
+    name: str = ""
+    columns: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
+    group: str | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "labels", tuple(dict.fromkeys(self.labels)))
+        object.__setattr__(self, "name", self.name or self.row)
 
 
 @dataclass
@@ -46,6 +54,9 @@ class Plan:
         problems: found so far; reading the clips adds to them.
         weighted_splits: splits that get a file of class-balancing clip weights, `weight_{split}_all.csv`.
         short_below_s: clips shorter than this are reported (and kept).
+        labels_from: where the labels come from, if that was a choice.
+        warnings: what may not be meant, about the plan as a whole.
+        lengths: of the clips that can be read; reading their headers fills it.
     """
 
     root: Path
@@ -54,6 +65,19 @@ class Plan:
     problems: list[Problem] = field(default_factory=list)
     weighted_splits: tuple[str, ...] = ()
     short_below_s: float = 0.1
+    labels_from: str = ""
+    warnings: list[str] = field(default_factory=list)
+    lengths: LengthDistribution = field(default_factory=LengthDistribution)
+
+    def clips_of_classes(self) -> dict[str, int]:
+        """How many clips each class has, by its name, in the order of the table; each clip counts once."""
+        if self.table is None:
+            return {}
+        counts = [0] * len(self.table)
+        for clip in {clip.row: clip for clips in self.splits.values() for clip in clips}.values():
+            for label in clip.labels:
+                counts[self.table.index(label)] += 1
+        return dict(zip(self.table.names, counts, strict=True))
 
 
 def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:

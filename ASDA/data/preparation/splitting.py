@@ -8,17 +8,23 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from ..manifest import ManifestError
+from .group_division import divide_groups
 from .plan import PlannedClip
 
 
-def split_by_ratio(clips: Sequence[PlannedClip], ratios: dict[str, float], seed: int) -> dict[str, list[PlannedClip]]:
+def split_by_ratio(
+    clips: Sequence[PlannedClip], ratios: dict[str, float], seed: int, warnings: list[str] | None = None
+) -> dict[str, list[PlannedClip]]:
     """Divides clips so that every class, by each clip's first label, is spread over the splits in the given ratios.
+
+    Clips that have groups are divided by whole groups, as close to that as the groups allow.
 
     Args:
         ratios: share of each split; they need not sum to 1.
+        warnings: gets what the groups do not allow.
 
     Raises:
-        ManifestError: a ratio that is not a finite number above 0.
+        ManifestError: a ratio that is not a finite number above 0, or too few groups.
     """
     for name, ratio in ratios.items():
         if not 0 < ratio < math.inf:
@@ -26,6 +32,9 @@ def split_by_ratio(clips: Sequence[PlannedClip], ratios: dict[str, float], seed:
             raise ManifestError(f"the share of split {name!r} must be {expected}, got {ratio:g}")
     exact = {name: Fraction(ratio).limit_denominator(10**6) for name, ratio in ratios.items()}
     shares = {name: ratio / sum(exact.values()) for name, ratio in exact.items()}
+    if any(clip.group is not None for clip in clips):
+        as_floats = {name: float(share) for name, share in shares.items()}
+        return divide_groups(clips, as_floats, seed, [] if warnings is None else warnings)
     splits: dict[str, list[PlannedClip]] = {name: [] for name in ratios}
     for number, clip in enumerate(_class_by_class(clips, seed), start=1):
         # The split that is furthest behind its share gets the clip: exact overall, and within a clip in every class.
@@ -34,12 +43,14 @@ def split_by_ratio(clips: Sequence[PlannedClip], ratios: dict[str, float], seed:
     return {name: sorted(members, key=lambda clip: clip.row) for name, members in splits.items()}
 
 
-def split_into_folds(clips: Sequence[PlannedClip], num_folds: int, seed: int) -> dict[str, list[PlannedClip]]:
+def split_into_folds(
+    clips: Sequence[PlannedClip], num_folds: int, seed: int, warnings: list[str] | None = None
+) -> dict[str, list[PlannedClip]]:
     """K-fold cross-validation: `fold1/train`, `fold1/eval`, ...; each clip is evaluated in exactly one fold."""
     if not 2 <= num_folds <= len(clips):
         raise ManifestError(f"cannot make {num_folds} folds of {len(clips)} clips")
-    parts = split_by_ratio(clips, {str(k): 1.0 for k in range(1, num_folds + 1)}, seed)
-    return cross_validation(parts)
+    parts = split_by_ratio(clips, {f"fold {k}": 1.0 for k in range(1, num_folds + 1)}, seed, warnings)
+    return cross_validation({name.removeprefix("fold "): part for name, part in parts.items()})
 
 
 def cross_validation(parts: dict[str, list[PlannedClip]]) -> dict[str, list[PlannedClip]]:
@@ -51,16 +62,19 @@ def cross_validation(parts: dict[str, list[PlannedClip]]) -> dict[str, list[Plan
     return splits
 
 
-def hold_out(splits: dict[str, list[PlannedClip]], name: str, share: float, seed: int) -> dict[str, list[PlannedClip]]:
+def hold_out(
+    splits: dict[str, list[PlannedClip]], name: str, share: float, seed: int, warnings: list[str] | None = None
+) -> dict[str, list[PlannedClip]]:
     """Takes a split out of every training split, to choose a checkpoint by that was not chosen by the test set.
 
     Args:
         splits: `train` and others, or `fold1/train` and so on.
         name: of the new split, beside the training split that it comes from.
         share: of the training clips.
+        warnings: gets what the groups of the clips do not allow.
 
     Raises:
-        ManifestError: there is no training split, the name is taken, or the share is not between 0 and 1.
+        ManifestError: there is no training split, the name is taken, the share is not between 0 and 1, too few groups.
     """
     if not 0 < share < 1:
         raise ManifestError(f"the share to hold out must be between 0 and 1, got {share:g}")
@@ -70,7 +84,10 @@ def hold_out(splits: dict[str, list[PlannedClip]], name: str, share: float, seed
         if kind == name:
             raise ManifestError(f"there is a split {split!r} already; hold out clips under another name")
         if kind == "train":
-            parts = split_by_ratio(clips, {"train": 1 - share, name: share}, seed)
+            new: list[str] = []
+            parts = split_by_ratio(clips, {"train": 1 - share, name: share}, seed, new)
+            if warnings is not None:
+                warnings += [f"{folder[0]}: {warning}" if folder else warning for warning in new]
             result |= {"/".join([*folder, part]): members for part, members in parts.items()}
         else:
             result[split] = clips

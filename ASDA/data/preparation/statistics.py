@@ -6,6 +6,7 @@ import json
 import math
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 
 from ...atomic import atomic_writer
-from ...audio.fbank import log_mel
+from ...audio.front_end import FrontEnd
 from ...audio.io import AudioError
 from ..bad_clips import BadClips
 from ..containers import ClipReader
@@ -85,11 +86,37 @@ class FeatureStatistics:
             lengths=lengths,
         )
 
-    def write(self, file: str | os.PathLike) -> None:
-        """Writes a json file: the fields, `norm_mean` and `norm_std` for people, `lengths` in steps of 10 ms."""
+    def require_usable(self, source: str) -> None:
+        """Refuses moments that nothing can be normalised by.
+
+        Args:
+            source: the files that they were taken of, for the message.
+
+        Raises:
+            ManifestError: no value, or values that are all the same.
+        """
+        if self.num_values == 0:
+            raise ManifestError(f"{source}: no clip is as long as one window, so there are no features to normalise by")
+        if self.std == 0:
+            raise ManifestError(
+                f"{source}: all features have one value, as those of silence do; there is nothing to normalise by"
+            )
+
+    @property
+    def overrides(self) -> str:
+        """The settings of a run, to paste into its command."""
+        return f"task.norm_mean={self.mean:.4f} task.norm_std={self.std:.4f}"
+
+    def write(self, file: str | os.PathLike, more: Mapping[str, Any] | None = None) -> None:
+        """Writes a json file: the fields, `norm_mean` and `norm_std` for people, `lengths` in steps of 10 ms.
+
+        Args:
+            more: what else to write, which `read` passes over.
+        """
         values: dict[str, Any] = {"norm_mean": self.mean, "norm_std": self.std}
         values |= {entry.name: getattr(self, entry.name) for entry in fields(self)}
         values["lengths"] = self.lengths.to_dict()
+        values |= more or {}
         with atomic_writer(file) as handle:
             json.dump(values, handle, indent=1, allow_nan=False)
             handle.write("\n")
@@ -124,12 +151,16 @@ def feature_statistics(
     workers: int = 0,
     max_bad_fraction: float = 0.01,
     h5_sample_rate_hz: int = 32_000,
+    rows: Sequence[int] | None = None,
+    front_end: FrontEnd | None = None,
 ) -> tuple[FeatureStatistics, BadClips]:
     """Passes over a manifest once; memory does not grow with it.
 
     Args:
         target_length_frames: use only this many frames of each clip, as training does; None for all.
         shard: (k, n): the k-th of n interleaved parts of the manifest, counted from 1.
+        rows: those of the manifest to read; None for all.
+        front_end: what the features are, by default the published ones; its length and normalisation do not matter.
 
     Returns:
         The statistics, and the clips that could not be read.
@@ -140,17 +171,20 @@ def feature_statistics(
     part, num_parts = shard
     if not 1 <= part <= num_parts:
         raise ManifestError(f"expected a shard k/n with 1 <= k <= n, got {part}/{num_parts}")
-    bad_clips = BadClips(manifest, max_bad_fraction)
+    rows = (range(len(manifest)) if rows is None else rows)[part - 1 :: num_parts]
+    bad_clips = BadClips(manifest, max_bad_fraction, len(rows))
+    front_end = front_end or FrontEnd()
+    features = replace(front_end, target_length_frames=None, norm_mean=0.0, norm_std=0.5)  # (x - 0) / (2 * 0.5)
     readers = threading.local()
 
     def of_clip(index: int) -> tuple[FeatureStatistics, float] | None:
         if not hasattr(readers, "reader"):
-            readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
+            readers.reader = ClipReader(front_end.sample_rate_hz, h5_sample_rate_hz)
         duration_s = None if target_length_frames is None else excerpt_s(target_length_frames)
         try:
             length_s = readers.reader.probe(manifest.path(index)).duration_s
             waveform = readers.reader.load(manifest.path(index), duration_s=duration_s)
-            frames = log_mel(waveform)[:target_length_frames]
+            frames = features(waveform)[:target_length_frames]
             if not torch.isfinite(frames).all():
                 raise AudioError(manifest.path(index), "its log-mel features hold NaN or infinity")
         except AudioError as error:
@@ -159,7 +193,7 @@ def feature_statistics(
         return FeatureStatistics.of_frames(frames, target_length_frames), length_s
 
     total, lengths = FeatureStatistics(target_length_frames=target_length_frames), LengthDistribution()
-    for found in parallel_map(of_clip, range(part - 1, len(manifest), num_parts), workers, "statistics"):
+    for found in parallel_map(of_clip, rows, workers, "statistics"):
         if found is not None:
             total = total.merge(found[0])
             lengths.add(found[1])

@@ -22,6 +22,7 @@ from ..containers import ClipReader, split_container
 from ..labels import ClipLabels, LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError, check_writable, clip_id, write_manifest
 from ..sampling import class_balanced_weights
+from .cached_statistics import SUFFIX, is_cached
 from .parallel import parallel_map
 from .plan import Plan, PlannedClip, Problem
 
@@ -34,18 +35,19 @@ WEIGHTS_NAME = "weight_{split}_all.csv"
 
 @dataclass(frozen=True)
 class SplitSummary:
-    """What was written for one split."""
+    """What was written for one split; `num_groups` is None where clips go by themselves."""
 
     name: str
     num_clips: int
     hours: float
+    num_groups: int | None = None
 
 
 def write_plan(plan: Plan, out: str | os.PathLike, workers: int = 0, overwrite: bool = False) -> list[SplitSummary]:
     """Writes the manifests of a plan, with labels, class table, weights and a report of every problem.
 
-    Clips whose header cannot be read, or whose name a manifest cannot hold, are left out. If a split keeps no clip,
-    nothing at all is written. What is written is read again before it replaces anything.
+    Clips whose header cannot be read, or whose name a manifest cannot hold, are left out, of the plan as well. If a
+    split keeps no clip, nothing at all is written. What is written is read again before it replaces anything.
 
     Raises:
         ManifestError: a split without clips, files that are there already, or what would not be read as it was meant.
@@ -66,6 +68,7 @@ def write_plan(plan: Plan, out: str | os.PathLike, workers: int = 0, overwrite: 
             for file in earlier:
                 if file.suffix == ".tsv" or not (folder / file.relative_to(out)).exists():
                     file.unlink()
+    plan.splits = {name: [clip for clip in clips if clip.row in infos] for name, clips in plan.splits.items()}
     return summaries
 
 
@@ -83,11 +86,12 @@ def _leave_out_unwritable(plan: Plan) -> None:
 
 
 def _manifest_files(out: Path) -> list[Path]:
-    """Manifests in a folder and its folds, with the labels and weights that belong to them."""
+    """Manifests in a folder and its folds, with the labels, weights and statistics that belong to them."""
     found = []
     for manifest in filter(_is_manifest, [*out.glob("*.tsv"), *out.glob("fold*/*.tsv")]):
         weights = manifest.with_name(WEIGHTS_NAME.format(split=manifest.stem))
         found += [file for file in (manifest, manifest.with_suffix(".lbl"), weights) if file.exists()]
+        found += filter(is_cached, [manifest.with_suffix(SUFFIX)])
     return found
 
 
@@ -163,7 +167,7 @@ def write_table(file: Path, table: LabelTable) -> None:
 
 
 def _read_headers(plan: Plan, workers: int) -> dict[str, AudioInfo]:
-    """Header of each usable clip; the others become problems of the plan."""
+    """Header of each usable clip, whose lengths the plan gets; the others become problems of the plan."""
     rows = list(dict.fromkeys(clip.row for clips in plan.splits.values() for clip in clips))
     readers = threading.local()
 
@@ -184,6 +188,7 @@ def _read_headers(plan: Plan, workers: int) -> dict[str, AudioInfo]:
             plan.problems.append(Problem("unreadable", row, "holds no samples"))
         else:
             infos[row] = result
+            plan.lengths.add(result.duration_s)
             if result.duration_s < plan.short_below_s:
                 plan.problems.append(Problem("short", row, f"{result.duration_s:.3f} s; kept"))
     return infos
@@ -207,7 +212,8 @@ def _write_split(
         _write_labels(base, usable, plan.table, weighted=name in plan.weighted_splits)
     _read_again(base, usable, plan.table)
     hours = sum(infos[clip.row].duration_s for clip in usable) / 3600
-    return SplitSummary(name, len(usable), hours)
+    groups = {clip.group for clip in usable} - {None}
+    return SplitSummary(name, len(usable), hours, len(groups) or None)
 
 
 def _read_again(base: Path, clips: list[PlannedClip], table: LabelTable | None) -> None:

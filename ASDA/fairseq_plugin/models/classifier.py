@@ -61,7 +61,7 @@ class ClassifierModel(ObjectiveModel):
             return cls(cfg, EncoderConfig.from_dict(plain(cfg.encoder)), multi_label)
         if cfg.pretrained_model_args is not None:
             return cls(cfg, None, multi_label)
-        checkpoint = starting_weights(cfg, getattr(task, "front_end", None))
+        checkpoint = starting_weights(cfg, getattr(task, "front_end", None), getattr(task, "pretrained", None))
         if checkpoint.training_config is not None:
             cfg.pretrained_model_args = OmegaConf.create(_pretraining_run(checkpoint.training_config))
         model = cls(cfg, with_norm_eps(checkpoint.encoder_config, cfg.norm_eps), multi_label)

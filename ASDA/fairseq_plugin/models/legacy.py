@@ -1,4 +1,4 @@
-"""Configs that leave the architecture to a checkpoint: decided from the file before the network is built."""
+"""The architecture of a checkpoint that a run goes on from: taken over where the run leaves it open, or the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from ...checkpoints.reading import read_checkpoint
-from ...core.config import Differential
+from ...core.config import Differential, EncoderConfig
+from ..run.epoch_position import configuration_in
 from .encoder_keys import AttentionKind, is_complete, plain
 
 logger = logging.getLogger(__name__)
@@ -46,3 +47,37 @@ def decide_architecture(cfg: Any, file: str | None) -> None:
             "model.attention=auto without a checkpoint to go on from: differential attention with lambda "
             f"{cfg.diff_lambda} and an MLP of {cfg.mlp_ratio} x D (EAT's own: model.attention=plain)"
         )
+
+
+def require_recorded_architecture(built: Any, file: str | None) -> None:
+    """Refuses to go on from a checkpoint that records another architecture: tensors fit whatever lambda they get.
+
+    Args:
+        built: ``model.encoder`` of the run's model; None while that is open.
+        file: the checkpoint that the run goes on from, if there is one.
+
+    Raises:
+        ValueError: it is another one; the message names the settings and both values.
+    """
+    if built is None or file is None or not os.path.isfile(file):
+        return
+    recorded = configuration_in(file).get("model", {}).get("encoder")
+    if not is_complete(recorded):
+        return
+    then, now = _leaves(EncoderConfig.from_dict(recorded).to_dict()), _leaves(plain(built))
+    other = [
+        f"{key}: {then.get(key)} there, {now.get(key)} now"
+        for key in dict.fromkeys((*then, *now))
+        if then.get(key) != now.get(key)
+    ]
+    if other:
+        raise ValueError(
+            f"{file} was trained with another architecture: {'; '.join(other)}. Go on with what it has, or give this "
+            "run a save folder (checkpoint.save_dir) of its own"
+        )
+
+
+def _leaves(tree: Any, path: str = "model.encoder") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {key: value for name, node in tree.items() for key, value in _leaves(node, f"{path}.{name}").items()}

@@ -14,12 +14,13 @@ from .encoder_keys import plain
 _TIMM = "timm:"
 
 
-def starting_weights(cfg: Any, front_end: FrontEnd | None) -> Checkpoint:
+def starting_weights(cfg: Any, front_end: FrontEnd | None, read: Checkpoint | None = None) -> Checkpoint:
     """The encoder that a classifier's config names, on the grid of patches that ``model.encoder`` asks for.
 
     Args:
         cfg: of the classifier.
         front_end: what the run hears; None: AudioSet's.
+        read: the checkpoint of ``model.model_path``, if it has been read before.
 
     Raises:
         ValueError: the config names none or two, or ``model.init`` is of no known kind.
@@ -27,7 +28,7 @@ def starting_weights(cfg: Any, front_end: FrontEnd | None) -> Checkpoint:
     """
     changes = plain(cfg.encoder) or {}
     if not cfg.init:
-        return regridded(read_pretrained(cfg.model_path), changes)
+        return regridded(read or read_pretrained(cfg.model_path), changes)
     if cfg.model_path:
         raise ValueError(f"model.init={cfg.init} and model.model_path={cfg.model_path}: a run starts from one of them")
     kind, _, name = cfg.init.partition(":")

@@ -21,6 +21,7 @@ from .batch_iterators import BatchIterators, SteadyCollater
 from .culprits import named
 from .device_memory import ends_the_run
 from .epoch_position import PositionedEpochs, configuration_in
+from .experiment import record, require_same_experiment, snapshot
 from .network_seed import NetworkSeed
 from .processes import agree, end_together, gather, rank_and_size
 from .run_config import check_precision, check_schedule, run_config, starting_checkpoint, value_in
@@ -36,6 +37,7 @@ class LongRunTask(FairseqTask):
     def __init__(self, cfg: Any):
         super().__init__(cfg)
         self._run: Optional[Any] = None  # the run's configuration, once it has begun
+        self._snapshot: Optional[Dict[str, Any]] = None  # the same before anything was built
         self._stop = StopAndSave()
         self._guard = NonFiniteGuard(cfg.max_skipped_updates)
         self._masters = SavedMasters()
@@ -56,7 +58,24 @@ class LongRunTask(FairseqTask):
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
+            return cls.for_run(cfg, run)
         return cls(cfg)
+
+    @classmethod
+    def for_run(cls, cfg: Any, run: Any) -> "LongRunTask":
+        """A task that a run is about to begin with; it may settle what the configuration leaves open."""
+        return cls(cfg)
+
+    def data_identity(self) -> Dict[str, Any]:
+        """Split -> what the clips that a run trains on are known by, for `run.experiment`."""
+        return {}
+
+    def require_same_experiment(self) -> None:
+        """Refuses a save folder that holds another experiment. Once everything is settled but the network."""
+        run = run_config(self.cfg)
+        self._snapshot = snapshot(run, self.data_identity())
+        if rank_and_size()[0] == 0:
+            require_same_experiment(run.checkpoint.save_dir, self._snapshot, self.cfg.extend)
 
     def reported_metrics(self) -> Dict[str, Optional[bool]]:
         """What a validation reports and checkpoints can be chosen by -> whether more is better (None: either)."""
@@ -80,6 +99,8 @@ class LongRunTask(FairseqTask):
             self._run = run_config(self.cfg)
             if self._run is not None:
                 make_copies_atomic()
+                if self._snapshot is not None and not self._run.checkpoint.no_save and rank_and_size()[0] == 0:
+                    record(self._run.checkpoint.save_dir, self._snapshot)
                 self._stop.install()
                 report_batch_size(self._run, self.cfg.clips_per_update)
                 if next(model.parameters()).device.type == "cpu" and keep_freed_memory():

@@ -6,7 +6,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 import logging
 import os
 from dataclasses import dataclass, field
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from fairseq.distributed import utils as distributed_utils
 from fairseq.logging import metrics
 from fairseq.tasks import register_task
 
+from ...checkpoints.checkpoint import Checkpoint
+from ...checkpoints.reading import read_checkpoint
 from ...data.corpora.corpus import metric_of
 from ...data.labels import ClipLabels, LabelError, LabelTable, read_clip_labels
 from ...data.manifest import Manifest
@@ -22,6 +24,7 @@ from ...data.sampling import read_clip_weights
 from ...metrics import accuracy, mean_average_precision
 from ..aliases import register_task_alias
 from ..run.culprits import places
+from ..run.run_config import run_config, value_in
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors, named_corpus
 
 logger = logging.getLogger(__name__)
@@ -49,7 +52,43 @@ class FinetuningTask(SpectrogramTask):
             raise ValueError("task.precompute_mask_config belongs to pre-training: fine-tuning masks no patches")
         self.multi_label = self.corpus.multi_label if cfg.multi_label is None else cfg.multi_label
         self.label_names: list = []
-        self._num_classes: Optional[int] = None  # of the model, once it is built
+        self.pretrained: Optional[Checkpoint] = None  # what the run starts from, until its model is built
+        self._labels: Dict[str, ClipLabels] = {}
+
+    @classmethod
+    def for_run(cls, cfg: Any, run: Any) -> "FinetuningTask":
+        task = super(SpectrogramTask, cls).for_run(cfg, run)
+        if cfg.data:  # else the first split that is asked for says that it is missing
+            task._settle_labels(run.dataset.train_subset)
+        path = value_in(run, "model", "model_path")
+        if path:
+            task.pretrained = read_checkpoint(path)
+        recorded = task.pretrained is not None and task.pretrained.front_end_recorded
+        task.settle_front_end(task.pretrained.front_end if recorded else None)
+        return task
+
+    def _settle_labels(self, split: str) -> None:
+        """Whether a clip may have several labels: by those of a split, where neither the run nor its data set says so.
+
+        Raises:
+            LabelError: there is nothing to tell apart.
+        """
+        table = LabelTable.read(label_descriptors(self.cfg))
+        if self.cfg.multi_label is None and named_corpus(self.cfg) is None:
+            self.multi_label = self._read_labels(split, self.manifest(split), table).is_multi_label
+        self.settle("multi_label", self.multi_label)
+        kind = "several labels per clip" if self.multi_label else "one label per clip"
+        logger.info(f"labels: {len(table)} classes, {kind}; validation reports {metric_of(self.multi_label)}")
+        if len(table) == 1 and not self.multi_label:
+            raise LabelError(
+                f'{table.file} has one class, "{table.names[0]}", and each clip has it: there is nothing to tell '
+                "apart. Add clips of other classes, or clips without a label (task.multi_label=true)"
+            )
+
+    def data_identity(self) -> Dict[str, Any]:
+        identity = super().data_identity()
+        split = run_config(self.cfg).dataset.train_subset
+        return {**identity, split: {**identity[split], **self._checksums(f"{split}.{self.cfg.labels}")}}
 
     def state_dict(self) -> dict:
         return {**super().state_dict(), "label_names": self.label_names, "multi_label": self.multi_label}
@@ -63,41 +102,48 @@ class FinetuningTask(SpectrogramTask):
         return metric_of(self.multi_label), True
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
-        if not from_checkpoint and "num_classes" in cfg and cfg.num_classes is None:
-            cfg.num_classes = self._classes_of_the_data()  # the checkpoint has to record the number
+        if not from_checkpoint and "num_classes" in cfg and self.cfg.data:
+            cfg.num_classes = self._num_classes(cfg.num_classes)  # the checkpoint has to record the number
         model = super().build_model(cfg, from_checkpoint)
-        self._num_classes = cfg.num_classes if "num_classes" in cfg else None
+        self.pretrained = None  # its tensors are in the model
         if not from_checkpoint:
             # The checkpoint has to record which encoder the fine-tuned model holds.
             cfg.pretrained_model_args = model.cfg.pretrained_model_args
         return model
 
-    def _classes_of_the_data(self) -> int:
-        """The number of classes of a run that does not state it: the table's.
+    def _num_classes(self, stated: Optional[int]) -> int:
+        """The number of classes of a run: the table's.
 
         Raises:
-            LabelError: there is no table, or it is not that of the data set which the run names.
+            LabelError: the run states another one, or the table is not that of the data set which it names.
         """
         table, named = LabelTable.read(label_descriptors(self.cfg)), named_corpus(self.cfg)
-        if named is not None and named.num_classes != len(table):
+        if stated is None and named is not None and named.num_classes != len(table):
             raise LabelError(
                 f"{named.title} (task.dataset={named.name}) has {named.num_classes} classes, but {table.file} has "
                 f"{len(table)}; set task.data to the manifests of that data set, or state "
                 f"model.num_classes={len(table)} if this table is meant"
             )
+        if stated not in (None, len(table)):
+            raise LabelError(
+                f"model.num_classes={stated}, but {table.file} has {len(table)} classes; set "
+                f"model.num_classes={len(table)}, or task.data and task.label_descriptors to the table that is meant"
+            )
         return len(table)
+
+    def _read_labels(self, split: str, manifest: Manifest, table: LabelTable) -> ClipLabels:
+        """Those of a split; read once."""
+        if split not in self._labels:
+            file = os.path.join(self.cfg.data, f"{split}.{self.cfg.labels}")
+            self._labels[split] = read_clip_labels(file, manifest, table)
+        return self._labels[split]
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         cfg = task_cfg or self.cfg
         manifest = self.manifest(split)
         table = LabelTable.read(label_descriptors(cfg))
-        if self._num_classes not in (None, len(table)):
-            raise ValueError(
-                f"model.num_classes={self._num_classes}, but {table.file} has {len(table)} classes; set "
-                f"model.num_classes={len(table)}, or task.data and task.label_descriptors to the table that is meant"
-            )
         self.label_names = list(table.names)
-        labels = read_clip_labels(os.path.join(cfg.data, f"{split}.{cfg.labels}"), manifest, table)
+        labels = self._read_labels(split, manifest, table)
         if not self.multi_label:
             _require_single_labels(labels, manifest, table)
         is_weighted = cfg.weights_file and self.trains_on(split)
@@ -149,20 +195,23 @@ class FinetuningTask(SpectrogramTask):
 
 
 def _require_single_labels(labels: ClipLabels, manifest: Manifest, table: LabelTable) -> None:
-    """Refuses clips with several labels, whose targets a softmax could not meet and accuracy would not count.
+    """Refuses clips with several labels or none, whose targets a softmax could not meet and accuracy would not count.
 
     Raises:
         LabelError: there are such clips; the message names the first.
     """
-    several = np.flatnonzero(np.diff(labels.offsets) > 1)
-    if len(several):
-        row = int(several[0])
-        names = ", ".join(f'"{table.names[index]}"' for index in labels.targets(row))
-        others = f", and {len(several) - 1} more clips like it" if len(several) > 1 else ""
-        raise LabelError(
-            f'clip "{manifest.relative_path(row)}" ({manifest.where(row)}) has several labels ({names}){others}, but '
-            "this task expects one per clip; set task.multi_label=true, or leave one label to each clip"
-        )
+    per_clip = labels.labels_per_clip
+    for wrong, remedy in ((per_clip > 1, "leave one label to each clip"), (per_clip == 0, "give each clip its label")):
+        rows = np.flatnonzero(wrong)
+        if len(rows):
+            row = int(rows[0])
+            names = ", ".join(f'"{table.names[index]}"' for index in labels.targets(row))
+            found = f"several labels ({names})" if names else "no label"
+            others = f", and {len(rows) - 1} more clips like it" if len(rows) > 1 else ""
+            raise LabelError(
+                f'clip "{manifest.relative_path(row)}" ({manifest.where(row)}) has {found}{others}, but this task '
+                f"expects one per clip; set task.multi_label=true, or {remedy}"
+            )
 
 
 def gather_rows(rows: torch.Tensor) -> torch.Tensor:

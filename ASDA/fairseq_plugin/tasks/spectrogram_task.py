@@ -5,9 +5,10 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 
 import logging
 import os
+import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from fairseq.logging import metrics
@@ -19,7 +20,7 @@ from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
 from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
-from ..models.legacy import decide_architecture
+from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
 from ..run.run_config import check_best_metric, run_config, starting_checkpoint
@@ -35,11 +36,16 @@ class SpectrogramTaskConfig(EatTaskKeys):
     data: str = field(default="", metadata={"help": "folder with {split}.tsv (and {split}.lbl, label_descriptors.csv)"})
     dataset: str = field(
         default="",
-        metadata={"help": "known data set: normalisation, length, classes, loss, metric; empty: audioset"},
+        metadata={
+            "help": "known data set: normalisation, length, classes, loss, metric; empty: those of the checkpoint that "
+            "fine-tuning starts from and of the labels, else AudioSet's"
+        },
     )
-    target_length: Optional[int] = field(default=None, metadata={"help": "frames per clip; null: the data set's"})
-    norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the data set's"})
-    norm_std: Optional[float] = field(default=None, metadata={"help": "null: the data set's"})
+    target_length: Optional[int] = field(
+        default=None, metadata={"help": "frames per clip; null: the data set's, else the checkpoint's"}
+    )
+    norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the data set's, else the checkpoint's"})
+    norm_std: Optional[float] = field(default=None, metadata={"help": "null: the data set's, else the checkpoint's"})
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
     max_bad_fraction: float = field(default=0.01, metadata={"help": "share of unreadable clips that stops the run"})
     max_skipped_updates: int = field(
@@ -52,6 +58,9 @@ class SpectrogramTaskConfig(EatTaskKeys):
         default=False, metadata={"help": "log-mel transform on the training device: the loaders only decode"}
     )
     h5_sample_rate: int = field(default=32_000, metadata={"help": "Hz, for h5 data that does not state its own"})
+    extend: bool = field(
+        default=False, metadata={"help": "go on in a used save folder with a longer schedule or other batches"}
+    )
     seed: int = field(default=II("common.seed"), metadata={"help": "of masks, augmentation and sample order"})
     rebuild_batches: bool = field(default=True, metadata={"help": "a new sample order in each epoch"})
     roll_aug: bool = field(default=False, metadata={"help": "roll the waveform and vary its loudness"})
@@ -89,11 +98,33 @@ def corpus_of(cfg: Any) -> Corpus:
     return named_corpus(cfg) or AUDIOSET
 
 
-def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None) -> FrontEnd:
-    """What a run hears: the front end given, else the data set's, with what the run states."""
-    stated = {"target_length_frames": cfg.target_length, "norm_mean": cfg.norm_mean, "norm_std": cfg.norm_std}
-    front_end = recorded or corpus_of(cfg).front_end()
-    return replace(front_end, **{name: value for name, value in stated.items() if value is not None})
+_STATED = {"target_length_frames": "target_length", "norm_mean": "norm_mean", "norm_std": "norm_std"}
+
+
+def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None, own: Optional[FrontEnd] = None) -> FrontEnd:
+    """What a run hears: what it states; else the numbers of the data set that it names; else those recorded.
+
+    Args:
+        cfg: of the task.
+        recorded: the front end of the checkpoint that fine-tuning starts from, if there is one that records it.
+        own: of a task that hears the same whatever the data set is.
+    """
+    named = named_corpus(cfg)
+    front_end = own or recorded or AUDIOSET.front_end()
+    if named is not None and own is None:
+        own = named.front_end()
+        own_rate = {"sample_rate_hz": own.sample_rate_hz} if recorded is None else {}
+        front_end = replace(front_end, **{name: getattr(own, name) for name in _STATED}, **own_rate)
+    stated = {name: cfg[key] for name, key in _STATED.items() if cfg[key] is not None}
+    return replace(front_end, **stated)
+
+
+def origins(cfg: Any, recorded: bool, own: bool) -> Dict[str, str]:
+    """Key of the task -> whose value `front_end_of` takes, in words."""
+    named = named_corpus(cfg)
+    default = f"{named.title}'s" if named is not None else "the checkpoint's" if recorded else f"{AUDIOSET.title}'s"
+    default = "the task's own" if own else default
+    return {key: "as stated" if cfg[key] is not None else default for key in _STATED.values()}
 
 
 class SpectrogramTask(LongRunTask):
@@ -105,8 +136,7 @@ class SpectrogramTask(LongRunTask):
     def __init__(self, cfg: SpectrogramTaskConfig):
         super().__init__(cfg)
         self.corpus = corpus_of(cfg)
-        self.front_end: FrontEnd = front_end_of(cfg, self.own_front_end)
-        logger.info(f'data set "{self.corpus.name}": {self.front_end}')
+        self.front_end: FrontEnd = front_end_of(cfg, own=self.own_front_end)
 
     @classmethod
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "SpectrogramTask":
@@ -115,7 +145,52 @@ class SpectrogramTask(LongRunTask):
         if run is not None and not from_checkpoint:
             task.choose_best_metric(run.checkpoint)
             check_best_metric(run, task.reported_metrics())
+            if cfg.data:
+                task.require_same_experiment()
         return task
+
+    @classmethod
+    def for_run(cls, cfg: Any, run: Any) -> "SpectrogramTask":
+        task = super().for_run(cfg, run)
+        task.settle_front_end(None)
+        return task
+
+    def settle_front_end(self, recorded: Optional[FrontEnd]) -> None:
+        """Decides what the run hears, says so, and has its checkpoints record the numbers.
+
+        Args:
+            recorded: of the checkpoint that it starts from.
+        """
+        whose = origins(self.cfg, recorded is not None, self.own_front_end is not None)
+        self.front_end = found = front_end_of(self.cfg, recorded, self.own_front_end)
+        shown = (f"{getattr(found, name)} ({whose[key]})" for name, key in _STATED.items())
+        length, mean, std = shown
+        logger.info(f"front end: target_length {length}, norm_mean {mean}, norm_std {std}, {found.sample_rate_hz} Hz")
+        if recorded is not None:
+            for name, key in _STATED.items():
+                then, now = getattr(recorded, name), getattr(found, name)
+                if then != now:
+                    logger.warning(
+                        f"task.{key} is {now} ({whose[key]}), but the checkpoint's encoder was trained with {then}"
+                    )
+        for name, key in _STATED.items():
+            self.settle(key, getattr(found, name))
+
+    def settle(self, key: str, value: Any) -> None:
+        """Gives a key that was left open its value: here, and in the configuration that checkpoints keep."""
+        self.cfg[key] = run_config(self.cfg).task[key] = value
+
+    def data_identity(self) -> Dict[str, Any]:
+        split = run_config(self.cfg).dataset.train_subset
+        return {split: {"clips": len(self.manifest(split)), **self._checksums(f"{split}.tsv")}}
+
+    def _checksums(self, *files: str) -> Dict[str, int]:
+        """Of files in `task.data`: CRC-32 of all lines but the first of a manifest, which says where the clips lie."""
+        sums = {}
+        for name in files:
+            content = Path(self.cfg.data, name).read_bytes()
+            sums[name] = zlib.crc32(content.partition(b"\n")[2] if name.endswith(".tsv") else content)
+        return sums
 
     @property
     def best_metric(self) -> Tuple[str, bool]:
@@ -128,13 +203,15 @@ class SpectrogramTask(LongRunTask):
             checkpoint.best_checkpoint_metric, checkpoint.maximize_best_checkpoint_metric = self.best_metric
 
     def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
+        file = starting_checkpoint(self.cfg)
         if not from_checkpoint:
-            decide_architecture(cfg, starting_checkpoint(self.cfg))
+            decide_architecture(cfg, file)
         self.builds_from_checkpoint = from_checkpoint
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:  # a checkpoint is used as it is, however it was trained
             reject_unsupported(self.config_class, self.cfg, "task", training=True)
             model.reject_unsupported()
+            require_recorded_architecture(model.cfg.encoder, file)
             cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
         return model
 

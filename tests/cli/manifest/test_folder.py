@@ -166,7 +166,7 @@ def test_folder__keeps_manifests_that_are_there(audio, run, tmp_path):
 
 def test_folder__overwriting_leaves_no_split_of_the_earlier_call(audio, run, tmp_path):
     for number in range(4):
-        audio(f"a/{number}.wav")
+        audio(f"{'ab'[number % 2]}/{number}.wav")
     flags = ["folder", "{data}", "--out", "{out}", "--labels", "folders"]
     assert run(*flags, "--split", "train=0.5", "eval=0.5")[0] == 0
     (tmp_path / "out" / "notes.txt").write_text("mine")

@@ -102,6 +102,7 @@ def test_write_manifest__refuses_what_cannot_be_read(tmp_path, path, samples):
 
 def test_folder__replaces_manifests_and_nothing_else(audio, run, tmp_path):
     audio("x/a.wav")
+    audio("y/b.wav")
     out = tmp_path / "out"
     out.mkdir()
     (out / "results.tsv").write_text("clip\tscore\na\t0.5\n")
@@ -117,6 +118,7 @@ def test_folder__replaces_manifests_and_nothing_else(audio, run, tmp_path):
 @pytest.mark.parametrize("name", ["label_descriptors.csv", "report.txt", "train.lbl"])
 def test_folder__without_overwrite_nothing_is_replaced(audio, run, tmp_path, name):
     audio("x/a.wav")
+    audio("y/b.wav")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("mine\n")
     code, text = run("folder", "{data}", "--out", "{out}", "--labels", "folders")

@@ -62,6 +62,7 @@ def build_in_run(name: str, model: dict, train_subset: str = "train", checkpoint
             "task": {"_name": name, "seed": 1, **overrides},
         }
     )
+    run.task = OmegaConf.merge(OmegaConf.structured(TASK_DATACLASS_REGISTRY[name]), run.task)  # as fairseq completes it
     OmegaConf.set_struct(run, True)
     return TASK_REGISTRY[name].setup_task(merge_with_parent(TASK_DATACLASS_REGISTRY[name](), run.task))
 
@@ -260,11 +261,9 @@ def classifier_config(num_classes):
 def test_finetuning_task__another_number_of_classes_than_the_table_is_refused(corpus):
     task = build("asda_finetuning", data=str(corpus), target_length=64)
     task.build_model(classifier_config(3))
-    task.load_dataset("eval")
     task = build("asda_finetuning", data=str(corpus), target_length=64)
-    task.build_model(classifier_config(5))
-    with pytest.raises(ValueError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
-        task.load_dataset("eval")
+    with pytest.raises(LabelError, match="model.num_classes=5, but .*label_descriptors.csv has 3 classes"):
+        task.build_model(classifier_config(5))
 
 
 def test_finetuning_task__num_classes_null_is_the_tables(corpus):
@@ -317,6 +316,21 @@ def test_finetuning_task__clips_with_several_labels_need_multi_label(corpus):
     for part in ('"train2.wav" (train.tsv:4)', '("class 0", "class 2")', "set task.multi_label=true"):
         assert part in str(error.value)
     build("asda_finetuning", **options, multi_label=True).load_dataset("train")
+
+
+def test_finetuning_task__clips_without_a_label_need_multi_label(corpus):
+    labels = corpus / "train.lbl"
+    labels.write_text(
+        labels.read_text().replace("train1\t/m/1\n", "train1\t\n").replace("train2\t/m/0\n", "train2\t\n")
+    )
+    options = {"data": str(corpus), "dataset": "esc50", "target_length": 64}
+    with pytest.raises(LabelError) as error:
+        build("asda_finetuning", **options).load_dataset("train")
+    for part in ('"train1.wav" (train.tsv:3) has no label, and 1 more clips like it', "set task.multi_label=true"):
+        assert part in str(error.value)
+    task = build("asda_finetuning", **options, multi_label=True)
+    task.load_dataset("train")
+    assert [int(task.dataset("train")[row]["target"].sum()) for row in range(3)] == [1, 0, 0]
 
 
 def test_finetuning_task__state_records_front_end_and_labels(corpus):
