@@ -94,7 +94,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
     task_state = state.get("task_state") or {}
     task = cfg.get("task") or {}
     multi_label = task_state.get("multi_label")
-    if multi_label is None and parts["head"]:
+    if "multi_label" not in task_state and parts["head"]:
         multi_label = published_corpus(task).multi_label
     return Checkpoint(
         path=path,

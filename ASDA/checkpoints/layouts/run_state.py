@@ -61,12 +61,13 @@ def without_run(cfg_model: dict[str, Any], task: str, front_end: FrontEnd) -> di
         "target_length": front_end.target_length_frames,
         "norm_mean": front_end.norm_mean,
         "norm_std": front_end.norm_std,
+        "seed": 1,  # else fairseq looks for one of a run
     }
     return {
         "args": None,
         "cfg": {"model": cfg_model, "task": cfg_task},
         "criterion": None,
-        "optimizer_history": [],
+        "optimizer_history": [{"optimizer_name": None, "lr_scheduler_state": {}, "num_updates": 0}],
         "task_state": {"front_end": front_end.to_dict()},
         "extra_state": {},
         "last_optimizer_state": None,
