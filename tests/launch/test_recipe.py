@@ -62,6 +62,8 @@ FINETUNING = {
     "FSD50K": (60_000, 6_000, 48, 5e-5, None, "fsd50k", "valid,eval"),
     "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
     "linear_probe": (60_000, 6_000, 32, 1e-3, None, "", "eval"),
+    "AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
+    "SSAST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
 PRETRAINING = {
@@ -69,9 +71,17 @@ PRETRAINING = {
     "EAT": (800_000, 106_666, 48, 5e-4, 1024, "", None),
     "demo_pretraining": (800, 80, 8, 2e-3, 256, "", None),
 }
+SSAST_PRETRAINING = {
+    "": (800_000, 1_000, 24, 1e-4, 1024, "", None),
+    "SSAST_frame": (800_000, 1_000, 24, 1e-4, 1024, "", None),
+}
 RECIPES = [
     (config, recipe, numbers)
-    for config, recipes in (("finetuning", FINETUNING), ("pretraining_AS2M", PRETRAINING))
+    for config, recipes in (
+        ("finetuning", FINETUNING),
+        ("pretraining_AS2M", PRETRAINING),
+        ("pretraining_SSAST", SSAST_PRETRAINING),
+    )
     for recipe, numbers in recipes.items()
 ]
 
@@ -94,7 +104,7 @@ def test_recipe__has_its_numbers(config, recipe, numbers):
 
 
 def test_recipes__are_all_in_the_table():
-    assert set(recipe_files(PRIMARIES[0])) == {*FINETUNING, *PRETRAINING} - {""}
+    assert set(recipe_files(PRIMARIES[0])) == {*FINETUNING, *PRETRAINING, *SSAST_PRETRAINING} - {""}
 
 
 def test_recipes__several_at_once_the_later_wins():
