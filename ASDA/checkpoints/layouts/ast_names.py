@@ -97,13 +97,11 @@ def _join_tokens(file: Path, encoder: dict[str, Tensor]) -> None:
 
 
 def _join_maps(file: Path, encoder: dict[str, Tensor], attention: str, qkv_bias: bool) -> None:
-    weights, biases = [], []
-    for part in "qkv":
-        width = encoder[f"{attention}q.weight"].shape[0] if not weights else weights[0].shape[0]
-        weights.append(_taken(file, encoder, f"{attention}{part}.weight", (width, width)))
-        biases.append(
-            _taken(file, encoder, f"{attention}{part}.bias", (width,)) if qkv_bias else weights[0].new_zeros(width)
-        )
+    width = expect_shape(file, f"{attention}q.weight", encoder[f"{attention}q.weight"], (None, None)).shape[0]
+    weights = [_taken(file, encoder, f"{attention}{part}.weight", (width, width)) for part in "qkv"]
+    biases = [weights[0].new_zeros(width)] * 3
+    if qkv_bias:
+        biases = [_taken(file, encoder, f"{attention}{part}.bias", (width,)) for part in "qkv"]
     encoder[f"{attention}qkv.weight"], encoder[f"{attention}qkv.bias"] = torch.cat(weights), torch.cat(biases)
 
 

@@ -42,7 +42,7 @@ from .published_names import (
 from .run_state import PREDICTION_MODES
 
 EXPECTED = "a file with cfg.model and model as fairseq writes them"
-_POOLINGS = {None: "cls", **{mode: pooling for pooling, mode in PREDICTION_MODES.items()}}
+_POOLINGS: dict[str | None, str] = {None: "cls"} | {mode: pooling for pooling, mode in PREDICTION_MODES.items()}
 _FC_NORM_EPS = 1e-6  # of the published programs; later files record it
 
 
