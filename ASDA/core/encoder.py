@@ -99,6 +99,7 @@ class SpectrogramEncoder(nn.Module):
         spectrogram: Tensor,
         padding_mask: Tensor | None = None,
         kept: Tensor | None = None,
+        kept_padding: Tensor | None = None,
         replace: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The tokens that enter the first block, prefix tokens first.
@@ -107,6 +108,8 @@ class SpectrogramEncoder(nn.Module):
             spectrogram: (B, 1, T, F).
             padding_mask: (B, N), True = padding, or None.
             kept: (B * M, K) indices of the patches each student keeps, clip-major, or None for all.
+            kept_padding: (B * M, K), True where ``kept`` stands for no patch (:class:`Places`), or None; by default
+                where it names padding.
             replace: what becomes of the embedded patches (B, N, D) before they get their positions: (B * M, N, D); with
                 it, there are neither padding nor kept patches.
 
@@ -122,14 +125,18 @@ class SpectrogramEncoder(nn.Module):
             )
         if replace is not None:
             x = replace(x)  # (B * M, N, D)
-        of_prefix, of_patches = positions_of(self.positions, grid, self.config)
+        of_prefix, of_patches = positions_of(self.positions, grid, self.config, padding_mask)
         x = x + of_patches.to(x.dtype)
         if kept is not None:
             x = gather_patches(x, kept)  # (B * M, K, D)
-            if padding_mask is not None:
+            if kept_padding is not None:
+                padding_mask = kept_padding
+            elif padding_mask is not None:
                 padding_mask = gather_patches(padding_mask[..., None], kept)[..., 0]
         if self.prefix_tokens is not None:
-            prefix = self.prefix_tokens if of_prefix is None else self.prefix_tokens + of_prefix
+            prefix = self.prefix_tokens if of_prefix is None else self.prefix_tokens + of_prefix  # (1 or B, X, D)
+            if len(prefix) > 1:
+                prefix = prefix.repeat_interleave(len(x) // len(prefix), dim=0, output_size=len(x))
             x = torch.cat([prefix.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
             if padding_mask is not None:
                 real = padding_mask.new_zeros(x.shape[0], self.config.num_prefix_tokens)
@@ -148,6 +155,7 @@ class SpectrogramEncoder(nn.Module):
         spectrogram: Tensor,
         padding_mask: Tensor | None = None,
         kept: Tensor | None = None,
+        kept_padding: Tensor | None = None,
         replace: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Features of the last layer; arguments as of :meth:`embed`.
@@ -155,17 +163,18 @@ class SpectrogramEncoder(nn.Module):
         Returns:
             Those of the prefix tokens (B * M, X, D) and of the patches (B * M, K or N, D).
         """
-        return self.split(self.features(spectrogram, padding_mask, kept, replace))
+        return self.split(self.features(spectrogram, padding_mask, kept, kept_padding, replace))
 
     def features(
         self,
         spectrogram: Tensor,
         padding_mask: Tensor | None = None,
         kept: Tensor | None = None,
+        kept_padding: Tensor | None = None,
         replace: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """The same in one tensor (B * M, S, D), prefix tokens first."""
-        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept, replace)
+        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept, kept_padding, replace)
         for output, _ in self.layers(tokens, padding_mask):
             tokens = output  # a list of them would keep every layer's tensors alive
         return self.stack.norm_last(tokens)

@@ -1,4 +1,4 @@
-"""Registers the models and tasks with fairseq, whichever of the two is imported first.
+"""Registers the models, tasks and the schedule with fairseq, whichever of the two is imported first.
 
 fairseq imports the files of a user-dir only if the package is not loaded yet, so the package has to do it by itself. It
 does not import fairseq for that: programs that only use a trained model start in half the time without it.
@@ -18,6 +18,7 @@ REGISTERING_MODULES = (
     "models.mae_ast",
     "models.ssast",
     "criterion",
+    "run.schedule",
     "tasks.pretraining",
     "tasks.finetuning",
     "tasks.mae_ast",

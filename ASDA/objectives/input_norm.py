@@ -13,6 +13,13 @@ _HALF = (torch.float16, torch.bfloat16)
 _MOMENTUM = 0.1
 
 
+def mean_over(x: Tensor, real: Tensor, dim: tuple[int, ...] = (0, 1, 2, 3)) -> Tensor:
+    """Mean over dimensions of values (B, 1, T, F) that are ``real``, (B, 1, T, 1); over all of them a scalar."""
+    real = real.to(x.dtype).expand_as(x)
+    keepdim = len(dim) < x.ndim
+    return (x * real).sum(dim=dim, keepdim=keepdim) / real.sum(dim=dim, keepdim=keepdim).clamp(min=1.0)
+
+
 class InputNorm(nn.BatchNorm2d):
     """Mean 0 and variance 1 over all values of a batch (B, 1, T, F); in evaluation mode by running statistics.
 
@@ -36,24 +43,31 @@ class InputNorm(nn.BatchNorm2d):
                 self._buffers[name] = cast(Tensor, before[name]).to(buffer.device)
         return self
 
-    def forward(self, spectrogram: Tensor, counts: bool = True) -> Tensor:
+    def forward(self, spectrogram: Tensor, counts: bool = True, real: Tensor | None = None) -> Tensor:
         """Normalises in float32.
 
         Args:
             spectrogram: (B, 1, T, F).
+            real: (B, 1, T, 1), False at padding, which enters no statistics; None: there is none.
             counts: whether the batch enters the running statistics. Where torch.distributed is initialised, every rank
                 has to come here in training mode.
         """
         x = spectrogram.float()
         if not self.training:
             return super().forward(x)
-        self._follow(x, counts)
-        return F.batch_norm(x, None, None, training=True, eps=self.eps)
+        if real is None:
+            self._follow(x.mean(), x.var(), counts)
+            return F.batch_norm(x, None, None, training=True, eps=self.eps)
+        mean = mean_over(x, real)
+        variance = mean_over((x - mean).square(), real)
+        n = real.sum() * x.shape[3]
+        self._follow(mean, variance * n / (n - 1), counts)
+        return (x - mean) * (variance + self.eps).rsqrt()
 
     @torch.no_grad()
-    def _follow(self, x: Tensor, counts: bool) -> None:
+    def _follow(self, mean: Tensor, variance: Tensor, counts: bool) -> None:
         """Takes the batch's statistics, and those of the other processes, into the running ones."""
-        own = torch.stack([x.mean(), x.var(), torch.tensor(float(counts), device=x.device)])
+        own = torch.stack([mean, variance, torch.tensor(float(counts), device=mean.device)])
         of_all = [own]
         if dist.is_available() and dist.is_initialized():
             of_all = [torch.empty_like(own) for _ in range(dist.get_world_size())]

@@ -23,12 +23,13 @@ def summed_squares(predicted: Tensor, target: Tensor) -> Tensor:
     return F.mse_loss(predicted.float(), target.float(), reduction="sum") / predicted.shape[-1]
 
 
-def info_nce(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def info_nce(predicted: Tensor, target: Tensor, absent: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Which of its row's targets does a prediction belong to? By their inner products, without temperature or norm.
 
     Args:
         predicted: (rows, H, V).
         target: (rows, H, V); the i-th is that of the i-th prediction, the others of its row are its negatives.
+        absent: (rows, H), True where there is neither prediction nor target; None: nowhere.
 
     Returns:
         Sum over all predictions of -log softmax over the targets of its row, at its own; how often its own has the
@@ -37,14 +38,19 @@ def info_nce(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     with torch.autocast(predicted.device.type, enabled=False):
         logits = predicted.float() @ target.float().transpose(1, 2)  # (rows, H, H)
     own = torch.arange(logits.shape[1], device=logits.device).expand(logits.shape[:2])
-    loss = F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="sum")
-    return loss, mean_of((logits.detach().argmax(dim=2) == own).float())
+    if absent is not None:
+        logits = logits.masked_fill(absent[:, None], float("-inf"))
+    losses = F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none").view(own.shape)
+    hits = (logits.detach().argmax(dim=2) == own).float()
+    if absent is None:
+        return losses.sum(), mean_of(hits)
+    present = ~absent
+    return losses.where(present, 0.0).sum(), (hits * present).sum() / present.sum().clamp(min=1)
 
 
-def bin_mean_loss(spectrogram: Tensor, places: Places, patches: PatchConfig) -> Tensor:
-    """The squared error in the hidden places of predicting the batch's mean of each mel bin."""
-    errors = (spectrogram - spectrogram.mean(dim=(0, 2), keepdim=True)).square()
-    return mean_of(places.hide(patchify(errors, patches)))
+def bin_mean_loss(spectrogram: Tensor, mean: Tensor, places: Places, patches: PatchConfig) -> Tensor:
+    """The squared error in the hidden places of predicting the batch's mean of each mel bin, (1, 1, 1, F)."""
+    return mean_of(places.hide(patchify((spectrogram - mean).square(), patches)))
 
 
 def mean_of(values: Tensor) -> Tensor:
@@ -59,20 +65,37 @@ def _moments(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return mean, (x - mean).square().mean(dim=dim, keepdim=True)
 
 
-def layer_average_target(layers: list[Tensor], eps: float = 1e-5) -> Tensor:
+def mean_over_patches(patches: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    """The mean of the patches that are no padding: (B, N, D), (B, N) True = padding -> (B, 1, D)."""
+    if padding_mask is None:
+        return patches.mean(dim=1, keepdim=True)
+    number = (~padding_mask).sum(dim=1).to(patches.dtype)[:, None, None]
+    return patches.masked_fill(padding_mask[..., None], 0.0).sum(dim=1, keepdim=True) / number
+
+
+def _moments_over_patches(patches: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance over the patches (B, N, D) that are no padding, both (B, 1, D)."""
+    if padding_mask is None:
+        return _moments(patches, dim=1)
+    mean = mean_over_patches(patches, padding_mask)
+    return mean, mean_over_patches((patches - mean).square(), padding_mask)
+
+
+def layer_average_target(layers: list[Tensor], eps: float = 1e-5, padding_mask: Tensor | None = None) -> Tensor:
     """The teacher's target: per layer instance-norm over the patches, mean over the layers, LayerNorm over channels.
 
     Args:
         layers: MLP outputs of the teacher's layers, each (B, N, D), without the CLS row.
         eps: eps of both norms; both use the biased variance and have no affine part.
+        padding_mask: (B, N), True = padding, which enters no statistic; or None.
 
     Returns:
-        (B, N, D), float32.
+        (B, N, D), float32; at padding without meaning.
     """
     total = torch.zeros_like(layers[0], dtype=torch.float32)
     for layer in layers:
         layer = layer.float()
-        mean, variance = _moments(layer, dim=1)
+        mean, variance = _moments_over_patches(layer, padding_mask)
         total.addcmul_(layer - mean, (variance + eps).rsqrt(), value=1.0 / len(layers))
     return F.layer_norm(total, total.shape[-1:], eps=eps)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..core.encoder import SpectrogramEncoder
-from ..core.patches import patchify
+from ..core.patches import PatchGrid, patchify
 from ..core.places import Places
-from .input_norm import InputNorm
+from .input_norm import InputNorm, mean_over
 from .losses import bin_mean_loss, info_nce, summed_squares
 from .objective import Losses, Objective
 from .transformer_decoder import TransformerDecoder
@@ -57,16 +59,17 @@ class MaskedAutoencoder(Objective):
         super().compile_layers()
         self.decoder.compile_layers()
 
-    def normalise(self, spectrogram: Tensor, counts: bool = True) -> Tensor:
+    def normalise(self, spectrogram: Tensor, counts: bool = True, real: Tensor | None = None) -> Tensor:
         """What the encoder sees of spectrograms (B, 1, T, F), float32: mean 0, standard deviation one half."""
-        return 0.5 * self.input_norm(spectrogram, counts)
+        return 0.5 * self.input_norm(spectrogram, counts, real)
 
     def forward(self, spectrogram: Tensor, mask: Tensor | Places, counts: bool = True) -> Losses:
-        """Losses of a batch.
+        """Losses of a batch. Padding is nothing: neither kept, nor predicted, nor a negative, nor in the statistics.
 
         Args:
             spectrogram: (B, 1, T, F), not normalised: that is part of the model.
-            mask: (B * M, N), True = hidden, the M students of a clip side by side, or their places.
+            mask: (B * M, N), True = hidden, the M students of a clip side by side, or their places, which may have
+                padding.
             counts: whether the batch enters the running statistics of the input.
 
         Returns:
@@ -75,18 +78,48 @@ class MaskedAutoencoder(Objective):
             how often a prediction is nearest to its own patch; ``bin_mean_loss``: the squared error of predicting each
             mel bin's mean, which the generative loss without its weight has to beat.
         """
-        spectrogram = self.normalise(spectrogram, counts)
         grid, places = self.encoder.grid(spectrogram), Places.of(mask, len(spectrogram))
-        places.check(len(spectrogram), grid.num_patches)
-        _, patches = self.encoder(spectrogram.to(self.encoder.dtype), kept=places.kept)  # (B*M, K, D)
+        places.check(len(spectrogram), grid.num_patches, may_be_padded=True)
+        real = self._real_frames(spectrogram, places, grid)
+        spectrogram = self.normalise(spectrogram, counts, real)
+        seen = spectrogram.to(self.encoder.dtype)
+        _, patches = self.encoder(seen, places.padding, places.kept, places.kept_padding)  # (B*M, K, D)
         decoded = self.decoder(patches, places, grid)  # (R, D')
         target = places.hide(patchify(spectrogram, self.encoder.config.patches))  # (R, V)
         (generative, discriminative), (reconstruct, classify) = self.weights, self.heads
-        terms, statistics = {}, {"bin_mean_loss": bin_mean_loss(spectrogram, places, self.encoder.config.patches)}
+        terms, statistics = {}, {"bin_mean_loss": self._bin_mean_loss(spectrogram, places, real)}
         if generative:
             terms["generative"] = generative * summed_squares(reconstruct(decoded), target)
         if discriminative:
-            rows = (len(places.kept), grid.num_patches - places.kept.shape[1])
-            loss, statistics["nce_accuracy"] = info_nce(classify(decoded).unflatten(0, rows), target.unflatten(0, rows))
+            loss, statistics["nce_accuracy"] = info_nce(*_by_student(classify(decoded), target, places, grid))
             terms["discriminative"] = discriminative * loss
         return Losses(terms, len(target), statistics)
+
+    def _real_frames(self, spectrogram: Tensor, places: Places, grid: PatchGrid) -> Tensor | None:
+        """(B, 1, T, 1), False at the frames of padding; None if there is none."""
+        if places.padding is None:
+            return None
+        rows = ~places.padding.view(-1, *grid)[:, :, 0]  # (B, P)
+        frames = rows.repeat_interleave(self.encoder.config.patches.size[0], dim=1)
+        return F.pad(frames, (0, spectrogram.shape[2] - frames.shape[1]))[:, None, :, None]
+
+    def _bin_mean_loss(self, spectrogram: Tensor, places: Places, real: Tensor | None) -> Tensor:
+        """The squared error in the hidden places of predicting the batch's mean of each mel bin."""
+        over = (0, 1, 2)
+        mean = spectrogram.mean(over, keepdim=True) if real is None else mean_over(spectrogram, real, over)
+        return bin_mean_loss(spectrogram, mean, places, self.encoder.config.patches)
+
+
+def _by_student(
+    predicted: Tensor, target: Tensor, places: Places, grid: PatchGrid
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Rows (R, V) of all students -> those of each (B * M, H, V), and where some have none, (B * M, H), or None."""
+    rows, N = len(places.kept), grid.num_patches
+    if places.padding is None:  # each hides as many
+        shape = (rows, N - places.kept.shape[1])
+        return predicted.unflatten(0, shape), target.unflatten(0, shape), None
+    full = [
+        x.new_zeros(rows * N, x.shape[1]).index_copy(0, places.hidden, x).view(rows, N, -1) for x in (predicted, target)
+    ]
+    absent = torch.ones(rows * N, dtype=torch.bool, device=target.device).index_fill_(0, places.hidden, False)
+    return full[0], full[1], absent.view(rows, N)

@@ -66,7 +66,8 @@ class MaskedPrediction(Objective):
         encoded = patches.flatten(0, 1).index_select(0, places.hidden)  # (R, D)
         target = places.hide(patchify(spectrogram, self.encoder.config.patches))  # (R, V)
         encoded, target = (x.view(len(spectrogram), places.students, -1, x.shape[-1]) for x in (encoded, target))
-        terms, statistics = {}, {"bin_mean_loss": bin_mean_loss(spectrogram, places, self.encoder.config.patches)}
+        mean = spectrogram.mean(dim=(0, 1, 2), keepdim=True)
+        terms, statistics = {}, {"bin_mean_loss": bin_mean_loss(spectrogram, mean, places, self.encoder.config.patches)}
         for name, masks in self.deal(places.students).items():
             of_name, wanted = (x[:, masks].flatten(0, 1) for x in (encoded, target))  # (rows, hidden of a mask, .)
             if name == "discriminative":  # the softmax is over the predictions for a target

@@ -64,5 +64,5 @@ class TransformerDecoder(nn.Module):
         masked = self.mask_token.to(x.dtype).expand(len(x), grid.num_patches, -1)
         x = places.fill_grid(x, masked.clone())  # (B * M, N, D)
         _, positions = positions_of(self.positions, grid, self._config)
-        x = self.stack(x + positions.to(x.dtype))
+        x = self.stack(x + positions.to(x.dtype), places.grid_padding)
         return x.flatten(0, 1).index_select(0, places.hidden)

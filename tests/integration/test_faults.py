@@ -281,8 +281,8 @@ def test_nan__in_a_validation_is_named_and_the_run_saves(whole, tmp_path):
     (data / "alone.tsv").write_text(f"{data}\neval2.wav\t32000\n")
     (data / "alone.lbl").write_text((data / "eval.lbl").read_text().splitlines()[2] + "\n")
     options = (*OVERFLOWING, f"model.model_path={whole.folder / 'checkpoint_last.pt'}", "model.mixup=0")
+    options += ("model.prediction_mode=MEAN_POOLING",)
     options += (
-        "model.prediction_mode=MEAN_POOLING",
         "model.specaug=false",
         "task.roll_aug=false",
         "dataset.valid_subset='alone,eval'",

@@ -35,6 +35,14 @@ EXPECTED = f"a file whose cfg.model._name is {PUBLISHED_MODEL}"
 RAW_FRONT_END = FrontEnd(1024, norm_mean=0.0, norm_std=0.5, window="povey", remove_mean=False)
 _NORM_EPS = 1e-5  # of the BatchNorm
 _RUNNING_MEAN, _RUNNING_VARIANCE = "batch_norm.running_mean", "batch_norm.running_var"
+_NO_HISTORY: dict[str, Any] = {
+    "args": None,
+    "optimizer_history": [
+        {"criterion_name": "", "optimizer_name": "", "lr_scheduler_state": {}, "num_updates": 0},
+    ],
+    "extra_state": {"train_iterator": {"epoch": 1, "iterations_in_epoch": 0}},
+    "last_optimizer_state": None,
+}
 _ENCODER, _NORM = "encoder.", "input_norm."
 _TABLE = "enc_sine_pos_embed.pe"
 
@@ -56,13 +64,15 @@ def read(contents: Contents) -> Checkpoint:
 def training_state(contents: Contents) -> dict[str, Any]:
     """The checkpoint of fairseq's trainer; what a released file leaves unsaid is recorded.
 
+    Some files hold the model and its config alone, which fairseq's own loader does not take: they get a history too.
+
     Raises:
         CheckpointError: see :func:`read`.
     """
     state, checkpoint = contents.state, read(contents)
     cfg = {**state["cfg"], "model": {**state["cfg"]["model"], "encoder": checkpoint.encoder_config.to_dict()}}
     task_state = state.get("task_state") or {}
-    return {**state, "cfg": cfg, "task_state": {"front_end": RAW_FRONT_END.to_dict(), **task_state}}
+    return {**_NO_HISTORY, **state, "cfg": cfg, "task_state": {"front_end": RAW_FRONT_END.to_dict(), **task_state}}
 
 
 def write_published(target: Path, state: dict[str, Any]) -> dict[str, Any]:

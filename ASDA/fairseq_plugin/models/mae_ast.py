@@ -126,7 +126,7 @@ class MaeAstModel(ObjectiveModel):
         Args:
             source: log-mel spectrograms (B, 1, T, F), not normalised: that is part of the model.
             id: accepted because fairseq passes it; the masks come from the data set.
-            padding_mask: (B, N), True = padding; with ``features_only``.
+            padding_mask: (B, N), True = padding; with ``features_only`` or ``precomputed_mask``; places hold it.
             features_only: return the features of :meth:`extract_features` instead of losses.
             places: the masks as indices, as :meth:`Places.to_dict` gives them.
             precomputed_mask: instead of these, masks (B * M, N), True = hidden.
@@ -138,19 +138,18 @@ class MaeAstModel(ObjectiveModel):
         """
         if features_only:
             return self.extract_features(source, None, padding_mask)
-        if padding_mask is not None:
-            raise ValueError("pre-training takes no padding mask; for features: features_only=True")
         if places is not None:
             hidden = Places.from_dict(places, len(source))
         elif precomputed_mask is not None:
-            hidden = Places.of(precomputed_mask.to(torch.bool).flatten(0, -2), len(source)).to(source.device)
+            drawn = precomputed_mask.to(torch.bool).flatten(0, -2)
+            hidden = Places.of(drawn, len(source), padding_mask).to(source.device)
         else:
             raise ValueError("pre-training needs masks: places, or precomputed_mask (clips x masks, patches)")
         losses = self.losses(source, mask=hidden, counts=counts)
         return {
             "losses": losses.terms,
             "sample_size": losses.sample_size,
-            "masked_pct": losses.sample_size / max(losses.sample_size + hidden.kept.numel(), 1),
+            "masked_pct": losses.sample_size / max(losses.sample_size + hidden.num_kept, 1),
             **losses.statistics,
         }
 

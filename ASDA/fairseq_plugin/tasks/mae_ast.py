@@ -35,6 +35,12 @@ class MaeAstPretrainingTask(PretrainingTask):
     config_class = MaeAstTaskConfig
     own_front_end = RAW_FRONT_END
 
+    @classmethod
+    def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "MaeAstPretrainingTask":
+        if from_checkpoint and "common" not in cfg._get_root():
+            cfg.seed = 1  # released files do not hold what it refers to, and nothing is drawn for them
+        return super().setup_task(cfg, from_checkpoint)
+
     def __init__(self, cfg: MaeAstTaskConfig):
         if cfg.target_length is None and cfg.max_sample_size is not None:
             cfg.target_length = num_frames(cfg.max_sample_size)

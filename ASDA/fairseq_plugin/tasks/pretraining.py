@@ -34,25 +34,23 @@ class PretrainingTaskConfig(SpectrogramTaskConfig):
     )
 
 
-def _places(masks: torch.Tensor, num_clips: int) -> Dict[str, torch.Tensor]:
-    return Places.of(masks, num_clips).to_dict()
+def _places(masks: torch.Tensor, num_clips: int, padding: Optional[torch.Tensor]) -> Dict[str, torch.Tensor]:
+    return Places.of(masks, num_clips, padding).to_dict()
 
 
 @register_task("asda_pretraining", dataclass=PretrainingTaskConfig)
 class PretrainingTask(SpectrogramTask):
     """Loads clips without labels and draws a set of masks for each."""
 
-    _patches: Optional[PatchConfig] = None  # of the model, once it is built
-
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         masks = {"mask_sampler": self.mask_sampler(), "mask_places": _places}
         self.datasets[split] = self.spectrograms(split, self.manifest(split), task_cfg or self.cfg, **masks)
 
-    def build_model(self, cfg: Any, from_checkpoint: bool = False) -> torch.nn.Module:
-        model = super().build_model(cfg, from_checkpoint)
-        if not from_checkpoint:
-            self._patches = model.encoder.config.patches
-        return model
+    def patches(self) -> PatchConfig:
+        """Those of the model or, before it is built, those that the masks are for."""
+        if self._patches is None:
+            return mask_patches(self.cfg.precompute_mask_config or {}, None, run_config(self.cfg))
+        return super().patches()
 
     def mask_sampler(self) -> Mask:
         """The masks of a clip, as task.mask_type and task.precompute_mask_config ask for them.
