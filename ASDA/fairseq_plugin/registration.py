@@ -16,6 +16,7 @@ REGISTERING_MODULES = (
     "models.asda",
     "models.classifier",
     "models.mae_ast",
+    "models.ssast",
     "criterion",
     "run.schedule",
     "tasks.pretraining",

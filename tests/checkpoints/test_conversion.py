@@ -7,7 +7,7 @@ import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.checkpoints.layouts.published import to_published
-from ASDA.checkpoints.reading import read_training_state
+from ASDA.checkpoints.reading import read_with_run
 from ASDA.cli.convert import main as convert
 from ASDA.inference import CheckpointError, load_classifier, load_encoder, read_checkpoint
 from tests.published_files import published_finetuned, published_pretraining
@@ -39,7 +39,7 @@ def published_file(request, pretrained_file, finetuned_file):
 @pytest.fixture
 def project_file(published_file, tmp_path):
     """A checkpoint of this project with constants of its own and a teacher that is not behind."""
-    state = read_training_state(published_file)
+    _, state = read_with_run(published_file)
     model = state["cfg"]["model"]
     constants = {"diff_lambda": 0.3, "out_scale": 0.9}
     if model["encoder"]["stack"]["attention"]["kind"] == "differential":

@@ -63,6 +63,8 @@ FINETUNING = {
     "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
     "linear_probe": (1_000, 0, 64, 0.05, None, "", "eval"),
     "own_data": (60_000, 6_000, 16, 2e-4, None, "", "eval"),  # before task.epochs=60 sets the updates
+    "AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
+    "SSAST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
 PRETRAINING = {
@@ -77,7 +79,16 @@ MAE_AST = {
     "MAE_AST_6_layers": (550_000, 32_000, 32, 1e-4, 998, "", None),
     "MAE_AST_ViT": (550_000, 32_000, 32, 1e-4, 1024, "", None),
 }
-TABLES = {"finetuning": FINETUNING, "pretraining_AS2M": PRETRAINING, "pretraining_MAE_AST": MAE_AST}
+SSAST = {
+    "": (800_000, 1_000, 24, 1e-4, 1024, "", None),
+    "SSAST_frame": (800_000, 1_000, 24, 1e-4, 1024, "", None),
+}
+TABLES = {
+    "finetuning": FINETUNING,
+    "pretraining_AS2M": PRETRAINING,
+    "pretraining_MAE_AST": MAE_AST,
+    "pretraining_SSAST": SSAST,
+}
 RECIPES = [(config, recipe, numbers) for config, recipes in TABLES.items() for recipe, numbers in recipes.items()]
 
 
