@@ -25,7 +25,7 @@ from .epoch_position import PositionedEpochs, configuration_in
 from .experiment import record, require_same_experiment, snapshot
 from .network_seed import NetworkSeed
 from .processes import agree, end_together, gather, rank_and_size
-from .quiet import quieten
+from .quiet import is_training_program, quieten
 from .run_config import check_precision, check_schedule, check_trackers, run_config, starting_checkpoint, value_in
 from .run_report import RunReport, report_batch_size
 from .stop_and_save import SavedMasters, StopAndSave
@@ -56,7 +56,8 @@ class LongRunTask(FairseqTask):
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "LongRunTask":
         run = run_config(cfg)
         if run is not None and not from_checkpoint:
-            quieten()
+            if is_training_program():
+                quieten()
             end_together(run.distributed_training)
             check_precision(run)
             check_schedule(run)
@@ -65,7 +66,8 @@ class LongRunTask(FairseqTask):
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
             task = cls.for_run(cfg, run)
-            task._report.get_ready()
+            if is_training_program():
+                task._report.get_ready()
             return task
         return cls(cfg)
 

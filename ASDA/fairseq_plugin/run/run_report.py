@@ -10,6 +10,7 @@ from ...training.heartbeat import Heartbeat
 from ...training.progress import UpdateBar
 from .processes import rank_and_size
 from .progress_line import ProgressLine
+from .quiet import filter_handlers
 from .summary import batch
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class RunReport:
         """The run has begun; its updates have not."""
         if rank_and_size()[0] == 0 and not sys.stderr.isatty():
             self._heartbeat.start()
+            filter_handlers()  # what is not shown is not heard either
 
     def begin(self, run: Any, num_updates: int) -> None:
         """Updates begin, after ``num_updates`` that were done before."""
@@ -50,6 +52,7 @@ class RunReport:
         per_update = clips * size * run.optimization.update_freq[0] if clips else None
         self._line.begin(num_updates, run.optimization.max_update, per_update)
         self._bar = UpdateBar(run.optimization.max_update, num_updates)
+        filter_handlers()  # the bar has put its own in the place of the console's
 
     def reads(self, split: str, batches: int) -> None:
         """A pass over a split begins that is not for training."""

@@ -7,11 +7,13 @@ from typing import Any, Dict, List, Optional
 import torch
 
 from ...audio.errors import AudioError
+from ...core.config import EncoderConfig
 from ...core.zoo import system_of
 from ...data.containers import ClipReader, split_container
 from ...data.manifest import Manifest
 from ...data.sampling import shuffled_order
 from .processes import rank_and_size
+from .progress_line import duration
 from .run_config import starting_checkpoint, value_in
 
 _PROBED_CLIPS = 32
@@ -54,8 +56,8 @@ def batch(run: Any) -> str:
     return f"{clips} clips x {size} process(es) x update_freq {freq} = {clips * size * freq} clips per update"
 
 
-def hours(manifest: Manifest) -> Optional[float]:
-    """About how much sound the files of a manifest hold; None if it takes long to find out.
+def sound_s(manifest: Manifest) -> Optional[float]:
+    """About how many seconds of sound the files of a manifest hold; None if it takes long to find out.
 
     Rows count samples at the files' own rates, which some of the files tell.
     """
@@ -69,20 +71,22 @@ def hours(manifest: Manifest) -> Optional[float]:
         except AudioError:  # it is reported when it is to be heard
             continue
         samples += manifest.num_samples(row)
-    return float(manifest.all_num_samples.sum()) * seconds / samples / 3600 if samples else None
+    return float(manifest.all_num_samples.sum()) * seconds / samples if samples else None
 
 
 def _data(dataset: Any) -> str:
     manifest = dataset.manifest
-    known = hours(manifest)
-    sound = f", about {known:.3g} h" if known is not None else ""
+    seconds = sound_s(manifest)
+    sound = "" if seconds is None else f", about {f'{seconds / 3600:,.1f} h' if seconds > 3600 else duration(seconds)}"
     return f"{len(manifest):,} clips{sound}, {manifest.file}"
 
 
 def _model(run: Any, model: Any) -> str:
-    encoder = model.encoder.config
-    stack = encoder.stack
     name = value_in(run, "model", "_name")
+    encoder = getattr(getattr(model, "encoder", None), "config", None)
+    if not isinstance(encoder, EncoderConfig):
+        return name
+    stack = encoder.stack
     return (
         f"{system_of(encoder) or 'an encoder of its own kind'} ({name}): {stack.depth} layers of width "
         f"{stack.embed_dim}, {stack.attention.kind} attention, {stack.norm}-norm"
@@ -123,17 +127,15 @@ def _schedule(run: Any, epochs: Any) -> str:
 
 
 def _learning_rate(run: Any) -> str:
-    groups = value_in(run, "optimizer", "groups")
-    group = groups["default"] if groups and "default" in groups else None
-    highest = value_in({"group": group}, "group", "lr_float") if group else None
-    highest = run.optimization.lr[0] if highest is None else highest
-    schedule = group["lr_scheduler"] if group and "lr_scheduler" in group else run.lr_scheduler
-    part = {"schedule": schedule}
-    parts = [f"{highest:g}"]
-    if value_in(part, "schedule", "warmup_updates"):
-        parts.append(f"after {schedule['warmup_updates']:,} updates of warm-up")
-    if value_in(part, "schedule", "_name") == "cosine":
-        parts.append(f"then a cosine to {value_in(part, 'schedule', 'min_lr') or 0.0:g}")
+    groups = value_in(run, "optimizer", "groups") or {}
+    group = groups["default"] if "default" in groups else run
+    of_group = group["lr_float"] if "lr_float" in group else None
+    parts = [f"{run.optimization.lr[0] if of_group is None else of_group:g}"]
+    warmup = value_in(group, "lr_scheduler", "warmup_updates")
+    if warmup:
+        parts.append(f"after {warmup:,} update(s) of warm-up")
+    if value_in(group, "lr_scheduler", "_name") == "cosine":
+        parts.append(f"then a cosine to {value_in(group, 'lr_scheduler', 'min_lr') or 0.0:g}")
     decay = value_in(run, "model", "layer_decay")
     if decay not in (None, 0.0, 1.0):
         parts.append(f"times {decay:g} for each layer down")
@@ -163,21 +165,18 @@ def _saves(run: Any) -> str:
     files = []
     if not checkpoint.no_last_checkpoints:
         interval = checkpoint.save_interval_updates
-        every = f"{interval:,} updates and " if interval > 0 else ""
-        files.append(f"checkpoint_last.pt every {every}epoch")
+        at_intervals = f"every {interval:,} updates and " if interval > 0 else ""
+        files.append(f"checkpoint_last.pt {at_intervals}at the end of each epoch")
     if not run.dataset.disable_validation:
-        files.append(f"checkpoint_best.pt by {checkpoint.best_checkpoint_metric} on {_first_split(run)}")
+        split = run.dataset.valid_subset.split(",")[0]
+        files.append(f"checkpoint_best.pt by {checkpoint.best_checkpoint_metric} on {split}")
     return f"{checkpoint.save_dir}: {', '.join(files)}"
-
-
-def _first_split(run: Any) -> str:
-    return run.dataset.valid_subset.split(",")[0]
 
 
 def _logs(run: Any) -> str:
     files = [h.baseFilename for h in logging.getLogger().handlers if isinstance(h, logging.FileHandler)]
     common = run.common
-    parts = [f"{', '.join(files) or 'here'}, a line every {common.log_interval:,} updates"]
+    parts = [f"{', '.join(files) or 'here'}, a line every {common.log_interval:,} update(s)"]
     trackers: Dict[str, str] = {"tensorboard_logdir": "TensorBoard", "wandb_project": "Weights & Biases"}
     parts += [f"{title}: {common[key]}" for key, title in trackers.items() if value_in(run, "common", key)]
     return "; ".join(parts)
