@@ -13,6 +13,7 @@ from .arguments import Arguments, quoted
 from .batch_plan import BatchPlan, plan_batch
 from .composing import PROJECT, search_path
 from .inputs import KEYS, find_inputs
+from .own_data import choose
 from .processes import Processes, choose_processes, count_gpus
 from .recipe import Recipe, find_config
 from .settings import LaunchError, Settings
@@ -48,10 +49,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Launch:
-    """What a script starts: one run, or one per fold; and what to tell about it."""
+    """What a script starts: one run, or one per fold; what to tell about it; and what it is composed of."""
 
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
+    recipe: Recipe
+    batch: BatchPlan
 
 
 def plan_launch(
@@ -81,9 +84,9 @@ def plan_launch(
     if processes.device == "cpu":
         notes.append("no GPU: running on the CPU in full precision")
     plan, most_clips = _plan(recipe, arguments, settings, processes)
-    notes.append(plan.describe(recipe.get("task.clips_per_update"), processes.unit))
-
-    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips)]
+    choices = choose(recipe, inputs.folders()[0][1], inputs.checkpoint, settings.dry_run)  # of all folds those of one
+    notes += [*choices.notes, plan.describe(recipe.get("task.clips_per_update"), processes.unit)]
+    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips), *inputs.overrides, *choices.overrides]
     if settings.extend:
         fixed.append("task.extend=true")
     if inputs.checkpoint is not None:
@@ -98,7 +101,7 @@ def plan_launch(
             f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
         ]
         runs.append(Run((*program, *folders, *fixed, *typed), save_dir, fold))
-    return Launch(tuple(runs), tuple(notes))
+    return Launch(tuple(runs), tuple(notes), recipe, plan)
 
 
 def _plan(recipe: Recipe, arguments: Arguments, settings: Settings, processes: Processes) -> tuple[BatchPlan, int]:

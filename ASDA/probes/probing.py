@@ -17,10 +17,11 @@ from ASDA.inference import TrainedEncoder
 from ASDA.inference.clips import find_clips
 from ASDA.inference.run import run_clips
 from ASDA.inference.windows import BadClip, Windowing
-from ASDA.metrics import accuracy, mean_average_precision
+from ASDA.metrics import accuracy, bootstrap_interval, mean_average_precision
 from ASDA.probes.linear import probe_scores
 
 NUM_DECODING_THREADS = 2
+BOOTSTRAP_SEED = 1
 
 
 def random_twin(encoder: TrainedEncoder, seed: int) -> TrainedEncoder:
@@ -30,8 +31,8 @@ def random_twin(encoder: TrainedEncoder, seed: int) -> TrainedEncoder:
         return TrainedEncoder(SpectrogramEncoder(encoder.encoder.config), encoder.front_end).eval()
 
 
-def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, padding: str) -> np.ndarray:
-    """One vector for each clip of a manifest, (n, D), in its order.
+def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, padding: str | None) -> np.ndarray:
+    """One vector for each clip of a manifest, (n, D), in its order; ``padding`` None: as the encoder was trained.
 
     Raises:
         ValueError: a clip cannot be read, with its path and the reason.
@@ -45,7 +46,7 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
     results = run_clips(
         pooled,
         enumerate(find_clips([str(manifest.file)])),
-        Windowing(encoder.front_end, padding=padding, patches=encoder.encoder.config.patches),
+        Windowing(encoder.front_end, padding or encoder.front_end.padding, patches=encoder.encoder.config.patches),
         device=encoder.encoder.device,
         batch_size=16,
         num_threads=NUM_DECODING_THREADS,
@@ -68,11 +69,27 @@ def multi_hot(folder: Path, split: str) -> np.ndarray:
     return targets
 
 
-def probe_folder(folder: Path, features: Callable[[Path], np.ndarray], regularisation: float) -> dict[str, float]:
-    """mAP, and with one label per clip accuracy, of the eval split in one data folder."""
+def probe_folder(
+    folder: Path, features: Callable[[Path], np.ndarray], regularisation: float, draws: int = 0
+) -> dict[str, float]:
+    """mAP, and with one label per clip accuracy, of the eval split in one data folder.
+
+    Args:
+        folder: with manifests, labels and class table.
+        features: of a manifest.
+        regularisation: sklearn's C.
+        draws: bootstrap draws for a 95 % interval of each metric, as `mAP_low` and `mAP_high`; 0: none.
+    """
     train_targets, eval_targets = multi_hot(folder, "train"), multi_hot(folder, "eval")
     scores = probe_scores(features(folder / "train.tsv"), train_targets, features(folder / "eval.tsv"), regularisation)
-    result = {"mAP": mean_average_precision(eval_targets, scores).value}
+    metrics: dict[str, Callable] = {"mAP": mean_average_precision}
     if (train_targets.sum(axis=1) == 1).all() and (eval_targets.sum(axis=1) == 1).all():
-        result["accuracy"] = accuracy(eval_targets, scores)
+        metrics["accuracy"] = accuracy
+    result = {}
+    for name, metric in metrics.items():
+        result[name] = float(metric(eval_targets, scores))
+        if draws:
+            result[f"{name}_low"], result[f"{name}_high"] = bootstrap_interval(
+                metric, eval_targets, scores, BOOTSTRAP_SEED, draws, value=result[name]
+            )
     return result

@@ -72,7 +72,7 @@ def test_wandb__that_is_not_installed_is_refused_before_training(clips, tmp_path
 
     if progress_bar.wandb is not None:
         pytest.skip("wandb is installed")
-    run = Run(tmp_path, clips, "common.wandb_project=mine", "optimization.max_update=1").start()
+    run = Run(tmp_path, clips, "common.wandb_project=mine", "optimization.max_update=2").start()
     assert run.wait() == 1
     assert "common.wandb_project=mine, but wandb cannot be imported; pip install wandb" in run.text
     assert not list(tmp_path.glob("*.pt"))

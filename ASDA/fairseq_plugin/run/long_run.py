@@ -60,12 +60,12 @@ class LongRunTask(FairseqTask):
                 quieten()
             end_together(run.distributed_training)
             check_precision(run)
-            check_schedule(run)
             check_trackers(run)
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
             task = cls.for_run(cfg, run)
+            check_schedule(run)
             if is_training_program():
                 task._report.get_ready()
             return task

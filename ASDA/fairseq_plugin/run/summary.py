@@ -15,6 +15,7 @@ from ...data.sampling import shuffled_order
 from .processes import rank_and_size
 from .progress_line import duration
 from .run_config import starting_checkpoint, value_in
+from .schedule import COSINES
 
 _PROBED_CLIPS = 32
 _SEED = 1
@@ -134,7 +135,7 @@ def _learning_rate(run: Any) -> str:
     warmup = value_in(group, "lr_scheduler", "warmup_updates")
     if warmup:
         parts.append(f"after {warmup:,} update(s) of warm-up")
-    if value_in(group, "lr_scheduler", "_name") == "cosine":
+    if value_in(group, "lr_scheduler", "_name") in COSINES:
         parts.append(f"then a cosine to {value_in(group, 'lr_scheduler', 'min_lr') or 0.0:g}")
     decay = value_in(run, "model", "layer_decay")
     if decay not in (None, 0.0, 1.0):

@@ -63,7 +63,7 @@ def test_learning_rate__is_that_of_the_default_group_else_of_the_run():
     assert summary._learning_rate(run) == "0.1"
     run.lr_scheduler = {"_name": "cosine", "warmup_updates": 20, "min_lr": 1e-6}
     assert summary._learning_rate(run) == "0.1, after 20 update(s) of warm-up, then a cosine to 1e-06"
-    group = {"lr_float": 0.02, "lr_scheduler": {"_name": "cosine", "warmup_updates": 0, "min_lr": 0.0}}
+    group = {"lr_float": 0.02, "lr_scheduler": {"_name": "asda_cosine", "warmup_updates": 0, "min_lr": 0.0}}
     run.optimizer = {"groups": {"default": group}}
     run.model.layer_decay = 0.65
     assert summary._learning_rate(run) == "0.02, then a cosine to 0, times 0.65 for each layer down"
