@@ -212,7 +212,8 @@ class SpectrogramTask(LongRunTask):
         heard = self.front_end
         window = (
             f"{heard.target_length_frames} frames ({heard.target_length_frames / 100:g} s) of {heard.num_mel_bins} mel "
-            f"bins at {heard.sample_rate_hz} Hz, mean {heard.norm_mean:g}, std {heard.norm_std:g}, padding {heard.padding}"
+            f"bins at {heard.sample_rate_hz} Hz, mean {heard.norm_mean:g}, std {heard.norm_std:g}, "
+            f"{heard.padding} padding"
         )
         return {**super().described(), "front end": window}
 
