@@ -160,4 +160,4 @@ def _program(processes: Processes) -> list[str]:
     program = [sys.executable, "-m"]
     if processes.everywhere > 1:
         program += ["ASDA.launch.torchrun", f"--nproc_per_node={processes.here}", *processes.rendezvous, "-m"]
-    return [*program, "fairseq_cli.hydra_train"]
+    return [*program, "ASDA.fairseq_plugin.start", "fairseq_cli.hydra_train"]

@@ -214,6 +214,15 @@ class SpectrogramTask(LongRunTask):
         """Gives a key that was left open its value: here, and in the configuration that checkpoints keep."""
         self.cfg[key] = run_config(self.cfg).task[key] = value
 
+    def described(self) -> Dict[str, str]:
+        heard = self.front_end
+        window = (
+            f"{heard.target_length_frames} frames ({heard.target_length_frames / 100:g} s) of {heard.num_mel_bins} mel "
+            f"bins at {heard.sample_rate_hz} Hz, mean {heard.norm_mean:g}, std {heard.norm_std:g}, "
+            f"{heard.padding} padding"
+        )
+        return {**super().described(), "front end": window}
+
     def data_identity(self) -> Dict[str, Any]:
         split = run_config(self.cfg).dataset.train_subset
         return {split: {"clips": len(self.manifest(split)), **self._checksums(f"{split}.tsv")}}
