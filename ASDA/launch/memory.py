@@ -15,8 +15,8 @@ FLOAT32, BF16_AUTOCAST, HALF = "float32", "bf16 autocast", "half precision"
 RUNTIME_BYTES = {"cpu": 900e6, "cuda": 900e6}
 """A process before it has a network: Python, torch and fairseq; on a GPU CUDA's context and libraries."""
 
-WORKER_BYTES = 300e6
-"""A process of the data loader: what it does not share with the one that it was forked from, and its batches."""
+WORKER_BYTES = 100e6
+"""A process of the data loader, beside its batches and what it shares with the one that it was forked from."""
 
 # What the allocator loses between blocks of many sizes, and what is made and freed within a step.
 _SLACK = {"cpu": 1.2, "cuda": 1.1}
@@ -26,10 +26,11 @@ _SLACK = {"cpu": 1.2, "cuda": 1.1}
 _BLOCK_BYTES = {
     FLOAT32: {1: (32, 8), 2: (56, 8)},
     BF16_AUTOCAST: {1: (24, 4), 2: (38, 4)},
-    HALF: {1: (16, 4), 2: (28, 4)},
+    HALF: {1: (20, 4), 2: (32, 4)},
 }
 # Input, norm and GELU of a convolution, per patch and channel.
 _CONVOLUTION_BYTES = {FLOAT32: 12, BF16_AUTOCAST: 12, HALF: 6}
+_TOKEN_BYTES = {FLOAT32: 4, BF16_AUTOCAST: 4, HALF: 2}
 _EXPLICIT_MAP_TOKENS = 1024  # on a CPU; see ASDA/core/attention.py
 _ROW_COPIES = 6  # prediction, target, their difference and its gradients, in float32
 
@@ -127,6 +128,8 @@ def peak_bytes(work: Workload, machine: Machine, clips: int) -> float:
     if machine.device == "cpu":
         spectrograms = clips * work.patches * work.patch_values * 4
         workers = machine.workers * (WORKER_BYTES + 3 * spectrograms)  # two read ahead, one in the making
+        # Forked before the first update, they hold on to the weights as they were: together one copy.
+        workers += 4 * (work.parameters + work.encoder_parameters) if machine.workers else 0
     return RUNTIME_BYTES[machine.device] + weight_bytes(work, machine) + activations + workers
 
 
@@ -147,26 +150,33 @@ def weight_bytes(work: Workload, machine: Machine) -> float:
 
 def clip_bytes(work: Workload, machine: Machine) -> float:
     """What stays of a clip until the backward pass reaches it, at the most that there is at once."""
-    block = _block_bytes(work, machine, work.tokens) * work.sequences
-    carried = 4 * work.width * work.tokens * work.sequences  # what enters a block
+    kept_in = _kept_in(machine)
+    token = _TOKEN_BYTES[kept_in] * work.width
+    block = _block_bytes(work, machine) * work.sequences
     if work.frozen:
         return 2 * block
-    encoder = carried * work.depth + 2 * block if work.recomputes else block * (work.depth + 0.5)
+    entering = token * work.tokens * work.sequences
+    encoder = entering * work.depth + 4 * block if work.recomputes else block * (work.depth + 0.5)
     if work.decoder is None:
         return encoder
     grid = work.sequences * work.patches  # patches of all students, each with a place in the decoder
-    per_layer = _CONVOLUTION_BYTES[machine.precision] * work.decoder.width * grid
-    layers = work.decoder.layers
-    decoder = per_layer * layers / 3 + per_layer if work.recomputes else per_layer * (layers + 1)
+    layers, layer = work.decoder.layers, _CONVOLUTION_BYTES[kept_in] * work.decoder.width * grid
+    decoder = layer * (layers / 3 + 3) if work.recomputes else layer * (layers + 1)
     rows = 4 * _ROW_COPIES * work.width * (grid - work.sequences * work.tokens)
-    filled = 3 * 4 * work.width * grid  # noise, and the tokens among it
-    teacher = 2 * 4 * work.depth * work.width * work.patches
+    filled = 3 * token * grid  # noise, and the tokens among it
+    teacher = 2 * token * work.depth * work.patches
     return encoder + decoder + rows + filled + teacher
 
 
-def _block_bytes(work: Workload, machine: Machine, tokens: int) -> float:
-    attention, mlp = _BLOCK_BYTES[machine.precision][work.maps]
-    stays = (attention * work.width + mlp * work.mlp_width) * tokens
-    if machine.device == "cpu" and machine.precision != FLOAT32 and tokens <= _EXPLICIT_MAP_TOKENS:
-        stays += 2 * work.maps * work.num_heads * tokens**2
+def _kept_in(machine: Machine) -> str:
+    """The precision of what stays: with autocast norms make float32 on a GPU, but not on a CPU."""
+    return HALF if machine.device == "cpu" and machine.precision == BF16_AUTOCAST else machine.precision
+
+
+def _block_bytes(work: Workload, machine: Machine) -> float:
+    """What stays of a block and one sequence."""
+    attention, mlp = _BLOCK_BYTES[_kept_in(machine)][work.maps]
+    stays = (attention * work.width + mlp * work.mlp_width) * work.tokens
+    if machine.device == "cpu" and machine.precision != FLOAT32 and work.tokens <= _EXPLICIT_MAP_TOKENS:
+        stays += 2 * work.maps * work.num_heads * work.tokens**2
     return stays
