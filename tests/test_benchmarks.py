@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import learning_report, measuring, run_all
+from benchmarks import learning_report, measuring, padding_report, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,6 +93,15 @@ def test_learning_report__tables_hold_each_seed_and_the_means(tmp_path):
     ]
 
 
+def test_padding_report__says_where_seeds_do_not_tell():
+    assert padding_report.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
+    told = padding_report.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.71, 0.8])
+    assert told == "* Probe: +10.3 points, 95 % interval +8.9 to +11.8 over 3 seeds."
+    vague = padding_report.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.6, 0.7])
+    assert vague.startswith("* Probe: +3.3 points, 95 % interval -11.0 to +17.7 over 3 seeds, which includes 0: these")
+    assert padding_report.compared("Probe", [0.5], [0.4]) == "* Probe: -10.0 points, by one seed."
+
+
 TINY = {
     "PRETRAINING_UPDATES": "2",
     "FINETUNING_UPDATES": "2",
@@ -141,3 +150,20 @@ def test_recorded_sound_script__writes_its_table(tmp_path):
     rows = run_script("recorded_sound.sh", tmp_path, DATA=str(samples))
     assert [row[0] for row in rows] == ["seed 1", *(f"fold{k}" for k in range(1, 6)), "mean ± deviation"]
     assert len((tmp_path / "work" / "labels.csv").read_text().splitlines()) == 21
+
+
+@pytest.mark.slow
+def test_padding_script__writes_its_table(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    import numpy as np
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    for language, level in (("fr", 0.3), ("ml", 0.3), ("nl", 0.01)):
+        folder = tmp_path / "clips" / language / "alpha"
+        folder.mkdir(parents=True)
+        for number in range(9):
+            soundfile.write(folder / f"{number}.ogg", rng.normal(0, level, 2_000 * (1 + number)), 16_000)
+    rows = run_script("padding.sh", tmp_path, DATA=str(tmp_path / "clips"), SEEDS="1 2")
+    assert [row[0] for row in rows] == ["constant, constant", "constant, mask", "mask, mask"]
+    assert len((tmp_path / "work" / "labels.csv").read_text().splitlines()) == 19

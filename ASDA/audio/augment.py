@@ -46,7 +46,13 @@ def add_noise_and_roll(spectrogram: Tensor, generator: torch.Generator) -> Tenso
     return torch.roll(spectrogram + strength * noise, shift, dims=0)
 
 
-def spec_augment(spectrograms: Tensor, seeds: Tensor, freq_width: int, time_width: int) -> Tensor:
+def spec_augment(
+    spectrograms: Tensor,
+    seeds: Tensor,
+    freq_width: int,
+    time_width: int | Tensor,
+    num_frames: Tensor | None = None,
+) -> Tensor:
     """SpecAugment: one band of mel bins and one stretch of frames of each example set to 0.
 
     The masks are those of torchaudio's `mask_along_axis_iid` (frequency, then time) after `torch.manual_seed(seed)`,
@@ -56,31 +62,39 @@ def spec_augment(spectrograms: Tensor, seeds: Tensor, freq_width: int, time_widt
         spectrograms: (B, 1, T, F), normalised.
         seeds: (B,) int64, one per example.
         freq_width: the band is uniformly [0, freq_width) bins wide.
-        time_width: the stretch is uniformly [0, time_width) frames long.
+        time_width: the stretch is uniformly [0, time_width) frames long; one width, or one for each example (B,).
+        num_frames: (B,), frames of each example without its padding, in which the stretch lies; None: there is none.
 
     Raises:
         ValueError: a width beyond the size of its axis, or not one seed per example.
     """
-    num_clips, _, num_frames, num_mel_bins = spectrograms.shape
+    num_clips, _, T, num_mel_bins = spectrograms.shape
     if seeds.shape != (num_clips,):
         raise ValueError(f"expected {num_clips} seeds, one per example, got shape {tuple(seeds.shape)}")
-    for name, width, size in (("freq_width", freq_width, num_mel_bins), ("time_width", time_width, num_frames)):
-        if not 0 <= width <= size:
-            raise ValueError(f"{name} must lie between 0 and the size of its axis ({size}), got {width}")
+    lengths = torch.full((num_clips,), T) if num_frames is None else num_frames.cpu()
+    widths = torch.as_tensor(time_width).cpu().expand(num_clips)
+    if not 0 <= freq_width <= num_mel_bins:
+        raise ValueError(f"freq_width must lie between 0 and the size of its axis ({num_mel_bins}), got {freq_width}")
+    if bool(((widths < 0) | (widths > lengths)).any()):
+        worst = int((widths - lengths).argmax())
+        raise ValueError(
+            f"time_width must lie between 0 and the size of its axis ({int(lengths[worst])}), got {int(widths[worst])}"
+        )
     draws = [torch.rand(4, generator=torch.Generator().manual_seed(seed)) for seed in seeds.tolist()]
     uniform = torch.stack(draws) if draws else torch.empty(0, 4)  # (B, 4)
-    freq_mask = _axis_mask(uniform[:, 0], uniform[:, 1], freq_width, num_mel_bins)  # (B, F)
-    time_mask = _axis_mask(uniform[:, 2], uniform[:, 3], time_width, num_frames)  # (B, T)
+    of_bins = torch.full((num_clips,), num_mel_bins)
+    freq_mask = _axis_mask(uniform[:, 0], uniform[:, 1], freq_width, of_bins, num_mel_bins)  # (B, F)
+    time_mask = _axis_mask(uniform[:, 2], uniform[:, 3], widths, lengths, T)  # (B, T)
     device = spectrograms.device
     mask = time_mask.to(device)[:, None, :, None] | freq_mask.to(device)[:, None, None, :]
     return spectrograms.masked_fill(mask, 0.0)
 
 
-def _axis_mask(width_draw: Tensor, start_draw: Tensor, max_width: int, size: int) -> Tensor:
-    """(B,), (B,) uniform draws -> (B, size) mask of one contiguous run per example, True = masked."""
+def _axis_mask(width_draw: Tensor, start_draw: Tensor, max_width: int | Tensor, size: Tensor, longest: int) -> Tensor:
+    """(B,), (B,) uniform draws -> (B, longest) mask of one run in the first ``size`` (B,) places, True = masked."""
     width = width_draw * max_width
     start = (start_draw * (size - width)).long()[:, None]
-    position = torch.arange(size)
+    position = torch.arange(longest)
     return (position >= start) & (position < start + width.long()[:, None])
 
 

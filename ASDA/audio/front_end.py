@@ -11,6 +11,9 @@ from torch import Tensor
 from .fbank import FRAME_SHIFT_MS, _frame_sizes, log_mel, padded_log_mel
 from .io import load_waveform
 
+PADDINGS = ("constant", "mask")
+"""What a model was trained to see of clips that are shorter than its input: their padding, or nothing of it."""
+
 
 def fit_length(frames: Tensor, target_length_frames: int) -> Tensor:
     """Keep the first frames, or add frames of zeros: (..., T, F) -> (..., target_length_frames, F).
@@ -38,6 +41,8 @@ class FrontEnd:
         norm_std: their standard deviation.
         sample_rate_hz: rate of the waveforms given.
         num_mel_bins: F.
+        padding: of shorter clips: `constant`, frames that the model sees as it sees sound; or `mask`, under a padding
+            mask, so that it sees each clip at its own length.
     """
 
     target_length_frames: Optional[int] = 1024
@@ -45,6 +50,7 @@ class FrontEnd:
     norm_std: float = 4.569
     sample_rate_hz: int = 16_000
     num_mel_bins: int = 128
+    padding: str = "constant"
 
     def __post_init__(self):
         if self.target_length_frames is not None and self.target_length_frames < 1:
@@ -55,6 +61,8 @@ class FrontEnd:
             raise ValueError(f"norm_std must be positive and finite, got {self.norm_std}")
         if _frame_sizes(self.sample_rate_hz)[1] < 1:
             raise ValueError(f"sample_rate_hz is too low for frames of {FRAME_SHIFT_MS:g} ms: {self.sample_rate_hz}")
+        if self.padding not in PADDINGS:
+            raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """(W,) or (B, W) at `sample_rate_hz` -> (T, F) or (B, T, F), normalised."""
@@ -81,8 +89,9 @@ class FrontEnd:
         return self(load_waveform(path, self.sample_rate_hz))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for json and checkpoints."""
-        return asdict(self)
+        """Plain values, for json and checkpoints; `padding` only where it is not constant, as older files have none."""
+        values = asdict(self)
+        return values if self.padding != "constant" else {k: v for k, v in values.items() if k != "padding"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FrontEnd":

@@ -81,9 +81,8 @@ def add_window_arguments(group: Any) -> None:
     group.add_argument(
         "--padding",
         choices=PADDINGS,
-        default="constant",
         help="short clips: filled up as published weights expect (constant), at their own length (own), or padded "
-        "under a mask that attention honours (mask; same result as own) [%(default)s]",
+        "under a mask that attention honours (mask; same result as own) [as the checkpoint was trained]",
     )
     group.add_argument(
         "--long",

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ASDA.atomic import atomic_writer
+from ASDA.audio.front_end import PADDINGS
 from ASDA.cli._json import to_json
 from ASDA.core.classifier import POOLINGS
 from ASDA.data.manifest import Manifest
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="folders with train and eval manifests")
     parser.add_argument("--checkpoint", nargs="+", type=Path, required=True, help="runs that differ in their seed")
     parser.add_argument("--pooling", choices=POOLINGS, default="mean", help="of the last layer [%(default)s]")
-    parser.add_argument("--padding", choices=("constant", "mask"), default="constant", help="of short clips")
+    parser.add_argument("--padding", choices=PADDINGS, help="of short clips [as the checkpoint was trained]")
     parser.add_argument("--regularisation", type=float, default=0.1, help="sklearn's C [%(default)s]")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)

@@ -3,7 +3,8 @@
     asda-train CONFIG [RECIPE ...] [key=value ...]
 
 CONFIG is a yaml of config/ (pretraining_AS2M, finetuning) or a path. Settings are environment variables;
-`asda-train CONFIG --help` lists them, the recipes and examples.
+`asda-train CONFIG --help` lists them, the recipes and examples; `--plan` among the arguments says all that would happen
+and starts nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..launch.settings import LaunchError, Settings
 
 EXIT_USAGE = 2
 HELP = ("-h", "--help")
+PLAN = "--plan"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,10 +56,16 @@ def _plan_and_start(name: str, program: str, config: str, words: list[str]) -> i
     if any(word in HELP for word in words):
         print(help_text(program if "/" in program else f"{program} {config}", config), flush=True)
         return 0
+    planned_only = PLAN in words
     settings = Settings.read(os.environ)
-    launch = plan_launch(config, words, settings, num_folds)
+    launch = plan_launch(config, [word for word in words if word != PLAN], settings, num_folds)
     for note in launch.notes:
         _say(name, note)
+    if planned_only:
+        from ..launch.overview import overview  # which reads manifests
+
+        print(*overview(launch), sep="\n", flush=True)
+        return 0
     if settings.dry_run:
         print(*launch.runs, sep="\n", flush=True)
         return 0

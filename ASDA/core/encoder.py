@@ -94,7 +94,11 @@ class SpectrogramEncoder(nn.Module):
         return grid
 
     def embed(
-        self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None
+        self,
+        spectrogram: Tensor,
+        padding_mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        kept_padding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The tokens that enter the first block, prefix tokens first.
 
@@ -102,6 +106,8 @@ class SpectrogramEncoder(nn.Module):
             spectrogram: (B, 1, T, F).
             padding_mask: (B, N), True = padding, or None.
             kept: (B * M, K) indices of the patches each student keeps, clip-major, or None for all.
+            kept_padding: (B * M, K), True where ``kept`` stands for no patch (:class:`Places`), or None; by default
+                where it names padding.
 
         Returns:
             Tokens (B * M, S, D) and their padding mask (B * M, S) or None.
@@ -113,14 +119,18 @@ class SpectrogramEncoder(nn.Module):
                 f"expected a padding mask of shape {tuple(x.shape[:2])} (clips, patches), "
                 f"got {tuple(padding_mask.shape)}"
             )
-        of_prefix, of_patches = positions_of(self.positions, grid, self.config)
+        of_prefix, of_patches = positions_of(self.positions, grid, self.config, padding_mask)
         x = x + of_patches.to(x.dtype)
         if kept is not None:
             x = gather_patches(x, kept)  # (B * M, K, D)
-            if padding_mask is not None:
+            if kept_padding is not None:
+                padding_mask = kept_padding
+            elif padding_mask is not None:
                 padding_mask = gather_patches(padding_mask[..., None], kept)[..., 0]
         if self.prefix_tokens is not None:
-            prefix = self.prefix_tokens if of_prefix is None else self.prefix_tokens + of_prefix
+            prefix = self.prefix_tokens if of_prefix is None else self.prefix_tokens + of_prefix  # (1 or B, X, D)
+            if len(prefix) > 1:
+                prefix = prefix.repeat_interleave(len(x) // len(prefix), dim=0, output_size=len(x))
             x = torch.cat([prefix.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
             if padding_mask is not None:
                 real = padding_mask.new_zeros(x.shape[0], self.config.num_prefix_tokens)
@@ -135,18 +145,28 @@ class SpectrogramEncoder(nn.Module):
         return self.stack.layers(tokens, padding_mask)
 
     def forward(
-        self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None
+        self,
+        spectrogram: Tensor,
+        padding_mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        kept_padding: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Features of the last layer; arguments as of :meth:`embed`.
 
         Returns:
             Those of the prefix tokens (B * M, X, D) and of the patches (B * M, K or N, D).
         """
-        return self.split(self.features(spectrogram, padding_mask, kept))
+        return self.split(self.features(spectrogram, padding_mask, kept, kept_padding))
 
-    def features(self, spectrogram: Tensor, padding_mask: Tensor | None = None, kept: Tensor | None = None) -> Tensor:
+    def features(
+        self,
+        spectrogram: Tensor,
+        padding_mask: Tensor | None = None,
+        kept: Tensor | None = None,
+        kept_padding: Tensor | None = None,
+    ) -> Tensor:
         """The same in one tensor (B * M, S, D), prefix tokens first."""
-        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept)
+        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept, kept_padding)
         for output, _ in self.layers(tokens, padding_mask):
             tokens = output  # a list of them would keep every layer's tensors alive
         return self.stack.norm_last(tokens)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -63,8 +65,59 @@ def patch_padding_mask(num_frames: Tensor, padded_frames: int, patches: PatchCon
     if bool((num_frames < 1).any()) or bool((num_frames > padded_frames).any()):
         raise ValueError(f"lengths must be between 1 and {padded_frames} frames, got {num_frames.tolist()}")
     rows = 1 + (padded_frames - patches.size[0]) // patches.stride[0]
-    first_frame = patches.stride[0] * torch.arange(rows, device=num_frames.device)
-    return (first_frame >= num_frames[:, None]).repeat_interleave(columns, dim=1)
+    real_rows = -(-num_frames // patches.stride[0])
+    return row_padding_mask(real_rows, PatchGrid(rows, columns))
+
+
+def row_padding_mask(num_rows: Tensor, grid: PatchGrid) -> Tensor:
+    """How many rows of each clip are real, (B,), in a grid with padding -> its padding mask (B, N), True = padding."""
+    row = torch.arange(grid.rows, device=num_rows.device)
+    return (row >= num_rows[:, None]).repeat_interleave(grid.columns, dim=1)
+
+
+def real_rows(padding_mask: Tensor, grid: PatchGrid) -> Tensor:
+    """Inverse of :func:`row_padding_mask`: (B, N) -> (B,)."""
+    return (~padding_mask.unflatten(1, tuple(grid))[:, :, 0]).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class PatchRows:
+    """Patch rows of clips of different lengths: each clip has the fewest rows that hold all its frames.
+
+    Attributes:
+        patches: their size and stride.
+        columns: patch columns ``Q``.
+        max_frames: frames of the longest clips; longer ones are cut, and what fills no patch of these is cut, too.
+    """
+
+    patches: PatchConfig
+    columns: int
+    max_frames: int
+
+    @classmethod
+    def of(cls, max_frames: int, num_mel_bins: int, patches: PatchConfig) -> PatchRows:
+        """The rows of clips of so many mel bins.
+
+        Raises:
+            ValueError: such a clip is smaller than one patch.
+        """
+        return cls(patches, patch_grid(max_frames, num_mel_bins, patches).columns, max_frames)
+
+    def padded_frames(self, num_frames: int) -> int:
+        """Frames of a clip of ``num_frames`` that is rounded up to whole patches: one patch at least."""
+        (size, _), (stride, _) = self.patches.size, self.patches.stride
+        return min(self.max_frames, size + max(0, -(-(num_frames - size) // stride)) * stride)
+
+    def count(self, num_frames: int) -> int:
+        """Its patch rows."""
+        return 1 + (self.padded_frames(num_frames) - self.patches.size[0]) // self.patches.stride[0]
+
+    def padding_mask(self, num_frames: Sequence[int]) -> Tensor | None:
+        """The padding mask (B, N) of clips that are padded to the longest of them; None if there is no padding."""
+        rows = torch.tensor([self.count(frames) for frames in num_frames])
+        if bool((rows == rows.max()).all()):
+            return None
+        return row_padding_mask(rows, PatchGrid(int(rows.max()), self.columns))
 
 
 class PatchEmbed(nn.Module):

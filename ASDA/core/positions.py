@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .config import EncoderConfig
-from .patches import PatchGrid
+from .patches import PatchGrid, real_rows
 
 
 def sincos(position: Tensor, dim: int) -> Tensor:
@@ -91,18 +91,31 @@ def position_table(config: EncoderConfig) -> Tensor:
     return POSITIONS[config.positions].table(grid, config.num_prefix_tokens, config.stack.embed_dim)[None]
 
 
-def positions_of(table: Tensor, grid: PatchGrid, config: EncoderConfig) -> tuple[Tensor | None, Tensor]:
-    """What a clip's tokens get of an encoder's table.
+def positions_of(
+    table: Tensor, grid: PatchGrid, config: EncoderConfig, padding_mask: Tensor | None = None
+) -> tuple[Tensor | None, Tensor]:
+    """What the clips' tokens get of an encoder's table.
+
+    Where positions depend on the length, a clip with padding has those of its own length, whatever it is padded to.
 
     Args:
         table: (1, n, D).
-        grid: of the clip's patches.
+        grid: of the clips' patches.
         config: the encoder's.
+        padding_mask: (B, N), True = padding, or None.
 
     Returns:
-        Positions of the prefix tokens (1, X, D), or None if they have none, and of all patches (1, N, D).
+        Positions of the prefix tokens (1 or B, X, D), or None if they have none, and of all patches (1 or B, N, D).
+        Those of padding have no meaning.
+
+    Raises:
+        ValueError: clips of different lengths, and some longer than a learned table, which would be interpolated.
     """
     kind, X, N = POSITIONS[config.positions], config.num_prefix_tokens, grid.num_patches
+    if padding_mask is not None and kind.is_learned:
+        return table[:, :X], _fit_padded(table[:, X:], config, grid, padding_mask)
+    if padding_mask is not None and kind.counts_prefix and config.prefix_place == "middle":
+        return _around_the_middle(table, X, grid, padding_mask)
     if kind.is_learned:
         return table[:, :X], _fit(table[:, X:], config, grid)
     if not kind.counts_prefix:
@@ -125,3 +138,27 @@ def _fit(table: Tensor, config: EncoderConfig, grid: PatchGrid) -> Tensor:
     image = table.transpose(1, 2).unflatten(2, (rows, grid.columns))  # (1, D, rows, Q)
     image = F.interpolate(image.float(), size=tuple(grid), mode="bilinear").to(table.dtype)
     return image.flatten(2).transpose(1, 2)
+
+
+def _fit_padded(table: Tensor, config: EncoderConfig, grid: PatchGrid, padding_mask: Tensor) -> Tensor:
+    """A learned table for clips of different lengths, each with the rows in the middle: (1, n, D) -> (B, N, D)."""
+    rows = config.max_rows
+    if grid.rows > rows:
+        raise ValueError(
+            f"clips of up to {grid.rows} patch rows under a padding mask, but the learned position table has {rows}: "
+            "longer clips are interpolated, each by its own length; cut the clips, or give each length its own batch"
+        )
+    first = (rows - real_rows(padding_mask, grid)) // 2  # (B,)
+    row = (first[:, None] + torch.arange(grid.rows, device=first.device)).clamp(max=rows - 1)  # (B, P)
+    found = table.unflatten(1, (rows, grid.columns))[0].index_select(0, row.flatten())  # (B * P, Q, D)
+    return found.unflatten(0, tuple(row.shape)).flatten(1, 2)
+
+
+def _around_the_middle(table: Tensor, X: int, grid: PatchGrid, padding_mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions of prefix tokens in the middle of each clip's own patches, (B, X, D), and of these, (B, N, D)."""
+    device = padding_mask.device
+    first = real_rows(padding_mask, grid)[:, None] * grid.columns // 2  # (B, 1)
+    patch = torch.arange(grid.num_patches, device=device)
+    patch = patch + X * (patch >= first)  # (B, N)
+    prefix = first + torch.arange(X, device=device)
+    return tuple(table[0].index_select(0, i.flatten()).unflatten(0, tuple(i.shape)) for i in (prefix, patch))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from .containers import ClipReader
 from .excerpt import excerpt_s, window_s
 from .labels import ClipLabels
 from .manifest import Manifest
+from .padding import MaskedPadding, MaskSampler, PatchRows, join_masks
 from .sampling import repetitions, shuffled_order, weighted_order
 
 # Independent random streams of one clip in one epoch. The numbers are part of what makes a run repeatable: never
@@ -30,8 +31,7 @@ _STREAM_CROP, _STREAM_WAVEFORM, _STREAM_SPECTROGRAM, _STREAM_MASK, _STREAM_SEED,
 
 _MAX_REPLACEMENT_DRAWS = 100
 
-MaskSampler = Callable[[torch.Generator], torch.Tensor]
-MaskPlaces = Callable[[torch.Tensor, int], dict[str, torch.Tensor]]
+MaskPlaces = Callable[[torch.Tensor, int, Optional[torch.Tensor]], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,13 @@ class Augmentation:
     noise: bool = False
 
 
+class Heard(NamedTuple):
+    """What the model gets of a clip, and how many of its frames are no padding under a mask."""
+
+    source: torch.Tensor
+    num_frames: int
+
+
 class SpectrogramDataset(torch.utils.data.Dataset):
     """Reads the clips of a manifest as normalised log-mel spectrograms.
 
@@ -59,8 +66,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         labels: classes of the clips, or None.
         num_classes: C, length of the target vector; by default the label table's.
         mask_sampler: draws the masks (M, N) of a clip, True = hidden from the student; None for no masks.
-        mask_places: turns the masks (B * M, N) of a batch of B clips into indices, here in the loader; None: batches
-            hold the masks themselves.
+        mask_places: turns the masks (B * M, N) of a batch of B clips, and its padding mask (B, N) or None, into
+            indices, here in the loader; None: batches hold the masks themselves.
         augmentation: random changes; none by default.
         seed: of every random draw.
         shuffle: whether `ordered_indices` is a new permutation in each epoch, or file order.
@@ -72,6 +79,9 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         sample_weights: (n,) weights; clips are then drawn with replacement in proportion to them.
         num_draws: clips drawn per epoch with `sample_weights`; the manifest's number of clips by default.
         waveforms: hand out waveforms, for a front end that runs on the training device.
+        patch_rows: the patches of the model, for a front end whose padding is ``mask``: batches are then as long as
+            their longest clip, and have a padding mask where others are shorter. Masks are drawn on a clip's own
+            patches: the sampler has to be a dataclass with ``grid``.
     """
 
     def __init__(
@@ -93,9 +103,12 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         sample_weights: np.ndarray | None = None,
         num_draws: int | None = None,
         waveforms: bool = False,
+        patch_rows: PatchRows | None = None,
     ):
         super().__init__()
         self._target_length_frames = _target_length_frames(front_end)
+        if (front_end.padding == "mask") != (patch_rows is not None):
+            raise ValueError(f"patch_rows belongs to padding=mask, and the front end has padding={front_end.padding}")
         _check_sizes(manifest, labels, num_classes, sample_weights)
         self.manifest = manifest
         self.front_end = front_end
@@ -103,6 +116,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         self.num_classes = num_classes or (labels.num_classes if labels is not None else 0)
         self.mask_sampler = mask_sampler
         self.mask_places = mask_places
+        self._padding = None if patch_rows is None else MaskedPadding(patch_rows, mask_sampler)
         self.augmentation = augmentation or Augmentation()
         if waveforms and self.augmentation.noise:
             raise ValueError(
@@ -132,30 +146,35 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
         Returns:
             `id` int, `source` (1, T, F) float32 (with `waveforms` (W,)), `seed` int64 scalar tensor, `num_unreadable`
-            int; `mask` (M, N) bool with a mask sampler, `target` (C,) float32 multi-hot with labels. Without `source`
-            if the clip cannot be read and is not replaced.
+            int; `mask` (M, N) bool with a mask sampler, `target` (C,) float32 multi-hot with labels. With a padding
+            mask `num_frames` int, the frames that are no padding, and N is that of these. Without `source` if the clip
+            cannot be read and is not replaced.
         """
         index = int(index)
         clip = index % len(self.manifest)
         readable = self._readable_clip(index)
         if readable is None:
             return {"id": clip, "num_unreadable": 1}
-        found, source = readable
-        return {"num_unreadable": int(found != clip), **self._sample(found, source, index)}
+        found, heard = readable
+        return {"num_unreadable": int(found != clip), **self._sample(found, heard, index)}
 
-    def _sample(self, clip: int, source: torch.Tensor, index: int) -> dict:
+    def _sample(self, clip: int, heard: Heard, index: int) -> dict:
         """A clip's source with what belongs to it, drawn with the random streams of the place `index` that it fills."""
         seed = self._generator(index, _STREAM_SEED).initial_seed() & (2**63 - 1)
-        sample: dict[str, Any] = {"id": clip, "source": source, "seed": torch.tensor(seed)}
-        if self.mask_sampler is not None:
-            sample["mask"] = self.mask_sampler(self._generator(index, _STREAM_MASK))
+        sample: dict[str, Any] = {"id": clip, "source": heard.source, "seed": torch.tensor(seed)}
+        mask_sampler = self.mask_sampler
+        if self._padding is not None:
+            sample["num_frames"] = heard.num_frames
+            mask_sampler = self._padding.sampler(heard.num_frames)
+        if mask_sampler is not None:
+            sample["mask"] = mask_sampler(self._generator(index, _STREAM_MASK))
         if self.labels is not None:
             sample["target"] = torch.zeros(self.num_classes)
             sample["target"][self.labels.targets(clip)] = 1.0
         return sample
 
-    def _readable_clip(self, index: int) -> tuple[int, torch.Tensor] | None:
-        """The clip and its source, or those of its replacement, or None."""
+    def _readable_clip(self, index: int) -> tuple[int, Heard] | None:
+        """The clip and what is heard of it, or those of its replacement, or None."""
         candidate = index % len(self.manifest)
         replacements = None
         for _ in range(_MAX_REPLACEMENT_DRAWS):
@@ -172,21 +191,25 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             f"unreadable, and so were {_MAX_REPLACEMENT_DRAWS - 1} clips drawn to replace it",
         )
 
-    def _source(self, clip: int, index: int) -> torch.Tensor:
+    def _source(self, clip: int, index: int) -> Heard:
         path = self.manifest.path(clip)
         start_s = self._crop_start_s(path, index) if self.random_crop else 0.0
         return self._heard(self.reader.load(path, start_s, excerpt_s(self._target_length_frames)), index)
 
-    def _heard(self, waveform: torch.Tensor, index: int) -> torch.Tensor:
+    def _heard(self, waveform: torch.Tensor, index: int) -> Heard:
         """The waveform as the model gets it."""
+        num_frames = self._target_length_frames
+        if self._padding is not None:
+            num_frames = self._padding.num_frames(len(waveform), self.front_end.sample_rate_hz)
         if self.augmentation.roll:
             waveform = roll_and_scale(waveform, self._generator(index, _STREAM_WAVEFORM))
         if self.waveforms:
-            return waveform
+            return Heard(waveform, num_frames)
         spectrogram = self.front_end(waveform)
         if self.augmentation.noise:
-            spectrogram = add_noise_and_roll(spectrogram, self._generator(index, _STREAM_SPECTROGRAM))
-        return spectrogram.unsqueeze(0)
+            real = add_noise_and_roll(spectrogram[:num_frames], self._generator(index, _STREAM_SPECTROGRAM))
+            spectrogram = torch.cat([real, spectrogram[num_frames:]])
+        return Heard(spectrogram.unsqueeze(0), num_frames)
 
     def _crop_start_s(self, path: str, index: int) -> float:
         spare_s = self.reader.probe(path).duration_s - window_s(self._target_length_frames)
@@ -206,7 +229,9 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             `id` (B,), `num_unreadable` int, how many of the clips asked for could not be read, and `net_input` with
             `source` (B, 1, T, F); with masks `places`, or `precomputed_mask` (B*M, N); with labels `seeds` (B,) and
             `target` (B, C). With `waveforms` there are `waveforms` (B, W) float64, padded with zeros, and `num_samples`
-            (B,) in the place of `source`. B = 0 if no clip of an evaluation batch could be read; {} for no samples.
+            (B,) in the place of `source`. Where clips are padded under a mask, `padding_mask` (B, N), or the places
+            have it; T, or `padded_frames` beside waveforms, is then that of the longest clip, in whole patches.
+            B = 0 if no clip of an evaluation batch could be read; {} for no samples.
         """
         if not samples:  # a process whose share of the epoch is a batch shorter than the others'
             return {}
@@ -218,22 +243,31 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         return {"num_unreadable": num_unreadable, **_without_rows(self._join([self._sample(0, silence, 0)]))}
 
     def _join(self, samples: list[dict]) -> dict:
-        batch: dict[str, torch.Tensor] = {}
+        batch: dict[str, torch.Tensor | int] = {}
         net_input: dict[str, torch.Tensor | dict[str, torch.Tensor]] = {}
         sources = [sample["source"] for sample in samples]
+        padding_mask, padded_frames = None, self._target_length_frames
+        if self._padding is not None:
+            lengths = [sample["num_frames"] for sample in samples]
+            padding_mask = self._padding.rows.padding_mask(lengths)
+            padded_frames = self._padding.rows.padded_frames(max(lengths))
         if self.waveforms:
             # In float64 because fairseq casts float32 tensors of a batch to the training precision, and half precision
             # is too coarse for a waveform.
             batch["waveforms"] = pad_sequence(sources, batch_first=True).double()
             batch["num_samples"] = torch.tensor([len(waveform) for waveform in sources])
+            if self._padding is not None:
+                batch["padded_frames"] = padded_frames
         else:
-            net_input["source"] = torch.stack(sources)
+            net_input["source"] = torch.stack([source[:, :padded_frames] for source in sources])
         if self.mask_sampler is not None:
-            masks = torch.cat([sample["mask"] for sample in samples])
-            if self.mask_places is None:
-                net_input["precomputed_mask"] = masks
+            masks = join_masks([sample["mask"] for sample in samples])
+            if self.mask_places is not None:
+                net_input["places"] = self.mask_places(masks, len(samples), padding_mask)
             else:
-                net_input["places"] = self.mask_places(masks, len(samples))
+                net_input["precomputed_mask"] = masks
+        if padding_mask is not None and "places" not in net_input:
+            net_input["padding_mask"] = padding_mask
         if self.labels is not None:
             net_input["seeds"] = torch.stack([sample["seed"] for sample in samples])
             net_input["target"] = torch.stack([sample["target"] for sample in samples])
@@ -265,7 +299,11 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
 def _without_rows(batch: dict) -> dict:
     """A batch of the same shapes and types, but of no clip."""
-    return {key: _without_rows(value) if isinstance(value, dict) else value[:0] for key, value in batch.items()}
+
+    def empty(value: Any) -> Any:
+        return _without_rows(value) if isinstance(value, dict) else value[:0] if torch.is_tensor(value) else value
+
+    return {key: empty(value) for key, value in batch.items()}
 
 
 def _target_length_frames(front_end: FrontEnd) -> int:

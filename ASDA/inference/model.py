@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..audio.fbank import num_frames
 from ..audio.front_end import FrontEnd
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import CheckpointError
@@ -16,6 +17,7 @@ from ..checkpoints.reading import read_checkpoint
 from ..core.classifier import SpectrogramClassifier
 from ..core.config import ConfigError
 from ..core.encoder import SpectrogramEncoder
+from ..core.patches import PatchRows
 from .audio_input import Audio, read_waveform
 
 
@@ -55,9 +57,18 @@ class TrainedEncoder(nn.Module):
         return _finite(self(self.spectrogram(audio, sample_rate_hz)[None])[0], "features")
 
     def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
-        """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`."""
-        waveform = read_waveform(audio, self.front_end.sample_rate_hz, sample_rate_hz)
-        return self.front_end(waveform)[None].to(self.encoder.device, self.encoder.dtype)
+        """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`.
+
+        A model that was trained with a padding mask gets a short clip at its own length, in whole patches.
+        """
+        front_end = self.front_end
+        waveform = read_waveform(audio, front_end.sample_rate_hz, sample_rate_hz)
+        spectrogram = front_end(waveform)
+        if front_end.padding == "mask" and front_end.target_length_frames is not None:
+            rows = PatchRows.of(front_end.target_length_frames, front_end.num_mel_bins, self.encoder.config.patches)
+            own = num_frames(len(waveform), front_end.sample_rate_hz)
+            spectrogram = spectrogram[: rows.padded_frames(max(1, own))]
+        return spectrogram[None].to(self.encoder.device, self.encoder.dtype)
 
 
 class TrainedClassifier(TrainedEncoder):

@@ -17,7 +17,7 @@ from ..audio.fbank import FRAME_SHIFT_MS, log_mel, num_frames
 from ..audio.front_end import FrontEnd, fit_length, normalise
 from ..audio.io import AudioError
 from ..core.config import PatchConfig
-from ..core.patches import PatchGrid, patch_grid
+from ..core.patches import PatchGrid, PatchRows, patch_grid, row_padding_mask
 from ..data.containers import ClipReader
 from ..data.excerpt import excerpt_s
 from .clips import Clip
@@ -37,19 +37,21 @@ class Windowing:
 
     Attributes:
         front_end: with `target_length_frames`, the length of a window.
-        padding: of windows that are shorter than that: `constant` pads with zeros before normalisation, as in training;
-            `own` runs them at their own length (rounded up to whole patches); `mask` pads a batch to its longest window
-            with a padding mask. `own` and `mask` give the same features.
+        padding: of windows that are shorter than that: `constant` pads with zeros before normalisation; `own` runs them
+            at their own length (rounded up to whole patches); `mask` pads a batch to its longest window with a padding
+            mask. `own` and `mask` give the same features. None: the front end's, as in training.
         hop_frames: from one window of a long clip to the next; None: only the first window is used.
         patches: of the encoder, which hears whole ones only.
     """
 
     front_end: FrontEnd
-    padding: str = "constant"
+    padding: str = None  # type: ignore[assignment] # never None once it is made
     hop_frames: int | None = None
     patches: PatchConfig = PatchConfig()
 
     def __post_init__(self) -> None:
+        if self.padding is None:
+            object.__setattr__(self, "padding", self.front_end.padding)
         if self.padding not in PADDINGS:
             raise ValueError(f'padding "{self.padding}" is not one of {", ".join(PADDINGS)}')
         length = self.front_end.target_length_frames
@@ -76,11 +78,9 @@ class Windowing:
 
     def padded_length(self, num_frames: int) -> int:
         """Frames of a window with its padding, if ``num_frames`` of them hold sound."""
-        length = self.window_frames
         if self.padding == "constant":
-            return length
-        size, stride = self.patches.size[0], self.patches.stride[0]
-        return min(length, size + max(0, -(-(num_frames - size) // stride)) * stride)
+            return self.window_frames
+        return PatchRows.of(self.window_frames, self.front_end.num_mel_bins, self.patches).padded_frames(num_frames)
 
     def grid(self, num_frames: int) -> PatchGrid:
         """Patch rows and columns of so many frames."""
@@ -307,7 +307,7 @@ def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor |
         return source, None
     grid = windowing.grid(longest)
     num_rows = torch.tensor([window.num_rows for window in batch])
-    return source, (torch.arange(grid.rows) >= num_rows[:, None]).repeat_interleave(grid.columns, dim=1)
+    return source, row_padding_mask(num_rows, grid)
 
 
 def seconds(frames: int) -> float:

@@ -16,6 +16,7 @@ from .composing import PROJECT, search_path
 from .fitting import Budget, fit_batch
 from .inputs import KEYS, find_inputs
 from .memory import Machine, Workload
+from .own_data import choose
 from .precision import Precision, choose_precision
 from .processes import Processes, choose_processes, count_gpus
 from .recipe import Recipe, find_config
@@ -54,10 +55,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Launch:
-    """What a script starts: one run, or one per fold; and what to tell about it."""
+    """What a script starts: one run, or one per fold; what to tell about it; and what it is composed of."""
 
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
+    recipe: Recipe
+    batch: BatchPlan
 
 
 def plan_launch(
@@ -85,11 +88,12 @@ def plan_launch(
     processes = choose_processes(settings, gpus)
     precision = choose_precision(recipe, arguments, processes, inputs.folders()[0][2])
     batch = _batch(recipe, arguments, settings)
+    choices = choose(recipe, inputs.folders()[0][1], inputs.checkpoint, settings.dry_run)  # of all folds those of one
     plan, memory = _fitted(batch, recipe, arguments, settings, processes, precision, inputs.checkpoint)
     said = plan.describe(recipe.get("task.clips_per_update"), processes.unit)
-    notes = (*inputs.notes, *precision.notes, memory, said)
-
+    notes = (*inputs.notes, *precision.notes, *choices.notes, memory, said)
     fixed = [*recipe.groups, *_fixed(recipe, processes, plan, batch.most_clips), *precision.overrides]
+    fixed += [*inputs.overrides, *choices.overrides]
     if settings.extend:
         fixed.append("task.extend=true")
     if inputs.checkpoint is not None:
@@ -104,7 +108,7 @@ def plan_launch(
             f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
         ]
         runs.append(Run((*program, *folders, *fixed, *typed), save_dir, fold))
-    return Launch(tuple(runs), notes)
+    return Launch(tuple(runs), notes, recipe, plan)
 
 
 def _batch(recipe: Recipe, arguments: Arguments, settings: Settings) -> Batch:

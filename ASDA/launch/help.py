@@ -35,11 +35,12 @@ def help_text(program: str, config: str) -> str:
     lines = [
         *textwrap.wrap(purpose(recipe.file), WIDTH),
         "",
-        f"usage: {program} [RECIPE ...] [key=value ...]",
+        f"usage: {program} [RECIPE ...] [key=value ...] [--plan]",
         "",
         *_table("Settings (environment variables):", settings),
         *_table(f"Recipes ({shown.parent}/recipe; of several, what a later one says wins):", recipes),
         'RECIPE ... can also be written as +recipe=A or "+recipe=[A,B]" among the overrides.',
+        "--plan says what a run would be (data, window, network, batch, schedule, folder) and starts nothing.",
         "",
         *(_table("Sizes of the network (+size=NAME; wins over the recipes):", sizes) if sizes else []),
         *textwrap.wrap(

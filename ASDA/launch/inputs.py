@@ -20,6 +20,7 @@ class Inputs:
 
     Attributes:
         folds: names of the folds to run; empty for a single run.
+        overrides: what the data decide of the run.
         checkpoint: None where the run starts from nothing.
     """
 
@@ -28,6 +29,7 @@ class Inputs:
     checkpoint: Path | None
     folds: tuple[str, ...]
     notes: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
 
     def folders(self) -> list[tuple[str, Path, Path]]:
         """Fold, folder of its data, folder of its run; once, with an empty fold, for a single run."""
@@ -50,8 +52,10 @@ def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_fo
         needed = f"a folder with fold{folds[0]} to fold{folds[-1]}, each with train and eval manifests"
         kept = "the folder for the runs; each fold gets a folder in it"
     inputs = Inputs(_path("DATA", recipe, arguments, settings.data, needed), Path(), None, folds, notes)
+    overrides: list[str] = []
     for _, data, _ in inputs.folders():
         recipe.set(KEYS["DATA"], str(data))
+        overrides = overrides or choose_validation(recipe, arguments, data)
         if not settings.dry_run:
             check_data(recipe, data)
     checkpoint = None
@@ -60,7 +64,20 @@ def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_fo
         if not settings.dry_run and not checkpoint.exists():
             raise LaunchError(f"CHECKPOINT: {checkpoint} does not exist; it has to be a pre-trained checkpoint")
     save_dir = _path("SAVE_DIR", recipe, arguments, settings.save_dir, kept)
-    return Inputs(inputs.data, save_dir, checkpoint, folds, notes)
+    return Inputs(inputs.data, save_dir, checkpoint, folds, notes, tuple(overrides))
+
+
+def choose_validation(recipe: Recipe, arguments: Arguments, data: Path) -> list[str]:
+    """The override by which a run on a data set without a name validates on `valid` where there is one, not on `eval`.
+
+    What is chosen on `eval` would be measured on what it was chosen by.
+    """
+    key, name = "dataset.valid_subset", "valid"
+    known = recipe.get("task.dataset") or arguments.names(key) or recipe.get(key) != "eval"
+    if not is_labelled(recipe) or known or not (data / f"{name}.tsv").exists():
+        return []
+    recipe.set(key, name)
+    return [f"{key}={name}"]
 
 
 def check_data(recipe: Recipe, data: Path) -> None:
@@ -69,7 +86,7 @@ def check_data(recipe: Recipe, data: Path) -> None:
     Raises:
         LaunchError: the first such file, and what the folder has to be.
     """
-    names = _splits(recipe)
+    names = splits_of(recipe)
     files, meaning = [f"{name}.tsv" for name in names], "a folder with train.tsv"
     if is_labelled(recipe):
         labels, classes = recipe.get("task.labels"), recipe.get("task.label_descriptors", "label_descriptors.csv")
@@ -94,7 +111,7 @@ def is_labelled(recipe: Recipe) -> bool:
     return recipe.has("task.labels")
 
 
-def _splits(recipe: Recipe) -> list[str]:
+def splits_of(recipe: Recipe) -> list[str]:
     """The split that the run trains on, then those that it validates on; fairseq's own defaults are train and valid."""
     validation = "" if recipe.get("dataset.disable_validation", False) else recipe.get("dataset.valid_subset", "valid")
     return [recipe.get("dataset.train_subset", "train"), *(name for name in validation.split(",") if name)]
@@ -110,7 +127,7 @@ def _folds(
         return settings.folds, ()
     number = num_folds(recipe.get("task.dataset", ""))
     data = _override(recipe, arguments, KEYS["DATA"]) or settings.data
-    first = f"{_splits(recipe)[0]}.tsv"
+    first = f"{splits_of(recipe)[0]}.tsv"
     if number and data and (Path.cwd() / data / first).exists():
         return (), (f"one run, on the {first} of DATA; for all {number} folds DATA is the folder that holds them",)
     return tuple(str(fold) for fold in range(1, number + 1)), ()

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ..audio.augment import draw_mixup_weight, mixup, spec_augment
 from ..core.classifier import SpectrogramClassifier
 from ..core.encoder import SpectrogramEncoder
+from ..core.patches import real_rows
 from ..randomness import clip_generator
 from .objective import Losses, Objective
 
@@ -91,14 +92,15 @@ class Classification(Objective):
             spectrogram: (B, 1, T, F).
             target: (B, C), 1 for each label of a clip.
             seeds: (B,) int64, what each clip's augmentation is drawn from; needed for training with augmentation.
-            padding_mask: (B, N), True = padding.
+            padding_mask: (B, N), True = padding. SpecAugment masks a share of what is no padding; where one of two
+                clips that are mixed has sound, the mixture has.
 
         Returns:
             ``classification``, summed over the clips; ``sample_size`` is the number of positive labels after mixup
             (BCE), or of clips (cross-entropy).
         """
         if self.training:
-            spectrogram, target = self._augment(spectrogram, target, seeds)
+            spectrogram, target, padding_mask = self._augment(spectrogram, target, seeds, padding_mask)
         logits = self.logits(spectrogram, padding_mask).float()
         smoothed = self._smooth(target.float())
         if self.independent_scores:
@@ -111,22 +113,40 @@ class Classification(Objective):
             scores = logits.detach().softmax(dim=1)
         return Losses({"classification": loss}, sample_size, {"_scores": scores, "_targets": target})
 
-    def _augment(self, spectrogram: Tensor, target: Tensor, seeds: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _augment(
+        self, spectrogram: Tensor, target: Tensor, seeds: Tensor | None, padding_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         how = self.augmentation
         if not (how.spec_augment or how.mixup > 0):
-            return spectrogram, target
+            return spectrogram, target, padding_mask
         if seeds is None:
             raise ValueError("training with SpecAugment or mixup needs the clips' seeds (see SpectrogramDataset)")
         if how.spec_augment:
-            frames, mel_bins = spectrogram.shape[2:]
-            by_ratio = int(how.mask_ratio * mel_bins), int(how.mask_ratio * frames)
-            by_width = min(how.mel_bins, mel_bins), min(how.frames, frames)  # at most all of a short clip
-            spectrogram = spec_augment(spectrogram, seeds, *(by_ratio if how.mask_ratio > 0 else by_width))
+            spectrogram = self._spec_augment(spectrogram, seeds, padding_mask)
         if how.mixup > 0:
             # The whole batch is mixed with one weight, so the batch's first clip decides it.
             weight = draw_mixup_weight(clip_generator(int(seeds[0]), 1), how.mixup, how.mixup_prob)
             spectrogram, target = mixup(spectrogram, target, weight)
-        return spectrogram, target
+            if padding_mask is not None and weight != 1.0:
+                padding_mask = padding_mask & padding_mask.flip(0)
+        return spectrogram, target, padding_mask
+
+    def _spec_augment(self, spectrogram: Tensor, seeds: Tensor, padding_mask: Tensor | None) -> Tensor:
+        how, (frames, mel_bins) = self.augmentation, spectrogram.shape[2:]
+        num_frames = None if padding_mask is None else self._num_frames(spectrogram, padding_mask)
+        lengths = torch.tensor(frames) if num_frames is None else num_frames
+        if how.mask_ratio > 0:
+            bins, stretch = int(how.mask_ratio * mel_bins), (how.mask_ratio * lengths.double()).long()
+        else:  # at most all of a short clip
+            bins, stretch = min(how.mel_bins, mel_bins), lengths.clamp(max=how.frames)
+        return spec_augment(spectrogram, seeds, bins, stretch, num_frames)
+
+    def _num_frames(self, spectrogram: Tensor, padding_mask: Tensor) -> Tensor:
+        """Frames of each clip in whole patches, without the padding: (B,)."""
+        grid, patches = self.encoder.grid(spectrogram), self.encoder.config.patches
+        rows = real_rows(padding_mask.cpu(), grid)
+        frames = patches.size[0] + (rows - 1) * patches.stride[0]
+        return torch.where(rows == grid.rows, spectrogram.shape[2], frames)
 
     def _smooth(self, target: Tensor) -> Tensor:
         smoothing = self.augmentation.label_smoothing if self.training else 0.0

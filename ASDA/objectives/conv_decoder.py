@@ -29,7 +29,8 @@ class ConvDecoder2d(nn.Module):
     Hidden places get noise, kept ones the encoder's tokens, back in grid order. Then ``num_layers`` times a grouped
     convolution, LayerNorm over channels without affine part and GELU, with a residual where the shapes agree; then a
     linear map. The tokens are channels-last already, so the convolutions get a channels-last view and nothing is
-    transposed in memory.
+    transposed in memory. Padding is zero at the input of every convolution, as is what lies beyond the grid: a clip's
+    predictions do not depend on what it is padded to.
 
     Args:
         embed_dim: width ``D`` of the tokens.
@@ -76,28 +77,36 @@ class ConvDecoder2d(nn.Module):
         """torch.compile for the norms, in place."""
         self.activate.compile(dynamic=True)
 
-    def _layer(self, block: nn.Module, x: Tensor, grid: PatchGrid) -> Tensor:
+    def _layer(self, block: nn.Module, x: Tensor, grid: PatchGrid, padding_mask: Tensor | None) -> Tensor:
         y = block(x.unflatten(1, tuple(grid)).permute(0, 3, 1, 2))  # (B, D, P, Q), a channels-last view
         y = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D), a view again
-        return self.activate(y, x if self.residual and x.shape == y.shape else None)
+        y = self.activate(y, x if self.residual and x.shape == y.shape else None)
+        return y if padding_mask is None else y.masked_fill(padding_mask[..., None], 0.0)
 
     def forward(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
         """Predictions for the hidden places: kept tokens (B * M, K, D) -> (R, D)."""
-        return self.decode(self.fill(tokens, places, grid), grid, places.hidden)
+        return self.decode(self.fill(tokens, places, grid), grid, places.hidden, places.grid_padding)
 
     def fill(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
-        """The full grid (B * M, N, D): the kept tokens in their places, normal(0, mask_noise_std) in the others."""
+        """The full grid (B * M, N, D): kept tokens in place, 0 at padding, normal(0, mask_noise_std) in the others."""
         rows, _, D = tokens.shape
         # Drawn in float32: then a seed gives the same noise in every precision (and bfloat16 draws are slow on a CPU).
         noise = torch.empty(rows, grid.num_patches, D, device=tokens.device)
         noise = noise.normal_(0.0, self.mask_noise_std) if self.mask_noise_std > 0 else noise.zero_()
+        if places.grid_padding is not None:
+            noise = noise.masked_fill_(places.grid_padding[..., None], 0.0)
         return places.fill_grid(tokens, noise.to(tokens.dtype))
 
-    def decode(self, x: Tensor, grid: PatchGrid, hidden: Tensor | None = None) -> Tensor:
-        """A filled grid (B * M, N, D) -> predictions for all patches, or for those at ``hidden`` (R,) alone: (R, D)."""
+    def decode(
+        self, x: Tensor, grid: PatchGrid, hidden: Tensor | None = None, padding_mask: Tensor | None = None
+    ) -> Tensor:
+        """A filled grid (B * M, N, D) -> predictions for all patches, or for those at ``hidden`` (R,) alone: (R, D).
+
+        ``padding_mask``: (B * M, N), True = padding, where the grid is 0; or None.
+        """
         for block in self.blocks:
             if self.checkpoint_activations and torch.is_grad_enabled():
-                x = checkpoint(self._layer, block, x, grid, use_reentrant=False)
+                x = checkpoint(self._layer, block, x, grid, padding_mask, use_reentrant=False)
             else:
-                x = self._layer(block, x, grid)
+                x = self._layer(block, x, grid, padding_mask)
         return self.proj(x if hidden is None else x.flatten(0, 1).index_select(0, hidden))

@@ -52,13 +52,17 @@ class EmaTeacher:
         self.num_updates = num_updates
 
     @torch.no_grad()
-    def layer_outputs(self, spectrogram: Tensor, top_k: int) -> list[Tensor]:
-        """MLP outputs of the last ``top_k`` layers for all patches, each (B, N, D), without prefix tokens."""
+    def layer_outputs(self, spectrogram: Tensor, top_k: int, padding_mask: Tensor | None = None) -> list[Tensor]:
+        """MLP outputs of the last ``top_k`` layers for all patches, each (B, N, D), without prefix tokens.
+
+        Nothing is attended to where ``padding_mask`` (B, N) is True.
+        """
         # A student in half precision gets its spectrograms in it: then the teacher computes in it too, from its float32
         # weights. (Not under inference_mode: the loss saves the target for the backward pass.)
         dtype = spectrogram.dtype
         half = dtype in (torch.float16, torch.bfloat16)
         with torch.autocast(spectrogram.device.type, dtype) if half else nullcontext():
-            tokens, padding = self.encoder.embed(spectrogram if half else spectrogram.to(self.encoder.dtype))
+            spectrogram = spectrogram if half else spectrogram.to(self.encoder.dtype)
+            tokens, padding = self.encoder.embed(spectrogram, padding_mask)
             outputs = [m for _, m in self.encoder.layers(tokens, padding)]
         return [self.encoder.split(m)[1] for m in outputs[-top_k:]]

@@ -21,20 +21,37 @@ def _moments(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return mean, (x - mean).square().mean(dim=dim, keepdim=True)
 
 
-def layer_average_target(layers: list[Tensor], eps: float = 1e-5) -> Tensor:
+def mean_over_patches(patches: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+    """The mean of the patches that are no padding: (B, N, D), (B, N) True = padding -> (B, 1, D)."""
+    if padding_mask is None:
+        return patches.mean(dim=1, keepdim=True)
+    number = (~padding_mask).sum(dim=1).to(patches.dtype)[:, None, None]
+    return patches.masked_fill(padding_mask[..., None], 0.0).sum(dim=1, keepdim=True) / number
+
+
+def _moments_over_patches(patches: Tensor, padding_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance over the patches (B, N, D) that are no padding, both (B, 1, D)."""
+    if padding_mask is None:
+        return _moments(patches, dim=1)
+    mean = mean_over_patches(patches, padding_mask)
+    return mean, mean_over_patches((patches - mean).square(), padding_mask)
+
+
+def layer_average_target(layers: list[Tensor], eps: float = 1e-5, padding_mask: Tensor | None = None) -> Tensor:
     """The teacher's target: per layer instance-norm over the patches, mean over the layers, LayerNorm over channels.
 
     Args:
         layers: MLP outputs of the teacher's layers, each (B, N, D), without the CLS row.
         eps: eps of both norms; both use the biased variance and have no affine part.
+        padding_mask: (B, N), True = padding, which enters no statistic; or None.
 
     Returns:
-        (B, N, D), float32.
+        (B, N, D), float32; at padding without meaning.
     """
     total = torch.zeros_like(layers[0], dtype=torch.float32)
     for layer in layers:
         layer = layer.float()
-        mean, variance = _moments(layer, dim=1)
+        mean, variance = _moments_over_patches(layer, padding_mask)
         total.addcmul_(layer - mean, (variance + eps).rsqrt(), value=1.0 / len(layers))
     return F.layer_norm(total, total.shape[-1:], eps=eps)
 

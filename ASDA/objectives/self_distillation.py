@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core.encoder import SpectrogramEncoder
 from ..core.places import Places
 from .ema_teacher import EmaTeacher, LinearDecay
-from .losses import channel_std, layer_average_target, summed_regression
+from .losses import channel_std, layer_average_target, mean_over_patches, summed_regression
 from .objective import Decoder, Losses, Objective
 
 
@@ -79,16 +79,18 @@ class SelfDistillation(Objective):
         super().after_update(num_updates)
 
     @torch.no_grad()
-    def target(self, spectrogram: Tensor) -> Tensor:
-        """What the teacher makes of the whole clips (B, 1, T, F): (B, N, D), float32."""
-        return layer_average_target(self.teacher.layer_outputs(spectrogram, self.average_top_k_layers))
+    def target(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """What the teacher makes of the whole clips, (B, 1, T, F), (B, N) True = padding -> (B, N, D), float32."""
+        layers = self.teacher.layer_outputs(spectrogram, self.average_top_k_layers, padding_mask)
+        return layer_average_target(layers, padding_mask=padding_mask)
 
     def forward(self, spectrogram: Tensor, mask: Tensor | Places, counts: bool = True) -> Losses:
-        """Losses of a batch.
+        """Losses of a batch. Padding is nothing: neither kept, nor predicted, nor in the teacher's target.
 
         Args:
             spectrogram: (B, 1, T, F).
-            mask: (B * M, N), True = hidden, the M students of a clip side by side, or their places.
+            mask: (B * M, N), True = hidden, the M students of a clip side by side, or their places, which may have
+                padding.
             counts: whether the batch enters the statistics, which are over all processes.
 
         Returns:
@@ -97,21 +99,23 @@ class SelfDistillation(Objective):
             and targets.
         """
         grid, places = self.encoder.grid(spectrogram), Places.of(mask, len(spectrogram))
-        places.check(len(spectrogram), grid.num_patches)
-        target = self.target(spectrogram)  # (B, N, D)
-        prefix, patches = self.encoder(spectrogram, kept=places.kept)  # (B*M, X, D), (B*M, K, D)
+        places.check(len(spectrogram), grid.num_patches, may_be_padded=True)
+        target = self.target(spectrogram, places.padding)  # (B, N, D)
+        # (B*M, X, D), (B*M, K, D)
+        prefix, patches = self.encoder(spectrogram, places.padding, places.kept, places.kept_padding)
         predicted = self.decoder(patches, places, grid).float()  # (R, D)
         hidden = places.hide(target)  # (R, D)
         terms = {"frame": self.frame_weight * summed_regression(predicted, hidden)}
         if prefix.shape[1]:
-            terms["utterance"] = self._utterance(prefix[:, 0], target, places.students) * len(hidden)
+            terms["utterance"] = self._utterance(prefix[:, 0], target, places) * len(hidden)
         rows = (predicted, hidden) if counts else (predicted[:0], hidden[:0])
         statistics = dict(zip(("pred_var", "target_var"), map(channel_std, rows), strict=True))
         return Losses(terms, len(hidden), statistics)
 
-    def _utterance(self, cls_token: Tensor, target: Tensor, students: int) -> Tensor:
+    def _utterance(self, cls_token: Tensor, target: Tensor, places: Places) -> Tensor:
         """The students' CLS (B * M, D) against the mean of the teacher's targets, summed over students."""
-        loss = summed_regression(cls_token, target.mean(dim=1).repeat_interleave(students, dim=0))
+        of_clip = mean_over_patches(target, places.padding)[:, 0]
+        loss = summed_regression(cls_token, of_clip.repeat_interleave(places.students, dim=0))
         if self.utterance_clips is not None:
             loss = loss * (self.utterance_clips / len(target))
         return self.utterance_weight * loss

@@ -30,8 +30,8 @@ def random_twin(encoder: TrainedEncoder, seed: int) -> TrainedEncoder:
         return TrainedEncoder(SpectrogramEncoder(encoder.encoder.config), encoder.front_end).eval()
 
 
-def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, padding: str) -> np.ndarray:
-    """One vector for each clip of a manifest, (n, D), in its order.
+def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, padding: str | None) -> np.ndarray:
+    """One vector for each clip of a manifest, (n, D), in its order; ``padding`` None: as the encoder was trained.
 
     Raises:
         ValueError: a clip cannot be read, with its path and the reason.
@@ -45,7 +45,7 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
     results = run_clips(
         pooled,
         enumerate(find_clips([str(manifest.file)])),
-        Windowing(encoder.front_end, padding=padding, patches=encoder.encoder.config.patches),
+        Windowing(encoder.front_end, padding or encoder.front_end.padding, patches=encoder.encoder.config.patches),
         device=encoder.encoder.device,
         batch_size=16,
         num_threads=NUM_DECODING_THREADS,

@@ -245,6 +245,19 @@ def test_front_end__round_trip_and_validation():
     assert front_end(noise(8_000)).shape == (98, 64)
     with pytest.raises(ValueError, match="norm_sdt"):
         FrontEnd.from_dict({"norm_sdt": 1.0})
-    for bad in ({"target_length_frames": 0}, {"norm_std": 0.0}, {"norm_std": math.nan}, {"sample_rate_hz": 50}):
+    for bad in (
+        {"target_length_frames": 0},
+        {"norm_std": 0.0},
+        {"norm_std": math.nan},
+        {"sample_rate_hz": 50},
+        {"padding": "own"},
+    ):
         with pytest.raises(ValueError, match=next(iter(bad))):
             FrontEnd(**bad)
+
+
+def test_front_end__padding_is_recorded_where_it_is_not_constant():
+    masked = FrontEnd(padding="mask")
+    assert masked.to_dict() == {**FrontEnd().to_dict(), "padding": "mask"}
+    assert FrontEnd.from_dict(masked.to_dict()) == masked
+    assert FrontEnd.from_dict(FrontEnd().to_dict()).padding == "constant"  # as in files from before there was a choice

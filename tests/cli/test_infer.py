@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from ASDA.audio.fbank import reference_log_mel
-from ASDA.audio.front_end import fit_length, normalise
+from ASDA.audio.front_end import FrontEnd, fit_length, normalise
 from ASDA.audio.io import load_waveform
 from ASDA.cli.convert import main as convert
 from ASDA.cli.infer import main
@@ -176,3 +176,21 @@ def test_infer__a_threshold_or_hop_that_is_not_finite_is_a_usage_error(corpus, m
     with pytest.raises(SystemExit):
         main([str(corpus), "--checkpoint", str(models.finetuned), flag, "nan"])
     assert "expected a finite number, got nan" in capsys.readouterr().err
+
+
+def test_infer__pads_as_the_model_was_trained_unless_told_otherwise(tmp_path, corpus, models, run):
+    state = torch.load(models.finetuned, weights_only=True)
+    state["task_state"] = {"front_end": FrontEnd(96, padding="mask").to_dict()}
+    torch.save(state, tmp_path / "masked.pt")
+
+    def scores(checkpoint, *flags):
+        result = run(main, corpus / "clip_0.wav", corpus / "clip_2.wav", "--checkpoint", checkpoint, "--json", *flags)
+        assert result.code == 0
+        return [[p["score"] for p in record["predictions"]] for record in json_lines(result.out)]
+
+    masked, constant = (scores(models.finetuned, "--padding", word) for word in ("mask", "constant"))
+    assert scores(models.finetuned) == constant and scores(tmp_path / "masked.pt") == masked != constant
+    assert scores(tmp_path / "masked.pt", "--padding", "constant") == constant
+    for layout in ("directory", "huggingface", "published"):
+        assert convert([str(tmp_path / "masked.pt"), str(tmp_path / layout), "--to", layout]) == 0
+        assert scores(tmp_path / layout) == masked

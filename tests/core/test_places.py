@@ -82,3 +82,58 @@ def test_places__of_another_number_of_clips_or_patches_are_refused():
             found.check(clips, patches)
     with pytest.raises(ValueError, match=r"expected masks of shape \(4 x students, patches\), got \(6, 12\)"):
         Places.of(mask, 4)
+
+
+def padded_places():
+    """Two clips of 12 and 6 patches with three students, which keep 6 and 3 of them."""
+    masks = [InverseBlockMask(grid, 3, 0.5, 2)(torch.Generator().manual_seed(0)) for grid in ((4, 3), (2, 3))]
+    mask = torch.cat([masks[0], torch.nn.functional.pad(masks[1], (0, 6))])
+    padding = torch.arange(12) >= torch.tensor([[12], [6]])
+    return mask, padding, Places.of(mask, 2, padding)
+
+
+def test_places__padding_is_neither_kept_nor_hidden():
+    mask, padding, found = padded_places()
+    padded = padding.repeat_interleave(3, dim=0)
+    assert torch.equal(found.grid_padding, padded)
+    assert found.hidden.tolist() == (mask & ~padded).flatten().nonzero()[:, 0].tolist()
+    real = ~found.kept_padding
+    assert real.sum(dim=1).tolist() == [6] * 3 + [3] * 3 and found.num_kept == 27
+    for row in range(6):
+        assert found.kept[row][real[row]].tolist() == (~mask[row] & ~padded[row]).nonzero()[:, 0].tolist()
+    assert torch.equal(Places.of(mask | padded, 2, padding).hidden, found.hidden)  # whatever masks say of padding
+
+
+def test_places__fill_grid_leaves_out_what_stands_for_no_patch():
+    mask, padding, found = padded_places()
+    tokens = torch.randn(6, 6, 5).masked_fill(found.kept_padding[..., None], float("nan"))
+    filled = found.fill_grid(tokens, torch.full((6, 12, 5), 7.0))
+    kept = ~mask & ~padding.repeat_interleave(3, dim=0)
+    assert torch.equal(filled[kept], tokens[~found.kept_padding]) and bool((filled[~kept] == 7.0).all())
+
+
+def test_places__with_padding_survive_the_way_through_a_batch_and_are_refused_where_not_expected():
+    _, _, found = padded_places()
+    again = Places.from_dict(found.to_dict(), num_clips=2)
+    assert all(torch.equal(again.to_dict()[name], tensor) for name, tensor in found.to_dict().items())
+    assert set(found.to_dict()) == {"kept", "hidden", "hidden_of_clip", "padding", "kept_tokens"}
+    again.check(2, 12, may_be_padded=True)
+    with pytest.raises(ValueError, match="takes no clips with a padding mask; set task.padding=constant"):
+        again.check(2, 12)
+    with pytest.raises(ValueError, match=r"\(2 x students, 13\), got 6 masks that keep 27 and hide 27"):
+        again.check(2, 13, may_be_padded=True)
+
+
+def test_places__a_padding_mask_without_padding_is_none():
+    mask, found = places()
+    padded = Places.of(mask, 2, torch.zeros(2, 12, dtype=torch.bool))
+    assert padded.padding is padded.kept_padding is padded.grid_padding is None
+    assert torch.equal(padded.kept, found.kept)
+
+
+def test_places__a_padding_mask_of_another_shape_or_students_that_keep_nothing_are_refused():
+    mask, padding, _ = padded_places()
+    with pytest.raises(ValueError, match=r"padding mask of shape \(2, 12\), got \(2, 11\)"):
+        Places.of(mask, 2, padding[:, :11])
+    with pytest.raises(ValueError, match=r"every mask must keep a patch; these keep \[0, 3, 6\] of 12"):
+        Places.of(mask.index_fill(0, torch.tensor([4]), True), 2, padding)

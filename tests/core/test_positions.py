@@ -3,8 +3,16 @@ import math
 import pytest
 import torch
 
-from ASDA.core.patches import PatchGrid
-from ASDA.core.positions import POSITIONS, interleaved_1d, positions_of, sincos_1d, sincos_1d_patches, sincos_2d
+from ASDA.core.patches import PatchGrid, row_padding_mask
+from ASDA.core.positions import (
+    POSITIONS,
+    interleaved_1d,
+    position_table,
+    positions_of,
+    sincos_1d,
+    sincos_1d_patches,
+    sincos_2d,
+)
 from tests.architectures import encoder_config
 
 
@@ -91,3 +99,24 @@ def test_positions_of__fixed_tables_begin_alike_whatever_the_length(positions):
     table = POSITIONS[positions].table(PatchGrid(6, 2), 1, 8)[None]
     short, whole = (positions_of(table, PatchGrid(rows, 2), settings)[1] for rows in (3, 6))
     assert torch.equal(short, whole[:, :6])
+
+
+@pytest.mark.parametrize(
+    ("positions", "place"), [("learned", "head"), ("sincos_1d", "middle"), ("interleaved_1d", "middle")]
+)
+def test_positions_of__a_padded_clip_has_those_of_its_own_length(positions, place):
+    config = encoder_config(embed_dim=8, num_heads=2, positions=positions, prefix_place=place, max_rows=9, depth=1)
+    table, rows = torch.randn_like(position_table(config)), [7, 4, 1]
+    padding = row_padding_mask(torch.tensor(rows), PatchGrid(7, 8))
+    prefix, patches = positions_of(table, PatchGrid(7, 8), config, padding)
+    for clip, own in enumerate(rows):
+        own_prefix, own_patches = positions_of(table, PatchGrid(own, 8), config)
+        assert torch.equal(patches[clip, : own * 8], own_patches[0])
+        assert torch.equal(prefix[clip if len(prefix) > 1 else 0], own_prefix[0])
+
+
+def test_positions_of__clips_longer_than_a_learned_table_are_refused_with_padding():
+    config = encoder_config(embed_dim=8, num_heads=2, positions="learned", max_rows=3, depth=1)
+    padding = row_padding_mask(torch.tensor([4, 1]), PatchGrid(4, 8))
+    with pytest.raises(ValueError, match="up to 4 patch rows under a padding mask, but the learned .* table has 3"):
+        positions_of(position_table(config), PatchGrid(4, 8), config, padding)

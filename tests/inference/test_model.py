@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from ASDA.audio.front_end import FrontEnd
 from ASDA.inference import CheckpointError, load_classifier, load_encoder
 from tests.published_files import published_finetuned, published_pretraining
 
@@ -46,3 +47,28 @@ def test_load_encoder__normalisation_that_is_not_finite_is_refused(tmp_path, set
     torch.save(published_pretraining(), tmp_path / "model.pt")
     with pytest.raises(ValueError, match=next(iter(setting))):
         load_encoder(tmp_path / "model.pt", **setting)
+
+
+def masked_file(path, state):
+    """A checkpoint of a model that was trained with a padding mask."""
+    state["task_state"] = {"front_end": FrontEnd(96, padding="mask").to_dict()}
+    torch.save(state, path)
+    return path
+
+
+def test_load__a_model_that_was_trained_with_a_padding_mask_hears_short_clips_at_their_own_length(tmp_path):
+    sound = 0.1 * np.random.default_rng(0).standard_normal(8_000).astype("float32")  # 48 frames
+    encoder = load_encoder(masked_file(tmp_path / "pretrained.pt", published_pretraining()))
+    assert encoder.spectrogram(sound).shape == (1, 48, 128) and encoder.features(sound).shape[0] == 1 + 3 * 8
+    spectrogram = torch.nn.functional.pad(encoder.spectrogram(sound)[None], (0, 0, 0, 48))
+    with torch.no_grad():
+        under_mask = encoder(spectrogram, torch.arange(48)[None] >= 24)
+    torch.testing.assert_close(encoder.features(sound), under_mask[0, :25], rtol=0, atol=1e-5)
+    assert encoder.spectrogram(sound[:10]).shape == (1, 16, 128)  # all padding: one patch is left
+    constant = load_encoder(tmp_path / "pretrained.pt", padding="constant")
+    assert constant.spectrogram(sound).shape == (1, 96, 128)
+
+    classifier = load_classifier(masked_file(tmp_path / "finetuned.pt", published_finetuned(num_classes=3)))
+    with torch.no_grad():
+        logits = classifier.logits(spectrogram, torch.arange(48)[None] >= 24)
+    torch.testing.assert_close(classifier.scores(sound), classifier.scores_of(logits)[0], rtol=0, atol=1e-5)

@@ -107,6 +107,12 @@ def test_starts__every_frame_is_in_a_window_and_no_window_is_superfluous(num_fra
     assert covered == set(range(num_frames_))
 
 
+def test_windowing__pads_as_the_front_end_says_unless_told_otherwise():
+    assert Windowing(FrontEnd(64)).padding == "constant"
+    assert Windowing(FrontEnd(64, padding="mask")).padding == "mask"
+    assert Windowing(FrontEnd(64, padding="mask"), padding="constant").padding == "constant"
+
+
 def test_windowing__refuses_what_cannot_be():
     with pytest.raises(ValueError, match='padding "zero" is not one of constant, own, mask'):
         Windowing(FrontEnd(64), padding="zero")
@@ -128,11 +134,19 @@ def test_patch_padding_mask__refuses_impossible_lengths(lengths):
         patch_padding_mask(torch.tensor(lengths), 64, 16, 8)
 
 
-@pytest.mark.parametrize("attention", ["differential", "plain"])
-def test_collate__masked_padding_gives_what_each_clip_gives_alone(attention):
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attention": "differential"},
+        {"attention": "plain"},
+        {"positions": "learned", "num_prefix_tokens": 2},
+        {"positions": "sincos_1d", "prefix_place": "middle"},
+    ],
+)
+def test_collate__masked_padding_gives_what_each_clip_gives_alone(options):
     """The point of the mask: whatever else is in the batch, a clip's features are its own."""
     torch.manual_seed(0)
-    encoder = make_encoder(embed_dim=32, depth=2, num_heads=4, attention=attention, max_rows=16).eval()
+    encoder = make_encoder(embed_dim=32, depth=2, num_heads=4, max_rows=16, **options).eval()
     masked = Windowing(FrontEnd(160), padding="mask")
     own = Windowing(FrontEnd(160), padding="own")
     lengths = [9, 40, 80, 160, 300]
@@ -142,7 +156,8 @@ def test_collate__masked_padding_gives_what_each_clip_gives_alone(attention):
         for row, length in zip(together, lengths, strict=True):
             source, mask = collate([first_window(length, own)], own)
             alone = encoder.features(source, mask)[0]
-            assert mask is None and len(alone) == 1 + 8 * -(-min(length, 160) // 16)
+            num_prefix = encoder.config.num_prefix_tokens
+            assert mask is None and len(alone) == num_prefix + 8 * -(-min(length, 160) // 16)
             torch.testing.assert_close(row[: len(alone)], alone, atol=1e-5, rtol=1e-5)
 
 

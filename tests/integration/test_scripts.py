@@ -83,10 +83,24 @@ def test_launch_script__says_in_one_line_what_is_missing(script, tmp_path):
     assert result.stderr.startswith(f"{Path(script).name}: set DATA: ") and result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("words", [[], ["+recipe=ESC50"], ["common.seed=2"]])
-def test_finetune_script__wants_a_recipe_by_name(words, tmp_path):
-    result = run("scripts/finetune.sh", *words, cwd=tmp_path)
-    assert result.returncode == 2 and result.stderr.startswith("finetune.sh: name a recipe first")
+@pytest.mark.parametrize(
+    ("words", "recipe"),
+    [
+        ([], "own_data"),
+        (["common.seed=2"], "own_data"),
+        (["ESC50", "common.seed=2"], "ESC50"),
+        (["common.seed=2", "+recipe=AS20K"], "AS20K"),
+        (["./data"], "own_data"),
+        (["./data", "AS20K"], "AS20K"),
+    ],
+)
+def test_finetune_script__is_for_own_data_unless_a_recipe_is_named(words, recipe, tmp_path):
+    (tmp_path / "data").mkdir()
+    settings = {"DATA": "data", "SAVE_DIR": "run", "CHECKPOINT": "pretrained.pt", "NGPU": "1", "DRY_RUN": "1"}
+    if "./data" in words:
+        del settings["DATA"]
+    result = run("scripts/finetune.sh", *words, cwd=tmp_path, **settings)
+    assert f"+recipe={recipe} " in result.stdout and f"task.data={tmp_path / 'data'}" in result.stdout
 
 
 def test_script_of_a_recipe__is_finetune_with_it(tmp_path):

@@ -71,7 +71,7 @@ def test_available__is_the_smallest(monkeypatch):
 
 @pytest.mark.parametrize(("code", "printed", "found"), [(0, "85899345920\n", 80 * GIB), (1, "", None), (0, "?", None)])
 def test_available__a_gpu_is_asked_in_a_process_of_its_own(monkeypatch, code, printed, found):
-    def run(command, **kwargs):
+    def run(command, **_):
         assert "range(3)" in command[-1]
         return subprocess.CompletedProcess(command, code, printed, "")
 

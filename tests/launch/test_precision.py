@@ -12,7 +12,7 @@ PLAIN = "processor\t: 0\nflags\t\t: fpu sse2 avx512f avx512_vbmi\n"
 
 
 @pytest.fixture
-def with_bf16(monkeypatch):
+def with_bf16(monkeypatch, processor_without_bf16):  # noqa: ARG001 - in that order
     monkeypatch.setattr(precision, "cpu_info", lambda: AMX)
 
 
@@ -36,8 +36,9 @@ def test_native_bf16__is_read_from_the_flags(cpuinfo, feature):
     assert native_bf16(cpuinfo) == feature
 
 
+@pytest.mark.usefixtures("with_bf16")
 @pytest.mark.parametrize("config", ["pretraining_AS2M", "finetuning"])
-def test_precision__is_bf16_where_the_processor_is_made_for_it(with_bf16, config):
+def test_precision__is_bf16_where_the_processor_is_made_for_it(config):
     cfg, note = on_the_cpu(config=config)
     assert (cfg.common.fp16, cfg.model.autocast.name) == (False, "bf16")
     assert note == (
@@ -52,11 +53,13 @@ def test_precision__is_full_elsewhere():
     assert note == "no GPU: running on the CPU in full precision"
 
 
-def test_precision__of_a_gpu_is_the_yamls(with_bf16):
+@pytest.mark.usefixtures("with_bf16")
+def test_precision__of_a_gpu_is_the_yamls():
     cfg = compose(plan("pretraining_AS2M", NGPU="1").runs[0].command)
     assert (cfg.common.fp16, cfg.model.autocast.name) == (True, "none")
 
 
+@pytest.mark.usefixtures("with_bf16")
 @pytest.mark.parametrize(
     ("word", "autocast", "note"),
     [
@@ -67,13 +70,14 @@ def test_precision__of_a_gpu_is_the_yamls(with_bf16):
         ("common.fp16=true", "none", "no GPU: running on the CPU, weights in half precision"),
     ],
 )
-def test_precision__an_override_decides(with_bf16, word, autocast, note):
+def test_precision__an_override_decides(word, autocast, note):
     cfg, said = on_the_cpu(word)
     assert cfg.model.autocast.name == autocast and said == note
     assert cfg.common.fp16 == (word == "common.fp16=true")
 
 
-def test_precision__a_recipe_decides(with_bf16, tmp_path):
+@pytest.mark.usefixtures("with_bf16")
+def test_precision__a_recipe_decides(tmp_path):
     from ASDA.launch.composing import CONFIG_FOLDER
 
     (tmp_path / "mine.yaml").write_text((CONFIG_FOLDER / "pretraining_AS2M.yaml").read_text())

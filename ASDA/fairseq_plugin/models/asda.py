@@ -128,7 +128,7 @@ class AsdaModel(ObjectiveModel):
         Args:
             source: spectrograms (B, 1, T, F).
             id: accepted because fairseq passes it; the masks come from the data set.
-            padding_mask: (B, N), True = padding; with ``features_only``.
+            padding_mask: (B, N), True = padding; with ``features_only`` or ``precomputed_mask``; places hold it.
             mask: must be True unless ``features_only``.
             features_only: return the features of :meth:`extract_features` instead of losses.
             remove_extra_tokens: with ``features_only``, drop CLS.
@@ -142,19 +142,22 @@ class AsdaModel(ObjectiveModel):
         """
         if features_only:
             return self.extract_features(source, None, padding_mask, False, remove_extra_tokens)
-        if not mask or padding_mask is not None:
-            raise ValueError("pre-training needs mask=True and takes no padding mask; for features: features_only=True")
+        if not mask or (padding_mask is not None and precomputed_mask is None):
+            raise ValueError(
+                "pre-training needs mask=True, and takes a padding mask with precomputed_mask alone; for features: "
+                "features_only=True"
+            )
         if places is not None:
             hidden = Places.from_dict(places, len(source))
         else:
             drawn = self._draw_masks(source) if precomputed_mask is None else precomputed_mask
-            hidden = Places.of(drawn.to(torch.bool).flatten(0, -2), len(source)).to(source.device)
+            hidden = Places.of(drawn.to(torch.bool).flatten(0, -2), len(source), padding_mask).to(source.device)
         losses = self.losses(source, mask=hidden, counts=counts)
         names = {"utterance": "cls", "frame": "IMAGE_regression"}  # what EAT's configs and logs call them
         return {
             "losses": {names[term]: losses.terms[term] for term in names if term in losses.terms},
             "sample_size": losses.sample_size,
-            "masked_pct": losses.sample_size / max(losses.sample_size + hidden.kept.numel(), 1),
+            "masked_pct": losses.sample_size / max(losses.sample_size + hidden.num_kept, 1),
             "ema_decay": self.objective.teacher.decay(self.num_updates) * 1000,
             **losses.statistics,
         }

@@ -54,11 +54,12 @@ class LongRunTask(FairseqTask):
         if run is not None and not from_checkpoint:
             end_together(run.distributed_training)
             check_precision(run)
-            check_schedule(run)
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
-            return cls.for_run(cfg, run)
+            task = cls.for_run(cfg, run)
+            check_schedule(run)
+            return task
         return cls(cfg)
 
     @classmethod

@@ -1,5 +1,6 @@
 """The configuration of a whole run, seen from its task: finding it, and refusing what cannot work before it starts."""
 
+import math
 import os
 from typing import Any, Dict, Optional
 
@@ -77,6 +78,41 @@ def value_in(run: Any, part: str, key: str) -> Any:
     return run[part][key] if part in run and run[part] is not None and key in run[part] else None
 
 
+def set_epochs(run: Any, epochs: int, clips: int, processes: int) -> int:
+    """Sets the length of a run in passes over its clips, and warm-ups to a tenth of it.
+
+    Args:
+        run: the configuration of the whole run.
+        epochs: that many passes.
+        clips: in each of them.
+        processes: on all machines.
+
+    Returns:
+        The number of updates.
+
+    Raises:
+        ValueError: batches are not counted in clips, or there is nothing to do.
+    """
+    batch = run.dataset.batch_size
+    if epochs < 1 or batch is None:
+        raise ValueError(f"task.epochs={epochs} needs a number of at least 1 and dataset.batch_size, which is {batch}")
+    updates = epochs * math.ceil(math.ceil(clips / (batch * processes)) / run.optimization.update_freq[0])
+    run.optimization.max_update = updates
+    for schedule in _schedules(run).values():
+        if "warmup_updates" in schedule:
+            schedule.warmup_updates = updates // 10
+    return updates
+
+
+def _schedules(run: Any) -> Dict[str, Any]:
+    """Those of the run, by their place in its configuration."""
+    schedules = {"lr_scheduler": run.lr_scheduler}
+    if run.optimizer is not None and "groups" in run.optimizer:
+        for name, group in run.optimizer.groups.items():
+            schedules[f"optimizer.groups.{name}.lr_scheduler"] = group.lr_scheduler
+    return {name: schedule for name, schedule in schedules.items() if schedule is not None}
+
+
 def check_schedule(run: Any) -> None:
     """Refuses a cosine schedule that ends within its warm-up.
 
@@ -89,12 +125,8 @@ def check_schedule(run: Any) -> None:
     max_update = run.optimization.max_update
     if max_update <= 0:  # optimization.max_epoch ends the run
         return
-    schedules = {"lr_scheduler": run.lr_scheduler}
-    if run.optimizer is not None and "groups" in run.optimizer:
-        for name, group in run.optimizer.groups.items():
-            schedules[f"optimizer.groups.{name}.lr_scheduler"] = group.lr_scheduler
-    for name, schedule in schedules.items():
-        if schedule is None or "warmup_updates" not in schedule or schedule._name != "cosine":
+    for name, schedule in _schedules(run).items():
+        if "warmup_updates" not in schedule or schedule._name != "cosine":
             continue
         if schedule.warmup_updates >= max_update:
             raise ValueError(

@@ -58,6 +58,7 @@ class FinetuningTask(SpectrogramTask):
     @classmethod
     def for_run(cls, cfg: Any, run: Any) -> "FinetuningTask":
         task = super(SpectrogramTask, cls).for_run(cfg, run)
+        task.settle_schedule(run)
         if cfg.data:  # else the first split that is asked for says that it is missing
             task._settle_labels(run.dataset.train_subset)
         path = value_in(run, "model", "model_path")

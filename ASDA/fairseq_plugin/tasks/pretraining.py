@@ -4,7 +4,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 import torch
 from fairseq.tasks import register_task
@@ -42,8 +42,8 @@ class PretrainingTaskConfig(SpectrogramTaskConfig):
     )
 
 
-def _places(masks: torch.Tensor, num_clips: int) -> Dict[str, torch.Tensor]:
-    return Places.of(masks, num_clips).to_dict()
+def _places(masks: torch.Tensor, num_clips: int, padding: Optional[torch.Tensor]) -> Dict[str, torch.Tensor]:
+    return Places.of(masks, num_clips, padding).to_dict()
 
 
 @register_task("asda_pretraining", dataclass=PretrainingTaskConfig)
@@ -53,6 +53,13 @@ class PretrainingTask(SpectrogramTask):
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         masks = {"mask_sampler": self.mask_sampler(), "mask_places": _places}
         self.datasets[split] = self.spectrograms(split, self.manifest(split), task_cfg or self.cfg, **masks)
+
+    def patches(self) -> PatchConfig:
+        """Those of the model or, before it is built, those that the masks are for."""
+        if self._patches is None:
+            size = self._mask_settings()["patch_size"]
+            return PatchConfig((size, size))
+        return super().patches()
 
     def mask_sampler(self) -> InverseBlockMask:
         """The masks of a clip, as task.precompute_mask_config asks for them.

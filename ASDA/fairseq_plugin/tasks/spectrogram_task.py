@@ -7,6 +7,7 @@ import logging
 import os
 import zlib
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
@@ -16,19 +17,28 @@ from omegaconf import II
 
 from ...audio.front_end import FrontEnd
 from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
+from ...core.config import PatchConfig
+from ...core.patches import PatchRows
 from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
 from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
+from ..models.encoder_keys import plain
 from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
-from ..run.run_config import check_best_metric, run_config, starting_checkpoint
+from ..run.processes import rank_and_size
+from ..run.run_config import check_best_metric, run_config, set_epochs, starting_checkpoint
 from .dataset import FairseqSpectrogramDataset
 
 logger = logging.getLogger(__name__)
 
 BEST_METRIC_AUTO = "auto"
+
+
+class Padding(Enum):
+    constant = "constant"
+    mask = "mask"
 
 
 @dataclass
@@ -46,6 +56,13 @@ class SpectrogramTaskConfig(EatTaskKeys):
     )
     norm_mean: Optional[float] = field(default=None, metadata={"help": "null: the data set's, else the checkpoint's"})
     norm_std: Optional[float] = field(default=None, metadata={"help": "null: the data set's, else the checkpoint's"})
+    padding: Optional[Padding] = field(
+        default=None,
+        metadata={
+            "help": "of clips shorter than target_length: constant (seen as sound is) or mask (not seen; batches are "
+            "as long as their longest clip); null: that of the front end, constant unless a checkpoint records another"
+        },
+    )
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
     max_bad_fraction: float = field(default=0.01, metadata={"help": "share of unreadable clips that stops the run"})
     max_skipped_updates: int = field(
@@ -53,6 +70,10 @@ class SpectrogramTaskConfig(EatTaskKeys):
     )
     clips_per_update: Optional[int] = field(
         default=None, metadata={"help": "what the recipe's schedule is for; other sizes get a warning. null: anything"}
+    )
+    epochs: Optional[int] = field(
+        default=None,
+        metadata={"help": "length of the run in passes over its clips, a tenth of it warm-up; null: max_update"},
     )
     fbank_on_device: bool = field(
         default=False, metadata={"help": "log-mel transform on the training device: the loaders only decode"}
@@ -98,11 +119,13 @@ def corpus_of(cfg: Any) -> Corpus:
     return named_corpus(cfg) or AUDIOSET
 
 
-_STATED = {"target_length_frames": "target_length", "norm_mean": "norm_mean", "norm_std": "norm_std"}
+# Field of a front end -> key of the task that states it. A data set has numbers; padding is a matter of training.
+_NUMBERS = {"target_length_frames": "target_length", "norm_mean": "norm_mean", "norm_std": "norm_std"}
+_STATED = {**_NUMBERS, "padding": "padding"}
 
 
 def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None) -> FrontEnd:
-    """What a run hears: what it states; else the numbers of the data set that it names; else those recorded.
+    """What a run hears: what it states; else the numbers of the data set that it names; else what is recorded.
 
     Args:
         cfg: of the task.
@@ -113,16 +136,16 @@ def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None) -> FrontEnd:
     if named is not None:
         own = named.front_end()
         own_rate = {"sample_rate_hz": own.sample_rate_hz} if recorded is None else {}
-        front_end = replace(front_end, **{name: getattr(own, name) for name in _STATED}, **own_rate)
-    stated = {name: cfg[key] for name, key in _STATED.items() if cfg[key] is not None}
-    return replace(front_end, **stated)
+        front_end = replace(front_end, **{name: getattr(own, name) for name in _NUMBERS}, **own_rate)
+    return replace(front_end, **{name: plain(cfg[key]) for name, key in _STATED.items() if cfg[key] is not None})
 
 
 def origins(cfg: Any, recorded: bool) -> Dict[str, str]:
     """Key of the task -> whose value `front_end_of` takes, in words."""
     named = named_corpus(cfg)
-    default = f"{named.title}'s" if named is not None else "the checkpoint's" if recorded else f"{AUDIOSET.title}'s"
-    return {key: "as stated" if cfg[key] is not None else default for key in _STATED.values()}
+    otherwise = "the checkpoint's" if recorded else "the default"
+    found = {key: f"{named.title}'s" if named is not None else otherwise for key in _NUMBERS.values()}
+    return {key: "as stated" if cfg[key] is not None else found.get(key, otherwise) for key in _STATED.values()}
 
 
 class SpectrogramTask(LongRunTask):
@@ -132,6 +155,7 @@ class SpectrogramTask(LongRunTask):
         super().__init__(cfg)
         self.corpus = corpus_of(cfg)
         self.front_end: FrontEnd = front_end_of(cfg)
+        self._patches: Optional[PatchConfig] = None  # the model's, once it is built
 
     @classmethod
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "SpectrogramTask":
@@ -147,8 +171,17 @@ class SpectrogramTask(LongRunTask):
     @classmethod
     def for_run(cls, cfg: Any, run: Any) -> "SpectrogramTask":
         task = super().for_run(cfg, run)
+        task.settle_schedule(run)
         task.settle_front_end(None)
         return task
+
+    def settle_schedule(self, run: Any) -> None:
+        """Turns ``task.epochs`` into updates, which is what schedules count."""
+        if self.cfg.epochs is None:
+            return
+        clips = self.cfg.num_samples if self.cfg.weights_file else len(self.manifest(run.dataset.train_subset))
+        updates = set_epochs(run, self.cfg.epochs, clips, rank_and_size()[1])
+        logger.info(f"task.epochs={self.cfg.epochs} of {clips} clips: {updates} updates, a tenth of them warm-up")
 
     def settle_front_end(self, recorded: Optional[FrontEnd]) -> None:
         """Decides what the run hears, says so, and has its checkpoints record the numbers.
@@ -158,9 +191,8 @@ class SpectrogramTask(LongRunTask):
         """
         whose = origins(self.cfg, recorded is not None)
         self.front_end = found = front_end_of(self.cfg, recorded)
-        shown = (f"{getattr(found, name)} ({whose[key]})" for name, key in _STATED.items())
-        length, mean, std = shown
-        logger.info(f"front end: target_length {length}, norm_mean {mean}, norm_std {std}, {found.sample_rate_hz} Hz")
+        shown = ", ".join(f"{key} {getattr(found, name)} ({whose[key]})" for name, key in _STATED.items())
+        logger.info(f"front end: {shown}, {found.sample_rate_hz} Hz")
         if recorded is not None:
             for name, key in _STATED.items():
                 then, now = getattr(recorded, name), getattr(found, name)
@@ -168,8 +200,9 @@ class SpectrogramTask(LongRunTask):
                     logger.warning(
                         f"task.{key} is {now} ({whose[key]}), but the checkpoint's encoder was trained with {then}"
                     )
-        for name, key in _STATED.items():
+        for name, key in _NUMBERS.items():
             self.settle(key, getattr(found, name))
+        self.settle("padding", Padding(found.padding))
 
     def settle(self, key: str, value: Any) -> None:
         """Gives a key that was left open its value: here, and in the configuration that checkpoints keep."""
@@ -208,6 +241,8 @@ class SpectrogramTask(LongRunTask):
             model.reject_unsupported()
             require_recorded_architecture(model.cfg.encoder, file)
             cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
+            if model.objective is not None:
+                self._patches = model.encoder.config.patches
         return model
 
     def manifest(self, split: str) -> Manifest:
@@ -220,6 +255,22 @@ class SpectrogramTask(LongRunTask):
         run = run_config(self.cfg)
         named = run is not None and "train_subset" in run.dataset
         return split == (run.dataset.train_subset if named else "train")
+
+    def patches(self) -> PatchConfig:
+        """The patches of the model, which the data set has to know for padding masks.
+
+        Raises:
+            ValueError: no model is built.
+        """
+        if self._patches is None:
+            raise ValueError("task.padding=mask needs the model's patches: build the model before the data sets")
+        return self._patches
+
+    def _patch_rows(self) -> Optional[PatchRows]:
+        front_end = self.front_end
+        if front_end.padding == "constant":
+            return None
+        return PatchRows.of(front_end.target_length_frames, front_end.num_mel_bins, self.patches())
 
     def spectrograms(self, split: str, manifest: Manifest, cfg: Any, **of_the_task) -> FairseqSpectrogramDataset:
         """The clips of a manifest as this config wants them; the ones that are trained on shuffled and augmented."""
@@ -235,6 +286,7 @@ class SpectrogramTask(LongRunTask):
             replace_bad=training,
             h5_sample_rate_hz=cfg.h5_sample_rate,
             waveforms=cfg.fbank_on_device,
+            patch_rows=self._patch_rows(),
             **of_the_task,
         )
 
@@ -256,7 +308,9 @@ class SpectrogramTask(LongRunTask):
             return sample
         sample = dict(sample)
         waveforms, num_samples = sample.pop("waveforms").float(), sample.pop("num_samples")
-        source = self.front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
+        padded_frames = sample.pop("padded_frames", self.front_end.target_length_frames)
+        front_end = replace(self.front_end, target_length_frames=padded_frames)
+        source = front_end.of_batch(waveforms, num_samples).unsqueeze(1).to(next(model.parameters()).dtype)
         return {**sample, "net_input": {"source": source, **sample["net_input"]}}
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):

@@ -20,10 +20,17 @@ OPTIONS = {
 }
 
 
+PADDING = torch.arange(8) >= torch.tensor([[8], [6]])
+"""Of two clips, the second a row shorter."""
+
+
+@pytest.mark.parametrize("padding", [None, PADDING], ids=["whole", "padded"])
 @pytest.mark.parametrize("options", OPTIONS)
-def test_pretraining_step__has_no_data_dependent_operation_up_to_its_backward_pass(options, spectrograms, masks):
+def test_pretraining_step__has_no_data_dependent_operation_up_to_its_backward_pass(
+    options, padding, spectrograms, masks
+):
     model = build("asda", {**TINY, **OPTIONS[options]}).train()
-    places = Places.of(masks, len(spectrograms)).to_dict()  # made by the data loader
+    places = Places.of(masks, len(spectrograms), padding).to_dict()  # made by the data loader
     with DataDependent() as seen:
         result = model(spectrograms, places=places)
         (sum(result["losses"].values()) / result["sample_size"]).backward()
@@ -55,15 +62,16 @@ def on_fake_device(module: nn.Module, mode: FakeTensorMode, device: str) -> nn.M
     return module
 
 
+@pytest.mark.parametrize("padding", [None, PADDING], ids=["whole", "padded"])
 @pytest.mark.parametrize("options", ["differential", "plain", "learned lambda", "bf16"])
-def test_pretraining_step__keeps_to_one_device(options):
+def test_pretraining_step__keeps_to_one_device(options, padding):
     adam = pytest.importorskip("fairseq.optim.adam")
     model = build("asda", {**TINY, **OPTIONS[options]}).train()
     mask = torch.arange(8).repeat(6, 1) >= 2
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     on_fake_device(model, mode, "cuda")
     on_fake_device(model.teacher.encoder, mode, "cuda")
-    places = Places.of(mask, 2)
+    places = Places.of(mask, 2, padding)
     with mode:
         source = torch.empty(2, 1, 64, 32, device="cuda")
         batch = {name: torch.empty(t.shape, dtype=t.dtype, device="cuda") for name, t in places.to_dict().items()}
