@@ -95,10 +95,12 @@ def test_workload__a_value_that_is_no_number_is_named():
 @pytest.mark.parametrize("precision", [FLOAT32, BF16_AUTOCAST])
 @pytest.mark.parametrize("words", [[], ["EAT"]], ids=["differential", "plain"])
 def test_clip__is_what_the_backward_pass_keeps_and_some(words, precision):
-    """Beyond that a backward pass makes tensors of its own: at least as much as it keeps, and not half as much again."""
+    """Beyond that a backward pass makes tensors of its own: not less than is kept, and not half as much again."""
     torch.manual_seed(0)
     of = work(*words, "+size=small", "model.depth=4", "task.target_length=256", "model.clone_batch=8")
     kept = saved_bytes(of, 256, precision)
+    if precision == BF16_AUTOCAST:  # the weights as the linear maps see them, which count as weights
+        kept -= 2 * of.parameters
     assert kept <= clip_bytes(of, Machine("cpu", precision)) <= 1.5 * kept
 
 
