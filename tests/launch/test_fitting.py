@@ -88,6 +88,7 @@ def test_fit__a_dry_run_does_not_look_at_this_machine(monkeypatch):
 )
 def test_fit__what_is_not_known_is_not_estimated(config, says, tmp_path):
     yaml = "defaults: [_self_]\nmodel: {_name: other}\ndataset: {batch_size: 4}\noptimization: {update_freq: [1]}\n"
-    (tmp_path / "other.yaml").write_text(f"{yaml}task: {{clips_per_update: 4, dataset: esc50}}\n")
+    yaml += "task: {clips_per_update: 4, dataset: esc50, data: '???'}\ncheckpoint: {save_dir: '???'}\n"
+    (tmp_path / "other.yaml").write_text(yaml)
     note = plan(config, MEMORY_GB="1").notes[-2]
     assert note.startswith("memory: not estimated, as ") and note.endswith(says)
