@@ -32,6 +32,13 @@ def test_help__names_settings_and_the_recipes_that_fit(config, recipes):
     assert max(map(len, text.partition("Examples:")[0].splitlines())) <= 120
 
 
+def test_help__lists_the_sizes_of_what_is_pre_trained():
+    title = "Sizes of the network (+size=NAME; wins over the recipes):"
+    table = help_text("./script.sh", "pretraining_AS2M").partition(title)[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in table.splitlines()[1:] if line[2] != " "] == ["tiny", "small", "base", "large"]
+    assert title not in help_text("./script.sh", "finetuning")
+
+
 def test_help__examples_are_commands_that_plan_a_run():
     for config in RECIPES:
         for line in help_text("./script.sh", config).partition("Examples:\n")[2].splitlines():
