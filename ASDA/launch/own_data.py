@@ -95,8 +95,8 @@ def _describe_labels(recipe: Recipe, data: Path, split: str, choices: Choices) -
     choices.notes.append(f"labels: {len(table)} classes, {what}, {how}; model.loss={loss}")
     if several and labels.max_labels_per_clip <= 1 and multi_label is None:
         choices.notes.append(
-            f"warning: no clip has several labels, but {labels.num_unlabelled} of {len(labels)} have none: if these were "
-            "forgotten, label them; if each clip has one class, task.multi_label=false"
+            f"warning: no clip has several labels, but {labels.num_unlabelled} of {len(labels)} have none: if these "
+            "were forgotten, label them; if each clip has one class, task.multi_label=false"
         )
 
 
