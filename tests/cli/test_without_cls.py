@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from ASDA.checkpoints.layouts import directory
-from ASDA.cli import evaluate, extract, infer, info
+from ASDA.cli import evaluate, extract, infer, info, probe
 from ASDA.core.config import HeadConfig
 from ASDA.inference import load_classifier, load_encoder, read_checkpoint
 from tests.mae_ast_files import released
@@ -109,6 +109,16 @@ def test_infer_and_eval__of_a_head_on_the_mean(classifier, clips, capsys):
     assert [scores[name] for name in ("bark", "meow", "rain")] == pytest.approx(expected.tolist(), abs=1e-5)
     assert evaluate.main(["--checkpoint_dir", str(classifier), "--eval_dir", str(clips), *length]) == 0
     assert "accuracy" in capsys.readouterr().out
+
+
+def test_probe__takes_the_mean_and_refuses_cls(encoder_file, clips, capsys):
+    for file in ("tsv", "lbl"):
+        (clips / f"train.{file}").write_text((clips / f"eval.{file}").read_text())
+    arguments = ["--data", str(clips), "--checkpoint", str(encoder_file), "--bootstrap", "0", "--padding", "mask"]
+    assert probe.main(arguments) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert probe.main([*arguments, "--pooling", "cls"]) == 1
+    assert "this encoder has no prefix tokens (CLS); take --pooling mean" in capsys.readouterr().err
 
 
 def test_info__names_the_system_and_the_pooling(classifier, kind, capsys):

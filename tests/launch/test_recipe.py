@@ -56,12 +56,13 @@ def test_config__starts_with_purpose_data_and_launch_line(file):
 FINETUNING = {
     "": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
     "AS20K": (60_000, 6_000, 32, 5e-5, None, "audioset", "eval"),
-    "AS2M": (600_000, 60_000, 48, 5e-5, None, "", "eval"),
+    "AS2M": (600_000, 60_000, 48, 5e-5, None, "audioset", "eval"),
     "ESC50": (4_000, 400, 48, 5e-5, None, "esc50", "eval"),
     "SPCv2": (80_000, 8_000, 256, 2e-4, None, "spcv2", "valid,eval"),
     "FSD50K": (60_000, 6_000, 48, 5e-5, None, "fsd50k", "valid,eval"),
     "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
     "linear_probe": (1_000, 0, 64, 0.05, None, "", "eval"),
+    "own_data": (60_000, 6_000, 16, 2e-4, None, "", "eval"),  # before task.epochs=60 sets the updates
     "AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
     "SSAST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
@@ -69,6 +70,7 @@ FINETUNING = {
 PRETRAINING = {
     "": (800_000, 106_666, 48, 5e-4, 1024, "", None),
     "EAT": (800_000, 106_666, 48, 5e-4, 1024, "", None),
+    "own_pretraining": (800_000, 106_666, 12, 1e-3, None, "", None),  # before task.epochs=100
     "demo_pretraining": (640, 64, 8, 2e-3, 256, "", None),
 }
 MAE_AST = {
