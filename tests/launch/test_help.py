@@ -12,7 +12,9 @@ from ASDA.launch.settings import SETTINGS
 
 from .conftest import plan
 
-FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"}
+FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"} | {
+    "mean_pooling"
+}
 PRETRAINING = {"EAT", "demo_pretraining"}
 
 

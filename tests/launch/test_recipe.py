@@ -61,6 +61,7 @@ FINETUNING = {
     "SPCv2": (80_000, 8_000, 256, 2e-4, None, "spcv2", "valid,eval"),
     "FSD50K": (60_000, 6_000, 48, 5e-5, None, "fsd50k", "valid,eval"),
     "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
+    "mean_pooling": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
     "linear_probe": (1_000, 0, 64, 0.05, None, "", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
