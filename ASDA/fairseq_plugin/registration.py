@@ -16,6 +16,7 @@ REGISTERING_MODULES = (
     "models.asda",
     "models.classifier",
     "models.mae_ast",
+    "models.ssast",
     "criterion",
     "run.schedule",
     "tasks.pretraining",
@@ -29,6 +30,10 @@ def register(package: str) -> None:
     from ..checkpoints.safe_globals import allow_numpy_scalars  # imports torch, as fairseq does
 
     allow_numpy_scalars()
+    from .run.quiet import is_training_program, quieten
+
+    if is_training_program():
+        quieten()
     for module in REGISTERING_MODULES:
         importlib.import_module(f"{package}.{module}")
 

@@ -1,9 +1,9 @@
-"""The arguments of a launch: recipes, hydra overrides, and flags that hydra's own program gets."""
+"""The arguments of a launch: recipes, a size, hydra overrides, and flags that hydra's own program gets."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .settings import LaunchError
 
@@ -22,31 +22,35 @@ class Arguments:
     Attributes:
         recipes: names of config/recipe, in their order: what a later one says wins.
         words: all other arguments as they were typed, overrides and hydra's flags.
+        size: name of config/size; empty: what yaml and recipes say.
     """
 
     recipes: tuple[str, ...]
     words: tuple[str, ...]
+    size: str = ""
 
     @classmethod
     def parse(cls, words: list[str]) -> Arguments:
-        """Reads `RECIPE... key=value...`; `+recipe=A` and `+recipe=[A,B]` may stand anywhere.
+        """Reads `RECIPE... key=value...`; `+recipe=A`, `+recipe=[A,B]` and `+size=NAME` may stand anywhere.
 
         Raises:
-            LaunchError: several runs are asked for at once, or recipes in a form that hydra takes for a sweep.
+            LaunchError: several runs or sizes are asked for at once, or recipes in a form that hydra takes for a sweep.
         """
         bare = [re.fullmatch(r"\w[\w.,-]*", word) is not None for word in words]
         count = [*bare, False].index(False)
         recipes = [name for word in words[:count] for name in word.split(",") if name]
-        rest = []
+        rest, sizes = [], []
         for word in words[count:]:
             if word.partition("=")[0] in _REFUSED:
                 raise LaunchError(f"{word}: {_REFUSED[word.partition('=')[0]]}")
             prefix, key, value = split_override(word)
             if key == "recipe" and prefix in ("+", "++") and value is not None:
                 recipes += _names(word, value)
+            elif key == "size" and prefix in ("+", "++") and value is not None:
+                sizes.append(value.strip("'\""))
             else:
                 rest.append(word)
-        return cls(tuple(dict.fromkeys(recipes)), tuple(rest))
+        return cls(tuple(dict.fromkeys(recipes)), tuple(rest), one_size(sizes))
 
     @property
     def overrides(self) -> list[str]:
@@ -60,7 +64,19 @@ class Arguments:
 
     def without(self, *keys: str) -> Arguments:
         """The same without the overrides of these keys."""
-        return Arguments(self.recipes, tuple(word for word in self.words if split_override(word)[1] not in keys))
+        return replace(self, words=tuple(word for word in self.words if split_override(word)[1] not in keys))
+
+
+def one_size(names: list[str]) -> str:
+    """The size that is named; empty if none is.
+
+    Raises:
+        LaunchError: several are, or one without a name.
+    """
+    different = list(dict.fromkeys(names))
+    if len(different) > 1 or not all(re.fullmatch(r"\w[\w.-]*", name) for name in different):
+        raise LaunchError(f"+size={','.join(different)}: a network has one size, as in +size=small")
+    return different[0] if different else ""
 
 
 def split_override(word: str) -> tuple[str, str, str | None]:

@@ -44,6 +44,49 @@ class BatchPlan:
         return f"warning: {summary}; the recipe's learning rate and number of updates are for {wanted}"
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a recipe and its user say about the clips of an update.
+
+    Attributes:
+        wanted: the recipe's clips per update; None: it does not say, and clips and steps are as written.
+        most_clips: that the recipe gives a process in a step.
+        written_freq: steps per update as the recipe has them.
+        clips: per process and step, when the user says it.
+        update_freq: steps per update, when the user says it.
+        given: how the user said these, in words.
+    """
+
+    wanted: int | None
+    most_clips: int
+    written_freq: int = 1
+    clips: int | None = None
+    update_freq: int | None = None
+    given: tuple[str, ...] = ()
+
+    def plan(self, processes: int, at_most: int | None = None) -> BatchPlan:
+        """Clips and steps for so many processes.
+
+        Args:
+            processes: on all machines.
+            at_most: clips that a process can take in a step, where that is less than the recipe's.
+        """
+        most = min(self.most_clips, at_most or self.most_clips)
+        if self.wanted is not None:
+            return plan_batch(self.wanted, processes, most, self.clips, self.update_freq)
+        as_written = BatchPlan(self.clips or self.most_clips, processes, self.update_freq or self.written_freq)
+        if at_most is None or as_written.clips <= at_most:
+            return as_written
+        return plan_batch(as_written.clips_per_update, processes, at_most)
+
+    def freed(self) -> Batch:
+        """The same clips per update, without what the user says about the way to them."""
+        wanted = self.wanted
+        if wanted is None and self.given:
+            wanted = (self.clips or self.most_clips) * (self.update_freq or self.written_freq)
+        return Batch(wanted, self.most_clips, self.written_freq)
+
+
 def plan_batch(
     clips_per_update: int, processes: int, most_clips: int, clips: int | None = None, update_freq: int | None = None
 ) -> BatchPlan:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .arguments import Arguments, quoted
-from .batch_plan import BatchPlan, plan_batch
+from .available import available_bytes
+from .batch_plan import Batch, BatchPlan
 from .composing import PROJECT, search_path
+from .fitting import Budget, fit_batch
 from .inputs import KEYS, find_inputs
+from .memory import Machine, Workload
 from .own_data import choose
+from .precision import Precision, choose_precision
 from .processes import Processes, choose_processes, count_gpus
 from .recipe import Recipe, find_config
 from .settings import LaunchError, Settings
+from .sizes import by_size, size_files
+from .workload import workload_of
 
 # Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.
 _SEVERAL_ON_THE_CPU = (
@@ -80,13 +86,14 @@ def plan_launch(
     recipe = Recipe(file, arguments)
     inputs = find_inputs(recipe, arguments, settings, num_folds)
     processes = choose_processes(settings, gpus)
-    notes = list(inputs.notes)
-    if processes.device == "cpu":
-        notes.append("no GPU: running on the CPU in full precision")
-    plan, most_clips = _plan(recipe, arguments, settings, processes)
+    precision = choose_precision(recipe, arguments, processes, inputs.folders()[0][2])
+    batch = _batch(recipe, arguments, settings)
     choices = choose(recipe, inputs.folders()[0][1], inputs.checkpoint, settings.dry_run)  # of all folds those of one
-    notes += [*choices.notes, plan.describe(recipe.get("task.clips_per_update"), processes.unit)]
-    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, most_clips), *inputs.overrides, *choices.overrides]
+    plan, memory = _fitted(batch, recipe, arguments, settings, processes, precision, inputs.checkpoint)
+    said = plan.describe(recipe.get("task.clips_per_update"), processes.unit)
+    notes = (*inputs.notes, *precision.notes, *choices.notes, memory, said)
+    fixed = [*recipe.groups, *_fixed(recipe, processes, plan, batch.most_clips), *precision.overrides]
+    fixed += [*inputs.overrides, *choices.overrides]
     if settings.extend:
         fixed.append("task.extend=true")
     if inputs.checkpoint is not None:
@@ -101,24 +108,64 @@ def plan_launch(
             f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
         ]
         runs.append(Run((*program, *folders, *fixed, *typed), save_dir, fold))
-    return Launch(tuple(runs), tuple(notes), recipe, plan)
+    return Launch(tuple(runs), notes, recipe, plan)
 
 
-def _plan(recipe: Recipe, arguments: Arguments, settings: Settings, processes: Processes) -> tuple[BatchPlan, int]:
-    """The plan, and how many clips the recipe gives a GPU."""
+def _batch(recipe: Recipe, arguments: Arguments, settings: Settings) -> Batch:
+    """What recipe and user say about the clips of an update."""
     batch, freq = "dataset.batch_size", "optimization.update_freq"
     as_written = recipe
-    if arguments.names(batch) or arguments.names(freq):
+    typed = [key for key in (batch, freq) if arguments.names(key)]
+    if typed:
         as_written = Recipe(recipe.file, arguments.without(batch, freq))
     most_clips = _at_least_one(batch, as_written.get(batch))
-    clips = _at_least_one(batch, recipe.get(batch)) if arguments.names(batch) else settings.batch_size
-    update_freq = _first(freq, recipe.get(freq)) if arguments.names(freq) else None
+    clips = _at_least_one(batch, recipe.get(batch)) if batch in typed else settings.batch_size
     wanted = recipe.get("task.clips_per_update")
-    if wanted is None:  # nothing to keep to: as the yaml says
-        plan = BatchPlan(clips or most_clips, processes.everywhere, update_freq or _first(freq, recipe.get(freq, [1])))
-        return plan, most_clips
-    wanted = _at_least_one("task.clips_per_update", wanted)
-    return plan_batch(wanted, processes.everywhere, most_clips, clips, update_freq), most_clips
+    given = [f"{key}={recipe.get(key)}" for key in typed]
+    if settings.batch_size is not None and batch not in typed:
+        given.append(f"BATCH_SIZE={clips}")
+    return Batch(
+        wanted=None if wanted is None else _at_least_one("task.clips_per_update", wanted),
+        most_clips=most_clips,
+        written_freq=_first(freq, as_written.get(freq, [1])),
+        clips=clips,
+        update_freq=_first(freq, recipe.get(freq)) if freq in typed else None,
+        given=tuple(given),
+    )
+
+
+def _fitted(
+    batch: Batch,
+    recipe: Recipe,
+    arguments: Arguments,
+    settings: Settings,
+    processes: Processes,
+    precision: Precision,
+    checkpoint: Path | None,
+) -> tuple[BatchPlan, str]:
+    """The plan that fits into memory, and what to say about it. A dry run does not look at this machine's memory."""
+    work = workload_of(recipe, checkpoint)
+    if work is None:
+        why = "there is no CHECKPOINT yet" if recipe.has(KEYS["CHECKPOINT"]) else f"nothing is known of {recipe.model}"
+        return batch.plan(processes.everywhere), f"memory: not estimated, as {why}"
+    available = settings.memory_bytes
+    if available is None and not settings.dry_run:
+        available = available_bytes(processes.device, processes.here)
+    workers = _at_least(0, "dataset.num_workers", recipe.get("dataset.num_workers", 0))
+    machine = Machine(processes.device, precision.kind, processes.everywhere > 1, workers)
+    budget = Budget(work, machine, processes.here if processes.device == "cpu" else 1, available)
+    return fit_batch(batch, processes.everywhere, budget, _smaller(recipe, arguments, work))
+
+
+def _smaller(recipe: Recipe, arguments: Arguments, work: Workload) -> Iterator[tuple[str, Workload]]:
+    """The sizes of a run's model that are smaller than the run's, from the largest."""
+    if recipe.has(KEYS["CHECKPOINT"]):
+        return
+    for name in reversed(by_size(size_files(recipe.file, recipe.model))):
+        other = Recipe(recipe.file, Arguments(recipe.names, arguments.words, name))
+        smaller = workload_of(other, None)
+        if smaller is not None and smaller.parameters < work.parameters:
+            yield name, smaller
 
 
 def _first(key: str, value: Any) -> int:
@@ -128,8 +175,14 @@ def _first(key: str, value: Any) -> int:
 
 
 def _at_least_one(key: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise LaunchError(f"{key}={'null' if value is None else value}: it has to be a whole number of at least 1")
+    return _at_least(1, key, value)
+
+
+def _at_least(least: int, key: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise LaunchError(
+            f"{key}={'null' if value is None else value}: it has to be a whole number of at least {least}"
+        )
     return value
 
 
@@ -144,7 +197,7 @@ def _fixed(recipe: Recipe, processes: Processes, plan: BatchPlan, most_clips: in
         # The utterance loss is a sum over the clips of a step: this gives it the weight that it has with the recipe's.
         overrides.append(f"model.cls_loss_clips={most_clips}")
     if processes.device == "cpu":
-        overrides += ["common.cpu=true", "common.fp16=false"]
+        overrides.append("common.cpu=true")
     if processes.everywhere > 1:
         # Every rank reads the checkpoint itself: fairseq's broadcast of it cannot be unpickled with weights_only.
         overrides += [
@@ -160,4 +213,4 @@ def _program(processes: Processes) -> list[str]:
     program = [sys.executable, "-m"]
     if processes.everywhere > 1:
         program += ["ASDA.launch.torchrun", f"--nproc_per_node={processes.here}", *processes.rendezvous, "-m"]
-    return [*program, "fairseq_cli.hydra_train"]
+    return [*program, "ASDA.fairseq_plugin.start", "fairseq_cli.hydra_train"]

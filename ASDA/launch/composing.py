@@ -71,18 +71,19 @@ def _check_bases(file: Path) -> None:
         raise LaunchError(f"{file}: _self_ has to stand first in its defaults; what changes a base is a recipe")
     if not all(isinstance(base, str) for base in defaults):  # a recipe among them is there to win
         return
-    composed = _leaves(OmegaConf.to_container(_hydra_compose(file, [])))
-    for key, value in _leaves(OmegaConf.to_container(own)).items():
+    composed = leaves(OmegaConf.to_container(_hydra_compose(file, [])))
+    for key, value in leaves(OmegaConf.to_container(own)).items():
         if composed.get(key) != value and not key.startswith("hydra."):
             raise LaunchError(
                 f"{file}: its {key} is lost, since a base in its defaults also has one; say it in a recipe"
             )
 
 
-def _leaves(node: Any, path: str = "") -> dict[str, Any]:
+def leaves(node: Any, path: str = "") -> dict[str, Any]:
+    """The values of nested tables by their keys, as `section.key`."""
     if not isinstance(node, dict):
         return {path[1:]: node}
-    return {leaf: value for key, child in node.items() for leaf, value in _leaves(child, f"{path}.{key}").items()}
+    return {leaf: value for key, child in node.items() for leaf, value in leaves(child, f"{path}.{key}").items()}
 
 
 def _is_group(file: Path, key: str) -> bool:
@@ -111,7 +112,7 @@ def one_line(error: Exception) -> str:
 
 
 def search_path(file: Path) -> list[str]:
-    """The override that lets a yaml elsewhere use this project's base and recipes; none for one of this project."""
+    """The override that lets a yaml elsewhere use this project's bases, recipes, sizes; none for one of its own."""
     if file.parent == CONFIG_FOLDER:
         return []
     return [f"hydra.searchpath=[{quoted(f'file://{CONFIG_FOLDER}')}]"]

@@ -1,4 +1,4 @@
-"""What `--help` of the launch scripts says: settings, recipes, examples; read from where they are used."""
+"""What `--help` of the launch scripts says: settings, recipes, sizes, examples; read from where they are used."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .composing import PROJECT
 from .inputs import is_labelled
 from .recipe import Recipe, find_config, recipe_files
 from .settings import SETTINGS
+from .sizes import by_size, foreign_keys, size_files
 
 WIDTH = 110
 _KEYS = (
@@ -27,6 +28,9 @@ def help_text(program: str, config: str) -> str:
     labelled = is_labelled(recipe)
     settings = {name: text for name, text in SETTINGS.items() if labelled or name not in _ONLY_LABELLED}
     recipes = {name: purpose(file) for name, file in recipe_files(recipe.file).items() if _fits(file, recipe)}
+    of_model = {} if recipe.has("model.model_path") else size_files(recipe.file, recipe.model)
+    fitting = [name for name in by_size(of_model) if not foreign_keys(recipe.config, of_model[name])]
+    sizes = {name: purpose(of_model[name]) for name in fitting}
     shown = recipe.file.relative_to(PROJECT) if recipe.file.is_relative_to(PROJECT) else recipe.file
     lines = [
         *textwrap.wrap(purpose(recipe.file), WIDTH),
@@ -38,6 +42,7 @@ def help_text(program: str, config: str) -> str:
         'RECIPE ... can also be written as +recipe=A or "+recipe=[A,B]" among the overrides.',
         "--plan says what a run would be (data, window, network, batch, schedule, folder) and starts nothing.",
         "",
+        *(_table("Sizes of the network (+size=NAME; wins over the recipes):", sizes) if sizes else []),
         *textwrap.wrap(
             f"key=value are hydra overrides and win over everything else. {_KEYS.format(file=shown)}", WIDTH
         ),
@@ -61,7 +66,7 @@ def _fits(file: Path, recipe: Recipe) -> bool:
     from omegaconf import OmegaConf
 
     launch = re.search(r"^# Launch:(.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-    if launch and "finetun" in launch[1] and not is_labelled(recipe):
+    if launch and ("pretrain" if is_labelled(recipe) else "finetun") in launch[1]:
         return False
     content: Any = OmegaConf.load(file)
     return all(recipe.has(f"{section}.{key}") for section in ("model", "task") for key in content.get(section) or {})

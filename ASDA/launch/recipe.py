@@ -1,4 +1,4 @@
-"""The yaml that a run starts from, with its recipes and overrides, so that a recipe's own numbers count."""
+"""The yaml that a run starts from, with its recipes, size and overrides, so that a recipe's own numbers count."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from .arguments import Arguments
-from .composing import CONFIG_FOLDER, compose, one_line
+from .arguments import Arguments, one_size
+from .composing import CONFIG_FOLDER, compose, leaves, one_line
 from .settings import LaunchError
+from .sizes import size_group
 
 
 class Recipe:
-    """A yaml of config/ with its recipes and overrides, composed.
+    """A yaml of config/ with its recipes, its size and overrides, composed. What is said later in this order wins.
 
     Attributes:
         file: the yaml.
@@ -23,10 +24,13 @@ class Recipe:
         """Composes.
 
         Raises:
-            LaunchError: the yaml or a recipe does not exist or is damaged, or an override does not fit.
+            LaunchError: the yaml, a recipe or the size does not exist or is damaged, or an override does not fit.
         """
         self.file = file
-        self.groups = [f"+recipe={_listed(check_recipes(file, arguments.recipes))}"] if arguments.recipes else []
+        self.names, size = _recipes_and_size(file, arguments)
+        self.groups = [f"+recipe={_listed(check_recipes(file, self.names))}"] if self.names else []
+        if size:
+            self.groups.append(size_group(file, compose(file, self.groups), size))
         self.config = compose(file, [*self.groups, *arguments.overrides])
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -54,6 +58,18 @@ class Recipe:
         """Whether the yaml names the key, be its value missing (`???`) or null."""
         section, _, name = key.partition(".")
         return section in self.config and name in self.config[section].keys()
+
+    def recipe_states(self, key: str) -> bool:
+        """Whether one of the recipes gives the key a value, rather than the yaml that they change."""
+        from omegaconf import OmegaConf
+
+        files = recipe_files(self.file)
+        return any(key in leaves(OmegaConf.to_container(OmegaConf.load(files[name]))) for name in self.names)
+
+    @property
+    def model(self) -> str:
+        """The registered name of what is trained; empty where the yaml has none."""
+        return str(self.get("model._name", ""))
 
 
 def find_config(name: str) -> Path:
@@ -90,6 +106,15 @@ def check_recipes(file: Path, names: tuple[str, ...]) -> tuple[str, ...]:
             hint = next((f" (did you mean {k}?)" for k in known if k.lower() in close), "")
             raise LaunchError(f"there is no recipe {name}{hint}; those of config/recipe are {', '.join(known)}")
     return names
+
+
+def _recipes_and_size(file: Path, arguments: Arguments) -> tuple[tuple[str, ...], str]:
+    """The recipes, and the size. A bare word that names a size and no recipe is a size."""
+    known = recipe_files(file)
+    sizes = {size.stem for folder in (CONFIG_FOLDER, file.parent) for size in (folder / "size").rglob("*.yaml")}
+    bare = [name for name in arguments.recipes if name not in known and name in sizes]
+    named = [arguments.size] if arguments.size else []
+    return tuple(name for name in arguments.recipes if name not in bare), one_size([*bare, *named])
 
 
 def _listed(names: tuple[str, ...]) -> str:

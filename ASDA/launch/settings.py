@@ -16,13 +16,15 @@ SETTINGS = {
     "label_descriptors.csv, or fold1, fold2, ... with these (required)",
     "SAVE_DIR": "folder for checkpoints, train.log and TensorBoard logs; an interrupted run continues from it; each "
     "fold gets a folder in it (required)",
-    "CHECKPOINT": "to fine-tune: the pre-trained checkpoint (required); model.no_pretrained_weights=true takes its "
-    "architecture only",
+    "CHECKPOINT": "to fine-tune: the pre-trained checkpoint (required, but for recipes with model.init); "
+    "model.no_pretrained_weights=true takes its architecture only",
     "FOLDS": 'to fine-tune: the folds to run, as "1 2 3" (default: all folds of a data set that has some)',
     "NGPU": "GPUs to use on this machine (default: every visible one; 0: the CPU)",
     "NPROC": "processes when running on the CPU (default 1)",
     "BATCH_SIZE": "clips per GPU and step (default: what keeps the recipe's clips per update, no more than its "
     "dataset.batch_size)",
+    "MEMORY_GB": "GB of memory that the run may take, on the CPU or on each GPU (default: what is free); a large "
+    "number overrules the estimate",
     "CONFIG": "another yaml: a name in config/ or a path",
     "NNODES": "number of machines (default 1)",
     "RDZV_ENDPOINT": "with NNODES: host:port of one of the machines, the same on each",
@@ -43,6 +45,7 @@ class Settings:
     num_gpus: int | None = None
     num_processes: int = 1
     batch_size: int | None = None
+    memory_bytes: float | None = None
     config: str = ""
     num_nodes: int = 1
     rendezvous_endpoint: str = ""
@@ -75,6 +78,7 @@ class Settings:
             num_gpus=number("NGPU", 0),
             num_processes=number("NPROC", 1) or 1,
             batch_size=number("BATCH_SIZE", 1),
+            memory_bytes=_gigabytes("MEMORY_GB", environment.get("MEMORY_GB", "")),
             config=environment.get("CONFIG", ""),
             num_nodes=number("NNODES", 1) or 1,
             rendezvous_endpoint=environment.get("RDZV_ENDPOINT", ""),
@@ -90,3 +94,12 @@ def _number(name: str, text: str, least: int) -> int | None:
     if not re.fullmatch(r"\d+", text.strip()) or int(text) < least:
         raise LaunchError(f"{name}={text}; it has to be a whole number of at least {least}")
     return int(text)
+
+
+def _gigabytes(name: str, text: str) -> float | None:
+    """A number of GB in bytes."""
+    if not text.strip():
+        return None
+    if not re.fullmatch(r"\d+(\.\d+)?", text.strip()) or float(text) == 0:
+        raise LaunchError(f"{name}={text}; it has to be a number of GB above 0")
+    return 1e9 * float(text)

@@ -7,6 +7,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.config import PatchConfig
+from ..core.patches import patchify
+from ..core.places import Places
+
 
 def summed_regression(predicted: Tensor, target: Tensor) -> Tensor:
     """Sum over rows and channels of (predicted - target)^2 / sqrt(D), for rows (..., D), in float32."""
@@ -42,6 +46,11 @@ def info_nce(predicted: Tensor, target: Tensor, absent: Tensor | None = None) ->
         return losses.sum(), mean_of(hits)
     present = ~absent
     return losses.where(present, 0.0).sum(), (hits * present).sum() / present.sum().clamp(min=1)
+
+
+def bin_mean_loss(spectrogram: Tensor, mean: Tensor, places: Places, patches: PatchConfig) -> Tensor:
+    """The squared error in the hidden places of predicting the batch's mean of each mel bin, (1, 1, 1, F)."""
+    return mean_of(places.hide(patchify((spectrogram - mean).square(), patches)))
 
 
 def mean_of(values: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from ..core.encoder import SpectrogramEncoder
 from ..core.patches import PatchGrid, patchify
 from ..core.places import Places
 from .input_norm import InputNorm, mean_over
-from .losses import info_nce, mean_of, summed_squares
+from .losses import bin_mean_loss, info_nce, summed_squares
 from .objective import Losses, Objective
 from .transformer_decoder import TransformerDecoder
 
@@ -107,7 +107,7 @@ class MaskedAutoencoder(Objective):
         """The squared error in the hidden places of predicting the batch's mean of each mel bin."""
         over = (0, 1, 2)
         mean = spectrogram.mean(over, keepdim=True) if real is None else mean_over(spectrogram, real, over)
-        return mean_of(places.hide(patchify((spectrogram - mean).square(), self.encoder.config.patches)))
+        return bin_mean_loss(spectrogram, mean, places, self.encoder.config.patches)
 
 
 def _by_student(

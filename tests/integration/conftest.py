@@ -38,15 +38,22 @@ TINY_MAE_AST = [
     "model.max_token_length=512",
     "model.clone_batch=2",
 ]
+TINY_SSAST = [
+    "model.depth=2",
+    "model.embed_dim=64",
+    "model.num_heads=1",
+    "model.max_length=8",
+]
 TINY = {
     "pretraining_AS2M": TINY_NETWORK,
     "pretraining_MAE_AST": TINY_MAE_AST,
+    "pretraining_SSAST": TINY_SSAST,
     "finetuning": ["model.num_classes=3"],
 }
 """What makes the network of a yaml tiny."""
 
 
-@pytest.fixture(scope="module", params=["pretraining_AS2M", "pretraining_MAE_AST"])
+@pytest.fixture(scope="module", params=["pretraining_AS2M", "pretraining_MAE_AST", "pretraining_SSAST"])
 def pretraining(request) -> str:
     """The yaml of an objective."""
     return request.param

@@ -24,7 +24,7 @@ PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where the progra
 
 
 def speak(folder, languages=("czech", "dutch"), speakers=("anna", "bert", "cora", "dirk"), takes=2):
-    """Speech-like clips: a pitch of the speaker's, formants of the language's, 0.4 to 0.9 s, at 8 kHz."""
+    """Speech-like clips: a pitch of the speaker's, formants of the language's, 0.4 to 0.9 s, quiet, at 8 kHz."""
     rng = np.random.default_rng(0)
     for language, formant in zip(languages, (600, 1100, 1700), strict=False):
         for pitch, speaker in enumerate(speakers):
@@ -33,7 +33,7 @@ def speak(folder, languages=("czech", "dutch"), speakers=("anna", "bert", "cora"
             for take in range(takes):
                 time = np.arange(int(rng.uniform(0.4, 0.9) * 8000)) / 8000
                 voice = np.sign(np.sin(2 * np.pi * (100 + 20 * pitch) * time)) * np.sin(2 * np.pi * formant * time)
-                sf.write(home / f"{take}.wav", 0.2 * voice + rng.normal(0, 0.01, len(time)), 8000)
+                sf.write(home / f"{take}.wav", 0.004 * voice + rng.normal(0, 2e-4, len(time)), 8000)
     return folder
 
 
@@ -160,8 +160,7 @@ def test_plan__says_everything_and_starts_nothing(data, tmp_path):
 
 def blocks_of(file):
     """The commands of a document's sh blocks."""
-    blocks = re.findall(r"```sh
-(.*?)```", file.read_text(), re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", file.read_text(), re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
 

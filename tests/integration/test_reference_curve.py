@@ -26,7 +26,7 @@ def pretrain(folder: Path) -> dict[str, list[float]]:
     corpus.write_corpus(folder / "data", 800, seed=1)
     script = (
         f"source {ROOT}/scripts/small_runs.sh; measure_front_end $DATA/train.tsv; "
-        "pretrain_small optimization.max_epoch=1 common.log_interval=1"
+        "pretrain_small optimization.max_epoch=1 common.log_interval=1 model.autocast=none"
     )
     ours = ("CONFIG", "NGPU", "NPROC", "BATCH_SIZE", "DRY_RUN", "TARGET_LENGTH", "PRETRAINING_UPDATES")
     environment = {name: value for name, value in os.environ.items() if name not in ours}

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("hydra", reason="recipes are composed by hydra")
 
 from ASDA.cli.train import num_folds
+from ASDA.launch import precision
 from ASDA.launch.command import Launch, plan_launch
 from ASDA.launch.settings import Settings
 
@@ -45,6 +46,12 @@ def compose(command: tuple[str, ...]):
         store.repo = without_fairseq  # a launch plans in a process of its own, which has no fairseq
     add_defaults(cfg)
     return cfg
+
+
+@pytest.fixture(autouse=True)
+def processor_without_bf16(monkeypatch) -> None:
+    """Plans for the CPU that do not depend on this machine's."""
+    monkeypatch.setattr(precision, "cpu_info", lambda: "flags\t: fpu sse2\n")
 
 
 @pytest.fixture(autouse=True)

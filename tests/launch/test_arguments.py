@@ -21,6 +21,13 @@ def test_arguments__recipes_in_any_spelling(words):
     assert Arguments.parse(words) == Arguments(("ESC50", "linear_probe"), ("a.b=1",))
 
 
+@pytest.mark.parametrize("words", [["ESC50", "+size=small", "a.b=1"], ["ESC50", "a.b=1", "++size='small'"]])
+def test_arguments__a_size_is_told_apart(words):
+    arguments = Arguments.parse(words)
+    assert arguments == Arguments(("ESC50",), ("a.b=1",), "small")
+    assert arguments.without("a.b") == Arguments(("ESC50",), (), "small")
+
+
 def test_arguments__overrides_are_not_flags_or_their_values():
     words = ["common.seed=23", "--cfg", "job", "+a.b=[1,2]", "~task.noise", "++c='x = y'", "hydra.run.dir=x", "word"]
     arguments = Arguments.parse(words)

@@ -12,10 +12,9 @@ from ASDA.launch.settings import SETTINGS
 
 from .conftest import plan
 
-FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"} | {
-    "mean_pooling"
-}
-PRETRAINING = {"EAT", "demo_pretraining"}
+FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"}
+FINETUNING |= {"own_data", "mean_pooling"}
+PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
 
 
 MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining"}
@@ -31,6 +30,13 @@ def test_help__names_settings_and_the_recipes_that_fit(config, recipes):
         assert (f"\n  {name} " in text) == (config == "finetuning" or name not in ("CHECKPOINT", "FOLDS"))
     assert "usage: ./script.sh [RECIPE ...]" in text and "Examples:\n  " in text
     assert max(map(len, text.partition("Examples:")[0].splitlines())) <= 120
+
+
+def test_help__lists_the_sizes_of_what_is_pre_trained():
+    title = "Sizes of the network (+size=NAME; wins over the recipes):"
+    table = help_text("./script.sh", "pretraining_AS2M").partition(title)[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in table.splitlines()[1:] if line[2] != " "] == ["tiny", "small", "base", "large"]
+    assert title not in help_text("./script.sh", "finetuning")
 
 
 def test_help__examples_are_commands_that_plan_a_run():

@@ -41,6 +41,14 @@ def test_inputs__says_what_is_not_set(words, missing):
     assert refusal(*words, **{missing: ""}).startswith(f"set {missing}: ")
 
 
+def test_inputs__a_run_from_an_image_network_needs_no_checkpoint():
+    (run,) = plan("finetuning", "AST_AS20K", CHECKPOINT="").runs
+    assert not [word for word in run.command if word.startswith("model.model_path=")]
+    assert refusal("finetuning", "AST_AS20K").startswith("CHECKPOINT: the run starts from model.init=timm:deit_base")
+    (run,) = plan("finetuning", "AST_AS20K", "model.init=''").runs
+    assert [word for word in run.command if word.startswith("model.model_path=") and "pretrained.pt" in word]
+
+
 @pytest.mark.parametrize(
     ("config", "words", "needed"),
     [

@@ -25,7 +25,7 @@ from ..checkpoint import Checkpoint
 from ..consistency import front_end_of
 from ..contents import CONFIG, Contents, read_json
 from ..files import CheckpointError, load_safetensors, safetensors_sizes, save_safetensors
-from ..validation import expect_history, expect_key, expect_mapping, expect_number, expect_texts
+from ..validation import expect_flag, expect_history, expect_key, expect_mapping, expect_number, expect_texts
 from .directory_version_1 import upgrade_config, upgrade_name
 from .published_names import TEACHER_UPDATES_KEY
 from .trainer import trainer_layout
@@ -33,6 +33,7 @@ from .trainer import trainer_layout
 MODEL_TYPE = "asda"
 FORMAT_VERSION = 2
 EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
+RECORDED_RUN = "recorded_run"  # false: of a model that was not trained here, there is no training.json
 _NOT_TRAINED = ("teacher", "input_norm", "decoder.positions")
 MODEL, TRAINING, PRETRAINING = "model.safetensors", "training.json", "pretraining.safetensors"
 
@@ -85,13 +86,15 @@ def read(contents: Contents) -> Checkpoint:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
 
 
-def training_state(contents: Contents) -> dict[str, Any]:
-    """The checkpoint of fairseq's trainer that a directory was made from; without optimiser state.
+def training_state(contents: Contents) -> dict[str, Any] | None:
+    """The checkpoint of fairseq's trainer that a directory was made from, without optimiser state; None if of no run.
 
     Raises:
         CheckpointError: see :func:`read`; or the directory does not hold what fairseq needs.
     """
     folder, checkpoint = contents.path, read(contents)
+    if not expect_flag(folder / CONFIG, RECORDED_RUN, contents.config.get(RECORDED_RUN, True)):
+        return None
     record = read_json(folder / TRAINING)
     for table in ("cfg", "task_state"):
         expect_mapping(folder / TRAINING, table, expect_key(folder / TRAINING, "", record, table))
@@ -138,7 +141,7 @@ def write(
     tensors |= {f"head.{name}": tensor for name, tensor in checkpoint.head.items()}
     save_safetensors(tensors, folder / MODEL)
     # Last, as it is what makes the folder a checkpoint.
-    _write_json(folder / CONFIG, describe(checkpoint) | (extra_config or {}))
+    _write_json(folder / CONFIG, describe(checkpoint) | {RECORDED_RUN: state is not None} | (extra_config or {}))
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:

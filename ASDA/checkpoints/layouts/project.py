@@ -39,9 +39,10 @@ from .published_names import (
     split_published,
     to_published,
 )
+from .run_state import PREDICTION_MODES
 
 EXPECTED = "a file with cfg.model and model as fairseq writes them"
-_POOLINGS = {None: "cls", "CLS_TOKEN": "cls", "MEAN_POOLING": "mean", "PREFIX_MEAN": "prefix_mean"}
+_POOLINGS: dict[str | None, str] = {None: "cls"} | {mode: pooling for pooling, mode in PREDICTION_MODES.items()}
 _FC_NORM_EPS = 1e-6  # of the published programs; later files record it
 
 
@@ -93,7 +94,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
     task_state = state.get("task_state") or {}
     task = cfg.get("task") or {}
     multi_label = task_state.get("multi_label")
-    if multi_label is None and parts["head"]:
+    if "multi_label" not in task_state and parts["head"]:
         multi_label = published_corpus(task).multi_label
     return Checkpoint(
         path=path,

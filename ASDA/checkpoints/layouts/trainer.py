@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ...audio.front_end import FrontEnd
 from ..checkpoint import Checkpoint
-from . import mae_ast, project, published
+from . import mae_ast, project, published, ssast
 from .mae_ast_names import PUBLISHED_MODEL
+from .ssast_names import SSAST_MODEL
 
 State = dict[str, Any]
 
@@ -39,6 +40,9 @@ class TrainerLayout:
 _BY_MODEL = {
     PUBLISHED_MODEL: TrainerLayout(
         mae_ast.describe, mae_ast.with_front_end, mae_ast.outside_encoder, mae_ast.join, mae_ast.write_published
+    ),
+    SSAST_MODEL: TrainerLayout(
+        ssast.describe, project.with_front_end, ssast.outside_encoder, ssast.join, ssast.write_published
     ),
 }
 _OTHERS = TrainerLayout(

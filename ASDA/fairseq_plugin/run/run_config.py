@@ -1,10 +1,15 @@
 """The configuration of a whole run, seen from its task: finding it, and refusing what cannot work before it starts."""
 
+import logging
 import math
 import os
 from typing import Any, Dict, Optional
 
+from fairseq.logging import progress_bar
+
 from .schedule import COSINES
+
+logger = logging.getLogger(__name__)
 
 
 def run_config(cfg: Any) -> Optional[Any]:
@@ -47,6 +52,34 @@ def check_precision(run: Any) -> None:
             "model.autocast=bf16 computes in bf16 from float32 weights, but common.fp16=true makes them float16; set "
             "common.fp16=false beside it, or model.autocast=none"
         )
+
+
+def check_trackers(run: Any) -> None:
+    """Refuses to log to a service whose package is not there; fairseq would say a line and log nothing.
+
+    TensorBoard, which nobody asked for, is switched off with a warning instead.
+
+    Raises:
+        ValueError: a service was asked for that this installation cannot reach.
+    """
+    wanted = {
+        "wandb_project": ("wandb", progress_bar.wandb),
+        "aim_repo": ("aim", progress_bar.get_aim_run),
+        "azureml_logging": ("azureml-core", progress_bar.Run),
+    }
+    for key, (package, found) in wanted.items():
+        value = value_in(run, "common", key)
+        if value and found is None:
+            raise ValueError(
+                f"common.{key}={str(value).lower() if value is True else value}, but {package} cannot be imported; "
+                f"pip install {package}, or leave common.{key} out"
+            )
+    if value_in(run, "common", "tensorboard_logdir") and progress_bar.SummaryWriter is None:
+        logger.warning(
+            "no TensorBoard logs: tensorboard cannot be imported; pip install tensorboard, or set "
+            "common.tensorboard_logdir=null"
+        )
+        run.common.tensorboard_logdir = None
 
 
 def check_best_metric(run: Any, reported: Dict[str, Optional[bool]]) -> None:

@@ -60,7 +60,7 @@ class SpectrogramTaskConfig(EatTaskKeys):
         default=None,
         metadata={
             "help": "of clips shorter than target_length: constant (seen as sound is) or mask (not seen; batches are "
-            "as long as their longest clip); null: that of the front end, constant unless a checkpoint records another"
+            "as long as their longest clip); null: constant or, in fine-tuning, the checkpoint's"
         },
     )
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
@@ -213,6 +213,15 @@ class SpectrogramTask(LongRunTask):
     def settle(self, key: str, value: Any) -> None:
         """Gives a key that was left open its value: here, and in the configuration that checkpoints keep."""
         self.cfg[key] = run_config(self.cfg).task[key] = value
+
+    def described(self) -> Dict[str, str]:
+        heard = self.front_end
+        window = (
+            f"{heard.target_length_frames} frames ({heard.target_length_frames / 100:g} s) of {heard.num_mel_bins} mel "
+            f"bins at {heard.sample_rate_hz} Hz, mean {heard.norm_mean:g}, std {heard.norm_std:g}, "
+            f"{heard.padding} padding"
+        )
+        return {**super().described(), "front end": window}
 
     def data_identity(self) -> Dict[str, Any]:
         split = run_config(self.cfg).dataset.train_subset

@@ -84,6 +84,11 @@ class ProbePretraining(Probe, PretrainingTask):
     pass
 
 
+@register_task("probe_pretraining_SSAST", dataclass=PretrainingTaskConfig)
+class ProbeSsast(Probe, PretrainingTask):
+    pass
+
+
 @register_task("probe_pretraining_MAE_AST", dataclass=MaeAstTaskConfig)
 class ProbeMaeAst(Probe, MaeAstPretrainingTask):
     pass

@@ -1,0 +1,120 @@
+"""What does a run train, in the numbers that its memory depends on? From its yaml, or the checkpoint it starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .inputs import KEYS
+from .memory import ConvolutionalDecoder, Workload
+from .recipe import Recipe
+from .settings import LaunchError
+
+_DEFAULT_FRAMES = 1024  # AudioSet's, which the tasks take where nothing says otherwise
+
+
+def workload_of(recipe: Recipe, checkpoint: Path | None) -> Workload | None:
+    """The workload of a run; None for a model whose keys nothing here knows, or whose checkpoint is not there (yet).
+
+    Args:
+        recipe: what is trained.
+        checkpoint: that fine-tuning starts from.
+
+    Raises:
+        LaunchError: a value is no number, or the checkpoint cannot be read.
+    """
+    if recipe.has("model.modalities"):
+        return _pretraining(recipe)
+    if recipe.has(KEYS["CHECKPOINT"]) and checkpoint is not None and checkpoint.exists():
+        return _finetuning(recipe, checkpoint)
+    return None
+
+
+def _pretraining(recipe: Recipe) -> Workload:
+    image = "model.modalities.image"
+    stack = "model.encoder.stack"  # of which the settings have the last word
+    size = recipe.get("model.encoder.patches.size") or [_number(recipe, f"{image}.patch_size")] * 2
+    step = recipe.get("model.encoder.patches.stride") or size
+    bins = int(_number(recipe, "model.encoder.num_mel_bins", f"{image}.num_mel_bins"))
+    columns = _steps(bins, size[1], step[1])
+    patches = _steps(_frames(recipe, None), size[0], step[0]) * columns
+    kind = str(recipe.get(f"{stack}.attention.kind", recipe.get("model.attention", "differential")))
+    prefix = int(_number(recipe, "model.encoder.num_prefix_tokens", default=1))
+    hidden = _number(recipe, f"{image}.mask_prob")
+    kept = int(patches * (1 - hidden) + 1e-6) if recipe.get(f"{image}.inverse_mask", True) else patches
+    if not recipe.get(f"{image}.inverse_mask", True):
+        kept = patches - int(patches * hidden + 1e-6)
+    width = int(_number(recipe, f"{stack}.embed_dim", "model.embed_dim"))
+    return Workload(
+        depth=int(_number(recipe, f"{stack}.depth", "model.depth")),
+        width=width,
+        num_heads=int(_number(recipe, f"{stack}.num_heads", "model.num_heads")),
+        mlp_width=int(width * _number(recipe, f"{stack}.mlp_ratio", "model.mlp_ratio") + 1e-6),
+        maps=1 if kind == "plain" else 2,
+        patches=patches,
+        patch_values=size[0] * size[1],
+        position_rows=int(_number(recipe, "model.encoder.max_rows", f"{image}.max_length")) * columns,
+        tokens=prefix + kept,
+        sequences=int(_number(recipe, "model.clone_batch")),
+        decoder=ConvolutionalDecoder(
+            *(int(_number(recipe, f"{image}.decoder.decoder_{name}")) for name in ("dim", "layers", "groups", "kernel"))
+        ),
+        recomputes=bool(recipe.get("model.checkpoint_activations", False)),
+    )
+
+
+def _finetuning(recipe: Recipe, checkpoint: Path) -> Workload:
+    from ..checkpoints.files import CheckpointError
+    from ..checkpoints.reading import read_checkpoint
+
+    try:
+        found = read_checkpoint(checkpoint)
+    except CheckpointError as error:
+        raise LaunchError(f"CHECKPOINT: {' '.join(str(error).split())}") from error
+    encoder, stack = found.encoder_config, found.encoder_config.stack
+    (rows, bins), (row_step, _) = encoder.patches.size, encoder.patches.stride
+    patches = _steps(_frames(recipe, found.front_end.target_length_frames), rows, row_step) * encoder.columns
+    return Workload(
+        depth=stack.depth,
+        width=stack.embed_dim,
+        num_heads=stack.num_heads,
+        mlp_width=stack.mlp_dim,
+        maps=1 if stack.attention.kind == "plain" else 2,
+        patches=patches,
+        patch_values=rows * bins,
+        position_rows=encoder.max_rows * encoder.columns,
+        tokens=encoder.num_prefix_tokens + patches,
+        frozen=bool(recipe.get("model.linear_classifier", False)),
+        recomputes=bool(recipe.get("model.checkpoint_activations", False)),
+    )
+
+
+def _frames(recipe: Recipe, recorded: int | None) -> int:
+    """Frames of a clip: as stated, else the data set's, else those that the checkpoint records."""
+    if recipe.get("task.target_length") is not None:
+        return int(_number(recipe, "task.target_length"))
+    name = recipe.get("task.dataset", "")
+    if name:
+        from ..data.corpora.corpus import CORPORA
+
+        if name in CORPORA:
+            return CORPORA[name].target_length_frames
+    return recorded or _DEFAULT_FRAMES
+
+
+def _steps(length: int, size: int, step: int) -> int:
+    return max(1, 1 + (length - size) // step)
+
+
+def _number(recipe: Recipe, *keys: str, default: Any = None) -> float:
+    """The value of the first key that has one."""
+    for key in keys:
+        value = recipe.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise LaunchError(f"{key}={value}: it has to be a number")
+        return value
+    if default is None:
+        raise LaunchError(f"{keys[-1]}=null: it has to be a number")
+    return default
