@@ -104,6 +104,48 @@ def accuracy(targets: ArrayLike, scores: ArrayLike) -> float:
     return float(hits.mean()) if len(hits) else math.nan
 
 
+def confusion_matrix(targets: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """What clips with one label each were taken for: (C, C) int64, how many clips of the row's class got the column's.
+
+    The diagonal over its sum is the accuracy; among equal scores the first class counts.
+
+    Args:
+        targets: (n, C), 1 at the right class.
+        scores: (n, C).
+
+    Raises:
+        ValueError: a clip has no label or several.
+    """
+    targets, scores = _check(targets, scores)
+    counts = targets.sum(axis=1)
+    if (counts != 1).any():
+        clip = int(np.argmax(counts != 1))
+        raise ValueError(f"clip {clip} has {counts[clip]} labels, expected one per clip for a confusion matrix")
+    matrix = np.zeros((targets.shape[1], targets.shape[1]), dtype=np.int64)
+    np.add.at(matrix, (targets.argmax(axis=1), scores.argmax(axis=1)), 1)
+    return matrix
+
+
+def chance_accuracy(targets: ArrayLike) -> float:
+    """Accuracy of one answer for all clips, the best there is: the share of the most frequent class; NaN without clips.
+
+    Args:
+        targets: (n, C), 1 at the right class.
+    """
+    targets = np.asarray(targets)
+    return float(targets.mean(axis=0).max()) if len(targets) else math.nan
+
+
+def chance_average_precision(targets: ArrayLike) -> float:
+    """What mAP is about without knowing anything: the share of clips that hold a class, averaged as mAP averages.
+
+    Args:
+        targets: (n, C), 1 where the clip has the label.
+    """
+    shares = np.asarray(targets, dtype=np.float64).mean(axis=0)
+    return float(shares[shares > 0].mean()) if (shares > 0).any() else math.nan
+
+
 def mean_auc(targets: ArrayLike, scores: ArrayLike) -> float:
     """Area under the ROC curve, averaged over the classes that have both a positive and a negative clip.
 

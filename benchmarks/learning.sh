@@ -6,11 +6,13 @@
 #   WORK    folder for corpus and runs (default: a temporary one); runs that it holds are continued or taken as they are
 #   SEEDS   the seeds to pre-train with (default "1 2 3")
 #   OUTPUT  the table (default benchmarks/results/learning.md)
-#   NUM_CLIPS, TARGET_LENGTH, PRETRAINING_UPDATES: as for make demo
+#   PRETRAINING_UPDATES   (default 800)
+#   NUM_CLIPS, TARGET_LENGTH: as for make demo
 #
 # benchmarks/learning.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
 
+PRETRAINING_UPDATES=${PRETRAINING_UPDATES:-800}
 WORK=$(absolute "${WORK:-$(mktemp -d)}")
 OUTPUT=$(absolute "${OUTPUT:-$ROOT/benchmarks/results/learning.md}")
 DATA=$WORK/data

@@ -9,7 +9,8 @@
 #   DATA    folder that holds the samples (default /usr/share/sonic-pi/samples)
 #   WORK    folder for manifests and runs (default: a temporary one); runs that it holds are continued or taken as they are
 #   OUTPUT  the table (default benchmarks/results/recorded_sound.md)
-#   TARGET_LENGTH, PRETRAINING_UPDATES, FINETUNING_UPDATES: as for make demo
+#   PRETRAINING_UPDATES   (default 800)
+#   TARGET_LENGTH, FINETUNING_UPDATES: as for make demo
 #
 # benchmarks/recorded_sound.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
@@ -17,6 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
 SAMPLES=$(absolute "${DATA:-/usr/share/sonic-pi/samples}")
 [[ -n $(find "$SAMPLES" -name '*.flac' -print -quit 2>/dev/null) ]] ||
   die "DATA: $SAMPLES holds no flac files; install sonic-pi-samples or name its folder"
+PRETRAINING_UPDATES=${PRETRAINING_UPDATES:-800}
 WORK=$(absolute "${WORK:-$(mktemp -d)}")
 OUTPUT=$(absolute "${OUTPUT:-$ROOT/benchmarks/results/recorded_sound.md}")
 DATA=$WORK/folds

@@ -3,8 +3,8 @@
 # from random weights), evaluate, extract features, infer, and write a report. Every step is the real program.
 #
 # Settings (environment variables):
-#   DATA           folder of wav, flac, ... files to use instead of the generated corpus; labels are the names of the
-#                  sub-folders
+#   DATA           folder of wav, flac, ... files to use instead of the generated corpus; labels are the names of its
+#                  sub-folders, one per clip: the report then tells the accuracy, with chance and a confusion matrix
 #   DEMO_DIR       where everything goes (default: demo/ in the repository); results of an earlier demo are replaced
 #   NUM_CLIPS      clips of the generated corpus (default 800)
 #   TARGET_LENGTH  length of a clip in frames of 10 ms, a multiple of 16 (default 256); longer clips are cut at random
@@ -50,24 +50,28 @@ make_corpus() {
   else
     "$PYTHON" -m ASDA.demo.corpus "$DATA" --num-clips "${NUM_CLIPS:-800}"
   fi
+  multi_label=$("$PYTHON" -m ASDA.demo.results "$DEMO_DIR")
 }
 
 # pretrain_demo, finetune_demo RUN OVERRIDE...: into their folders of DEMO_DIR.
 pretrain_demo() { SAVE_DIR=$DEMO_DIR/pretrained pretrain_small; }
 
 finetune_demo() {
-  local run=$1
+  local run=$1 num_clips epochs
   shift
+  num_clips=$(wc -l <"$DATA/train.lbl")
+  epochs=$(((399 + num_clips) / num_clips)) # of few clips, so many together have about as many updates as one of 400
   CHECKPOINT=$DEMO_DIR/pretrained/checkpoint_last.pt SAVE_DIR=$DEMO_DIR/$run \
-    finetune_small "model.num_classes=$(num_classes "$DATA/label_descriptors.csv")" "$@"
+    finetune_small "task.multi_label=$multi_label" "model.num_classes=$(num_classes "$DATA/label_descriptors.csv")" \
+    "dataset.validate_interval=$epochs" "checkpoint.save_interval=$epochs" "$@"
 }
 
 evaluate_both() {
-  local run
+  local run confusion=()
   for run in finetuned finetuned_from_random; do
-    echo "$run:" >&2
-    "$ROOT/eval.sh" --checkpoint_dir "$DEMO_DIR/$run/checkpoint_best.pt" --eval_dir "$DATA" \
-      --ap_log_path "$RESULTS/${run}_average_precision.csv"
+    if [[ $multi_label == false ]]; then confusion=(--confusion "$RESULTS/${run}_confusion.csv"); fi
+    "$ROOT/eval.sh" --checkpoint_dir "$DEMO_DIR/$run/checkpoint_best.pt" --eval_dir "$DATA" --json \
+      --ap_log_path "$RESULTS/${run}_per_class.csv" ${confusion[@]+"${confusion[@]}"} >"$RESULTS/${run}_metrics.json"
   done
 }
 

@@ -10,6 +10,9 @@ from ASDA.metrics import (
     accuracy,
     average_precision_per_class,
     bootstrap_interval,
+    chance_accuracy,
+    chance_average_precision,
+    confusion_matrix,
     d_prime,
     mean_auc,
     mean_average_precision,
@@ -218,3 +221,33 @@ def test_bootstrap_interval__ranking_once_equals_evaluating_each_draw(metric, mo
     ranked_once = bootstrap_interval(metric, targets, scores, seed=5, resamples=40)
     each_draw = bootstrap_interval(lambda t, s: float(metric(t, s)), targets, scores, seed=5, resamples=40)
     assert ranked_once == pytest.approx(each_draw, abs=1e-12)
+
+
+def test_confusion_matrix__counts_what_each_class_was_taken_for():
+    targets = np.eye(3)[[0, 0, 1, 1, 1]]
+    scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.5], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1], [0.4, 0.4, 0.2]])
+    matrix = confusion_matrix(targets, scores)
+    assert matrix.tolist() == [[1, 0, 1], [2, 1, 0], [0, 0, 0]]  # of equal scores the first class counts
+    assert np.trace(matrix) / matrix.sum() == accuracy(targets, scores)
+
+
+@pytest.mark.parametrize(("row", "number"), [([1, 1], 2), ([0, 0], 0)])
+def test_confusion_matrix__needs_one_label_per_clip(row, number):
+    with pytest.raises(ValueError, match=f"clip 1 has {number} labels, expected one"):
+        confusion_matrix([[0, 1], row], [[0.1, 0.2], [0.3, 0.1]])
+
+
+def test_chance_accuracy__is_that_of_the_best_constant_answer():
+    targets = np.eye(3)[[0, 1, 1, 2, 1]]
+    constant = [accuracy(targets, np.tile(np.eye(3)[c], (5, 1))) for c in range(3)]
+    assert chance_accuracy(targets) == max(constant) == 0.6
+    assert math.isnan(chance_accuracy(np.zeros((0, 3))))
+
+
+def test_chance_average_precision__is_the_map_of_scores_that_say_nothing():
+    rng = np.random.default_rng(0)
+    targets = rng.random((400, 4)) < [0.5, 0.2, 0.1, 0.0]
+    blind = [float(mean_average_precision(targets, rng.random((400, 4)))) for _ in range(50)]
+    assert chance_average_precision(targets) == pytest.approx(np.mean(blind), abs=0.02)
+    assert chance_average_precision(targets) == float(mean_average_precision(targets, np.zeros((400, 4))))
+    assert math.isnan(chance_average_precision(np.zeros((3, 2))))

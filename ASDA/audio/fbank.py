@@ -27,6 +27,14 @@ def _frame_sizes(sample_rate_hz: int) -> tuple[int, int]:
     return int(sample_rate_hz * FRAME_LENGTH_MS * 0.001), int(sample_rate_hz * FRAME_SHIFT_MS * 0.001)
 
 
+def mel_bin_frequencies_hz(num_mel_bins: int, sample_rate_hz: int = 16_000) -> Tensor:
+    """The frequency at which each mel filter is highest, (F,), rising."""
+    edges_hz = torch.tensor([LOW_FREQUENCY_HZ, sample_rate_hz / 2], dtype=torch.float64)
+    low, high = 1127 * torch.log1p(edges_hz / 700)  # Kaldi's mel scale
+    centres = torch.linspace(float(low), float(high), num_mel_bins + 2, dtype=torch.float64)[1:-1]
+    return 700 * torch.expm1(centres / 1127)
+
+
 def num_frames(num_samples: int, sample_rate_hz: int = 16_000) -> int:
     """How many frames `log_mel` makes of `num_samples` samples: only windows that fit completely count."""
     window, shift = _frame_sizes(sample_rate_hz)

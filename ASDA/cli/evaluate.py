@@ -26,6 +26,7 @@ from ..metrics import (
     accuracy,
     average_precision_per_class,
     bootstrap_interval,
+    confusion_matrix,
     d_prime,
     mean_auc,
     mean_average_precision,
@@ -37,6 +38,7 @@ from ._outputs import begins_with, refuse_foreign, refuse_same
 from ._parser import Parser
 
 BOOTSTRAP_SEED = 1
+MATRIX_CORNER = "class \\ taken for"
 TABLE_COLUMNS = ("index", "mid", "display_name", "positives")
 
 
@@ -51,6 +53,9 @@ def main(argv: list[str] | None = None) -> int:
     group = parser.add_argument_group("report")
     group.add_argument("--ap_log_path", metavar="CSV", help="write the per-class table there")
     group.add_argument(
+        "--confusion", metavar="CSV", help="one label per clip: write there what the clips of each class were taken for"
+    )
+    group.add_argument(
         "--bootstrap", type=int, default=1000, metavar="N", help="draws for the 95 %% intervals; 0: none [%(default)s]"
     )
     group.add_argument("--json", action="store_true", help="print one json object instead of lines")
@@ -64,20 +69,25 @@ def evaluate(args) -> int:
     console.check_errors_path(args.errors)
     if args.ap_log_path:
         refuse_foreign(args.ap_log_path, "a per-class table", begins_with(",".join(TABLE_COLUMNS)))
-    refuse_same({"--errors": args.errors, "--ap_log_path": args.ap_log_path})
+    if args.confusion:
+        refuse_foreign(args.confusion, "a confusion matrix", begins_with(f"{MATRIX_CORNER},"))
+    refuse_same({"--errors": args.errors, "--ap_log_path": args.ap_log_path, "--confusion": args.confusion})
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
     folder = Path(args.eval_dir)
     table = LabelTable.read(args.label_file or folder / "label_descriptors.csv")
     flags.check_labels(checkpoint, table)
     manifest = Manifest.read(folder / f"{args.split}.tsv")
-    labels = read_clip_labels(folder / f"{args.split}.lbl", manifest, table)
+    labels_file = folder / f"{args.split}.lbl"
+    labels = read_clip_labels(labels_file, manifest, table)
     model = build_classifier(checkpoint).to(device)
     flags.choose_scores(args, model)
 
     targets = np.zeros((len(manifest), len(table)), dtype=bool)
     for row in range(len(manifest)):
         targets[row, labels.targets(row)] = True
+    if args.confusion and (targets.sum(axis=1) > 1).any():
+        raise ValueError(f"--confusion: {labels_file} has clips with several labels; leave --confusion out")
     scores, bad = score_clips(args, model, manifest)
     readable = np.ones(len(manifest), dtype=bool)
     readable[[clip.index for clip in bad]] = False
@@ -103,6 +113,10 @@ def evaluate(args) -> int:
     if args.ap_log_path:
         write_table(Path(args.ap_log_path), table, targets, scores, single_label)
         console.note(f"per-class table: {args.ap_log_path}")
+    if args.confusion:
+        labelled = targets.any(axis=1)
+        write_matrix(Path(args.confusion), table, confusion_matrix(targets[labelled], scores[labelled]))
+        console.note(f"confusion matrix: {args.confusion}")
     return console.report_bad_clips(bad, len(manifest), args.errors)
 
 
@@ -183,6 +197,14 @@ def write_table(path: Path, table: LabelTable, targets: np.ndarray, scores: np.n
         for index, (mid, name) in enumerate(zip(table.mids, table.names, strict=True)):
             values = ["" if math.isnan(column[index]) else f"{column[index]:.6f}" for column in columns.values()]
             rows.writerow([index, mid, name, int(targets[:, index].sum()), *values])
+
+
+def write_matrix(path: Path, table: LabelTable, matrix: np.ndarray) -> None:
+    """A row per class, by name, in the order of the head: how many of its clips were taken for each class."""
+    with atomic_writer(path) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow([MATRIX_CORNER, *table.names])
+        rows.writerows([name, *counts] for name, counts in zip(table.names, matrix.tolist(), strict=True))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 after an error or when `check` has found problems.
     """
-    args = manifest_parser(__doc__ or "").parse_args(argv)
+    args = _parser().parse_args(argv)
     return run(f"asda-manifest {args.command}", lambda: _RUNS[args.command](args))
+
+
+def _parser() -> argparse.ArgumentParser:
+    return manifest_parser(__doc__ or "")
 
 
 def _run_folder(args: argparse.Namespace) -> int:
@@ -161,7 +165,7 @@ def _run_stats(args: argparse.Namespace) -> int:
                 note(f"{file}: {len(bad_clips)} clips could not be read and are left out")
     statistics.require_usable(", ".join(map(str, args.files)))
     print(f"{statistics.num_clips} clips, {statistics.num_values} values")
-    if len(statistics.lengths) == statistics.num_clips:  # not of files that an earlier version wrote
+    if len(statistics.lengths) >= statistics.num_clips:  # not of files that an earlier version wrote
         _print_lengths(args, statistics.lengths)
     elif args.suggest:
         raise ManifestError("these files hold no lengths to suggest a window by; take the statistics anew")

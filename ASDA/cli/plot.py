@@ -1,4 +1,7 @@
-"""asda-plot: loss, variances, learning rate, throughput and validation metrics of a run, from its log to a png."""
+"""asda-plot: loss, variances, learning rate, throughput and validation metrics of a run, from its log to a png.
+
+The log may be of common.log_format=json or simple; of tqdm it holds the ends of epochs, of none nothing.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
 def panels(run: dict[str, Series]) -> dict[str, dict[str, dict[int, float]]]:
     """What to draw: title of a panel -> label of a curve -> update -> value. Panels without data are left out."""
     training = run.get(INTERVAL) or run.get(EPOCH, {})
+    # The learning rate is no mean over updates: the ends of epochs are points like others, and the last ends the run.
+    training = training | {name: _joined(run, name) for name in PANELS["learning rate"]}
     found = {
         title: {LEGEND.get(name, name): training[name] for name in names if training.get(name)}
         for title, names in PANELS.items()
@@ -46,20 +51,30 @@ def panels(run: dict[str, Series]) -> dict[str, dict[str, dict[int, float]]]:
     return {title: curves for title, curves in found.items() if curves}
 
 
+def _joined(run: dict[str, Series], name: str) -> dict[int, float]:
+    """A series of the lines of intervals and of epochs."""
+    points = {**run.get(EPOCH, {}).get(name, {}), **run.get(INTERVAL, {}).get(name, {})}
+    return dict(sorted(points.items()))
+
+
 def plot(run_dir: Path, output: Path) -> int:
     """Reads the log and draws."""
     refuse_foreign(output, "curves of asda-plot", holds(MADE_BY, "Matplotlib version"))
-    import matplotlib  # only here: nothing else needs it
+    run = read_run(run_dir)
+    from matplotlib import pyplot  # only here: nothing else needs it
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from ..reports.figures import draw_curve
 
-    drawn = panels(read_run(run_dir))
+    if not run.get(INTERVAL):
+        console.note(
+            f"{run_dir}: the log has no line within an epoch, so that training is drawn by epoch; "
+            "common.log_format=json or simple writes one after every common.log_interval updates"
+        )
+    drawn = panels(run)
     figure, axes = pyplot.subplots(len(drawn), 1, figsize=(8, 2.2 * len(drawn)), sharex=True, squeeze=False)
     for axis, (title, curves) in zip(axes[:, 0], drawn.items(), strict=True):
         for label, points in curves.items():
-            marker = "o" if len(points) < 30 else None
-            axis.plot(list(points), list(points.values()), marker=marker, markersize=3, linewidth=1.2, label=label)
+            draw_curve(axis, points, linewidth=1.2, label=label)
         axis.set_ylabel(title)
         axis.grid(alpha=0.3)
         if len(curves) > 1:

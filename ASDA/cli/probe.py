@@ -4,8 +4,8 @@
 
 A logistic regression for each class (one against the rest) is fitted to the standardised features of the train split
 and judged on the eval split. The encoder is in evaluation mode and sees each clip once, without augmentation. The n-th
-checkpoint is compared with random weights of seed n. With several data folders (the folds of a cross-validation) the
-numbers are means over them.
+checkpoint is compared with random weights of seed n. Each metric has its 95 % bootstrap interval. With several data
+folders (the folds of a cross-validation) the numbers are means over them, without intervals.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from ASDA.data.manifest import Manifest
 from ASDA.inference import TrainedEncoder, load_encoder
 from ASDA.probes.probing import pooled_features, probe_folder, random_twin
 
+METRICS = ("mAP", "accuracy")
+
 
 def probe(encoder: TrainedEncoder, folders: list[Path], args: argparse.Namespace) -> dict[str, float]:
     """Means over the folders."""
@@ -32,10 +34,17 @@ def probe(encoder: TrainedEncoder, folders: list[Path], args: argparse.Namespace
             folder,
             lambda file: pooled_features(encoder, Manifest.read(file), args.pooling, args.padding),
             args.regularisation,
+            args.bootstrap if len(folders) == 1 else 0,
         )
         for folder in folders
     ]
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+
+
+def _percent(row: dict, name: str) -> str:
+    """A metric for people, with its interval where it has one."""
+    interval = f" ({100 * row[f'{name}_low']:.1f} to {100 * row[f'{name}_high']:.1f})" if f"{name}_low" in row else ""
+    return f"{name} {100 * row[name]:.1f} %{interval}"
 
 
 def compare(args: argparse.Namespace) -> list[dict]:
@@ -46,7 +55,7 @@ def compare(args: argparse.Namespace) -> list[dict]:
         for weights, encoder in (("pre-trained", trained), ("random", random_twin(trained, seed))):
             row = {"weights": weights, "seed": seed, **probe(encoder, args.data, args)}
             rows.append(row)
-            numbers = "  ".join(f"{name} {100 * row[name]:.1f} %" for name in ("mAP", "accuracy") if name in row)
+            numbers = "  ".join(_percent(row, name) for name in METRICS if name in row)
             print(f"{weights:<12} seed {seed}:  {numbers}", flush=True)
     return rows
 
@@ -58,6 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pooling", choices=POOLINGS, default="mean", help="of the last layer [%(default)s]")
     parser.add_argument("--padding", choices=PADDINGS, help="of short clips [as the checkpoint was trained]")
     parser.add_argument("--regularisation", type=float, default=0.1, help="sklearn's C [%(default)s]")
+    parser.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals; 0: none [%(default)s]"
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     try:

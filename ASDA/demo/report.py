@@ -6,131 +6,160 @@ python -m ASDA.demo.report DEMO_DIR
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import html
-import json
-import math
 import platform
+import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
 
-from ASDA.audio.fbank import num_frames
+from ASDA.audio.fbank import mel_bin_frequencies_hz, num_frames
 from ASDA.audio.io import AudioError, load_waveform
-from ASDA.data.labels import LabelTable, read_clip_labels
-from ASDA.data.manifest import Manifest
+from ASDA.demo.html_parts import STYLE, headline, interval, panels, percent, table
+from ASDA.demo.results import RUNS, SPLITS, Results, Score
 from ASDA.inference import TrainedClassifier, load_classifier
 from ASDA.reports import figures
-from ASDA.reports.run_logs import read_run
+from ASDA.reports.run_logs import EPOCH, INTERVAL, Series, read_run
 
 NUM_EXAMPLES = 8
 TOP_K = 3
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fafafa; max-width: 62rem; margin: 2rem auto;
-  padding: 0 1rem; }
-h1, h2 { font-weight: 600; line-height: 1.2; } h2 { margin-top: 2.5rem; }
-img { max-width: 100%; }
-table { border-collapse: collapse; } th, td { padding: .25rem 1rem .25rem 0; text-align: left; }
-th { font-weight: 600; border-bottom: 1px solid #ccc; } td.number, th.number { text-align: right; }
-.numbers { display: flex; flex-wrap: wrap; gap: 1rem; }
-.numbers div { background: #fff; border: 1px solid #ddd; border-radius: .5rem; padding: .75rem 1.25rem; }
-.numbers strong { display: block; font-size: 1.8rem; color: #1f6f8b; }
-.clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: 1rem; }
-.clips article { background: #fff; border: 1px solid #ddd; border-radius: .5rem; padding: .75rem; }
-.clips audio { width: 100%; height: 2rem; } .clips p { margin: .3rem 0; }
-meter { width: 5rem; vertical-align: middle; } .right { color: #1f6f8b; font-weight: 600; }
-footer, .aside { color: #666; font-size: .9rem; } pre { background: #fff; border: 1px solid #ddd; padding: .75rem; }
-"""
+WEIGHTS = ("pre-trained", "random weights")
+"""What RUNS started from."""
+METRIC_OF_CLASS = {"mAP": "average precision", "accuracy": "share of its clips that is right"}
 
 
-@dataclass(frozen=True)
-class ClassScores:
-    """The per-class table that asda-eval wrote; NaN for classes without a positive clip."""
-
-    names: list[str]
-    positives: list[int]
-    average_precision: list[float]
-
-    @classmethod
-    def read(cls, file: Path) -> ClassScores:
-        with file.open(encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-        values = [float(row["average_precision"] or "nan") for row in rows]
-        return cls([row["display_name"] for row in rows], [int(row["positives"]) for row in rows], values)
-
-    @property
-    def mean(self) -> float:
-        """mAP over the classes that have a positive clip."""
-        return float(np.nanmean(self.average_precision))
+def interval_lines(folder: Path) -> Series:
+    """What a run logged while it trained: by interval, or of a very short one by epoch."""
+    run = read_run(folder)
+    return run.get(INTERVAL) or run[EPOCH]
 
 
-@dataclass(frozen=True)
-class Results:
-    """Where the steps of the demo leave what the report shows."""
-
-    folder: Path
-
-    def scores(self, run: str) -> ClassScores:
-        return ClassScores.read(self.folder / "results" / f"{run}_average_precision.csv")
-
-    def steps(self) -> list[tuple[str, int]]:
-        """Name and seconds of each step."""
-        lines = (self.folder / "results" / "seconds.tsv").read_text(encoding="utf-8").splitlines()
-        return [(name, int(value)) for name, value in (line.split("\t") for line in lines)]
+def scores(results: Results) -> dict[str, list[Score]]:
+    """What was trained -> its score from each of WEIGHTS."""
+    return {
+        "fine-tuned": [results.finetuned(run) for run in RUNS],
+        "linear probe": [results.probe(weights) for weights in ("pre-trained", "random")],
+    }
 
 
-def percent(value: float) -> str:
-    """A share for people; a dash where there is none."""
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+def summary(results: Results) -> str:
+    """The headline in lines of text."""
+    lines = [
+        f"{name}, {weights}: {results.metric} {percent(score.value)} ({interval(score)})"
+        for name, found in scores(results).items()
+        for weights, score in zip(WEIGHTS, found, strict=True)
+    ]
+    return "\n".join([*lines, f"chance: {percent(results.chance)}"])
 
 
-def table(heading: list[str], rows: list[list[str]]) -> str:
-    """An html table; the first column is text, the others are numbers."""
+def scores_section(results: Results, report: Path) -> str:
+    """The headline: fine-tuning beside the probe, from pre-trained and from random weights, and chance."""
+    rows = scores(results)
+    drawn = [
+        (f"{name},\n{weights}", score.value, score.low, score.high, weights == WEIGHTS[0])
+        for name, scores in rows.items()
+        for weights, score in zip(WEIGHTS, scores, strict=True)
+    ]
+    metric = f"{results.metric} on held-out clips"
+    figures.draw_intervals(drawn, results.chance, metric, report / "scores.png")
+    if results.single_label:
+        name, classes = html.escape(results.most_frequent_class), len(results.table)
+        chance = (
+            f"Chance: <strong>{percent(results.chance)}</strong> by always naming the most frequent class, "
+            f"{name}; {percent(1 / classes)} (1/{classes}) by guessing all classes alike."
+        )
+    else:
+        chance = (
+            f"Chance: <strong>{percent(results.chance)}</strong>, the share of clips that hold a class, averaged over "
+            "the classes: the mAP of clips in any order."
+        )
+    return (
+        f"<h2>{results.metric[0].upper()}{results.metric[1:]} on {len(results.targets['eval'])} held-out clips</h2>"
+        f"{headline(list(WEIGHTS), rows)}<p>{chance} Under each number its 95 % interval, from drawing the held-out "
+        "clips anew.</p><p>The probe is a logistic regression per class on the mean of the features of an encoder that "
+        "stays as it is and, where pre-trained, has never seen a label.</p>"
+        f'<div class=panels><img src="scores.png" alt="{metric}, with intervals and chance"></div>'
+    )
 
-    def line(cells: list[str], tag: str) -> str:
-        first = f"<{tag}>{html.escape(cells[0])}</{tag}>"
-        return f"<tr>{first}{''.join(f'<{tag} class=number>{html.escape(c)}</{tag}>' for c in cells[1:])}</tr>"
 
-    return f"<table>{line(heading, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"
-
-
-def draw_curves(results: Results, report: Path) -> None:
-    """What pre-training logged, and fine-tuning with and without it."""
-    panels = {
+def pretraining_section(results: Results, report: Path) -> str:
+    """What pre-training logged."""
+    drawn = {
         "frame loss": {"": "loss_IMAGE_regression"},
         "utterance loss": {"": "loss_cls"},
         "spread": {"predictions": "pred_var", "targets": "target_var"},
     }
-    pretraining = read_run(results.folder / "pretrained")["train_inner"]
-    curves = {title: {label: pretraining[key] for label, key in keys.items()} for title, keys in panels.items()}
-    figures.draw_panels(curves, report / "pretraining.png")
-    runs = {"pre-trained": "finetuned", "random weights": "finetuned_from_random"}
-    runs = {label: read_run(results.folder / name) for label, name in runs.items()}
-    comparison = {
-        "training loss": {label: run["train"]["loss"] for label, run in runs.items()},
-        "mAP on the validation clips": {label: run["valid"]["mAP"] for label, run in runs.items()},
-    }
-    figures.draw_panels(comparison, report / "finetuning.png")
+    series = interval_lines(results.folder / "pretrained")
+    files = {}
+    for number, (title, keys) in enumerate(drawn.items(), start=1):
+        files[title] = f"pretraining{number}.png"
+        figures.draw_curves({label: series[key] for label, key in keys.items()}, report / files[title])
+    return (
+        f"<h2>Pre-training</h2>{panels(files)}<p>The students' squared error against the teacher's targets, for hidden "
+        "patches (frame) and for whole clips (utterance, weighted); standard deviation of predictions and targets over "
+        "patches, which would fall to zero if the representation collapsed.</p>"
+    )
 
 
-def example_clips(results: Results, model: TrainedClassifier, report: Path) -> str:
+def finetuning_section(results: Results, report: Path) -> str:
+    """Fine-tuning with and without pre-training."""
+    folders = {weights: results.folder / run for weights, run in zip(WEIGHTS, RUNS, strict=True)}
+    losses = {weights: interval_lines(folder)["loss"] for weights, folder in folders.items()}
+    valid = {weights: read_run(folder)["valid"][results.metric] for weights, folder in folders.items()}
+    files = {"training loss": "finetuning1.png", f"{results.metric} on the validation clips": "finetuning2.png"}
+    loss_file, valid_file = (report / file for file in files.values())
+    figures.draw_curves(losses, loss_file)
+    figures.draw_curves(valid, valid_file, chance=results.chance)
+    return f"<h2>Fine-tuning</h2>{panels(files)}"
+
+
+def classes_section(results: Results, report: Path) -> str:
+    """A bar and a line of numbers for each class, and what was taken for what."""
+    pretrained, random = (results.class_scores(run) for run in RUNS)
+    metric = METRIC_OF_CLASS[results.metric]
+    drawn = figures.draw_class_bars(pretrained.names, pretrained.values, random.values, metric, report / "classes.png")
+    few = "" if len(drawn) == len(pretrained.names) else f" The {len(drawn)} best and worst are drawn."
+    rows = [
+        [name, str(count), percent(a), percent(b)]
+        for name, count, a, b in zip(
+            pretrained.names, pretrained.positives, pretrained.values, random.values, strict=True
+        )
+    ]
+    text = (
+        f"<h2>Classes</h2><p>Of each class: {metric}, on the held-out clips.{few}</p>"
+        f'<img src="classes.png" alt="{metric} of each class"><details><summary>as a table</summary>'
+        f"{table(['class', 'clips that hold it', *WEIGHTS], rows)}</details>"
+    )
+    if not results.single_label:
+        return text
+    figures.draw_confusion(results.confusion(), results.table.names, report / "confusion.png")
+    shutil.copyfile(results.confusion_file, report / "confusion.csv")
+    return (
+        f"{text}<h2>Confusion matrix</h2><p>What the fine-tuned model took the held-out clips of each class for, "
+        'with their number; as a table: <a href="confusion.csv">confusion.csv</a>.</p>'
+        '<div class=scroll><img src="confusion.png" alt="confusion matrix"></div>'
+    )
+
+
+def examples_section(results: Results, model: TrainedClassifier, report: Path) -> str:
     """Evenly spaced clips of the eval split: what they sound like, what they hold and what the model says."""
-    data = results.folder / "data"
-    manifest = Manifest.read(data / "eval.tsv")
-    labels = read_clip_labels(data / "eval.lbl", manifest, LabelTable.read(data / "label_descriptors.csv"))
+    manifest, targets = results.manifest("eval"), results.targets["eval"]
     rows = np.unique(np.linspace(0, len(manifest) - 1, NUM_EXAMPLES).astype(int)).tolist()
     articles = []
     for number, row in enumerate(rows, start=1):
+        classes = set(np.flatnonzero(targets[row]).tolist())
         try:
-            articles.append(example_clip(manifest.path(row), set(labels.targets(row)), model, report / f"clip{number}"))
+            articles.append(example_clip(manifest.path(row), classes, model, report / f"clip{number}"))
         except AudioError as error:
             articles.append(f"<article><p>{html.escape(str(error))}</p></article>")
-    return f"<div class=clips>{''.join(articles)}</div>"
+    return (
+        f"<h2>What the model says</h2><p>{len(rows)} clips of the evaluation split, evenly spaced, not chosen; "
+        f"predictions that are right stand out.</p><div class=clips>{''.join(articles)}</div>"
+    )
 
 
 def example_clip(path: str, classes: set[int], model: TrainedClassifier, stem: Path) -> str:
@@ -139,12 +168,13 @@ def example_clip(path: str, classes: set[int], model: TrainedClassifier, stem: P
     duration_s = model.front_end.target_length_frames * figures.FRAME_SHIFT_S
     waveform = load_waveform(path, rate_hz, duration_s=duration_s)
     soundfile.write(stem.with_suffix(".wav"), waveform.numpy(), rate_hz, subtype="PCM_16")
-    frames = model.spectrogram(path)[0, : num_frames(len(waveform), rate_hz)]  # without the padding
-    figures.draw_spectrogram(frames.cpu().numpy(), stem.with_suffix(".png"))
-    scores = model.scores(path)
+    frames = model.spectrogram(path)[0, : num_frames(len(waveform), rate_hz)].cpu().numpy()  # without the padding
+    frequencies_hz = mel_bin_frequencies_hz(frames.shape[1], rate_hz).numpy()
+    figures.draw_spectrogram(frames, frequencies_hz, stem.with_suffix(".png"))
+    predicted = model.scores(path)
     lines = []
-    for index in scores.argsort(descending=True)[:TOP_K].tolist():
-        name, score = html.escape(model.label_names[index]), float(scores[index])
+    for index in predicted.argsort(descending=True)[:TOP_K].tolist():
+        name, score = html.escape(model.label_names[index]), float(predicted[index])
         style = " class=right" if index in classes else ""
         lines.append(f"<p{style}><meter value={score:.3f}></meter> {percent(score)} {name}</p>")
     held = html.escape(", ".join(model.label_names[index] for index in sorted(classes)))
@@ -154,80 +184,54 @@ def example_clip(path: str, classes: set[int], model: TrainedClassifier, stem: P
     )
 
 
-def probe_section(results: Results) -> str:
-    """The linear probe of the frozen encoder."""
-    rows = json.loads((results.folder / "results" / "probe.json").read_text(encoding="utf-8"))
-    lines = [[f"{row['weights']} encoder", percent(row["mAP"])] for row in rows]
+def programs_section(results: Results, model: TrainedClassifier, report: Path) -> str:
+    """What the programs for single files print and write."""
+    features = np.load(results.results / "features.npy")
+    encoder = model.encoder.config
+    moments = features.reshape(-1, encoder.columns, features.shape[1]).mean(axis=1)  # (P, D)
+    figures.draw_similarity(moments, encoder.patches.stride[0] * figures.FRAME_SHIFT_S, report / "features.png")
+    prediction = (results.results / "prediction.txt").read_text(encoding="utf-8").strip()
     return (
-        "<h2>Linear probe of the frozen encoder</h2><p>A logistic regression per class on the mean of the encoder's "
-        "features, fitted on the train split. The encoder has never seen a label.</p>"
-        + table(["encoder", "mAP on held-out clips"], lines)
+        "<h2>The programs</h2><p>Output of <code>inference.sh</code> for one clip:</p>"
+        f"<pre>{html.escape(prediction)}</pre><p>Output of <code>feature_extract.sh</code> for the same clip: "
+        f"{' × '.join(map(str, features.shape))} numbers. How alike its moments are to the encoder (mean over the mel "
+        'axis of each patch row):</p><img src="features.png" alt="similarity of the features over time">'
     )
+
+
+def time_section(results: Results) -> str:
+    """How long each step took."""
+    seconds = [*results.steps(), ("together", sum(value for _, value in results.steps()))]
+    rows = [[name, f"{value // 60}:{value % 60:02d}"] for name, value in seconds]
+    return f"<h2>Time</h2>{table(['step', 'minutes'], rows)}"
 
 
 def page(results: Results, report: Path) -> str:
     """Draws the figures and returns the html page."""
-    pretrained, random = results.scores("finetuned"), results.scores("finetuned_from_random")
     model = load_classifier(results.folder / "finetuned" / "checkpoint_best.pt")
-    draw_curves(results, report)
-    figures.draw_class_bars(
-        pretrained.names, pretrained.average_precision, random.average_precision, report / "classes.png"
-    )
-    features = np.load(results.folder / "results" / "features.npy")
-    columns = model.encoder.config.columns
-    moments = features.reshape(-1, columns, features.shape[1]).mean(axis=1)  # (P, D)
-    figures.draw_similarity(moments, report / "features.png")
-    prediction = (results.folder / "results" / "prediction.txt").read_text(encoding="utf-8").strip()
-    counts = {
-        split: len(Manifest.read(results.folder / "data" / f"{split}.tsv")) for split in ("train", "valid", "eval")
-    }
     encoder = model.encoder
     num_parameters = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-    class_rows = [
-        [name, str(count), percent(a), percent(b)]
-        for name, count, a, b in zip(
-            pretrained.names, pretrained.positives, pretrained.average_precision, random.average_precision, strict=True
-        )
+    num_train, num_valid, num_eval = (len(results.targets[split]) for split in SPLITS)
+    labels = "one label per clip" if results.single_label else "one or more labels per clip"
+    sections = [
+        scores_section(results, report),
+        pretraining_section(results, report),
+        finetuning_section(results, report),
+        classes_section(results, report),
+        examples_section(results, model, report),
+        programs_section(results, model, report),
+        time_section(results),
     ]
-    seconds = [[name, f"{value // 60}:{value % 60:02d}"] for name, value in results.steps()]
-    total = sum(value for _, value in results.steps())
-    seconds.append(["together", f"{total // 60}:{total % 60:02d}"])
     return f"""<!doctype html>
-<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width"><title>ASDA demo</title>
+<html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width, initial-scale=1">
+<title>ASDA demo</title>
 <style>{STYLE}</style>
 <h1>ASDA on this machine</h1>
 <p>A small ASDA ({encoder.depth} layers of width {encoder.embed_dim}, {num_parameters / 1e6:.2f} million weights)
-was pre-trained without labels on {counts["train"]} clips, then fine-tuned on their labels ({len(pretrained.names)}
-classes). The best of its epochs on {counts["valid"]} validation clips was evaluated on {counts["eval"]} clips that
-neither step has seen. The same network, fine-tuned in the same way from random weights, shows what pre-training was
-worth.</p>
-<div class=numbers>
-<div><strong>{percent(pretrained.mean)}</strong> mAP, pre-trained</div>
-<div><strong>{percent(random.mean)}</strong> mAP, from random weights</div>
-</div>
-<h2>Pre-training</h2>
-<img src="pretraining.png" alt="losses of pre-training">
-<p>The students' squared error against the teacher's targets, for hidden patches (frame) and for whole clips (utterance,
-weighted); standard deviation of predictions and targets over patches, which would fall to zero if the representation
-collapsed.</p>
-{probe_section(results)}
-<h2>Fine-tuning</h2>
-<img src="finetuning.png" alt="fine-tuning with and without pre-training">
-<h2>Classes</h2>
-<img src="classes.png" alt="average precision of each class">
-<details><summary>as a table</summary>
-{table(["class", "clips that hold it", "pre-trained", "random weights"], class_rows)}</details>
-<h2>What the model says</h2>
-<p>{NUM_EXAMPLES} clips of the evaluation split, evenly spaced, not chosen; predictions that are right stand out.</p>
-{example_clips(results, model, report)}
-<h2>The programs</h2>
-<p>Output of <code>inference.sh</code> for one clip:</p>
-<pre>{html.escape(prediction)}</pre>
-<p>Output of <code>feature_extract.sh</code> for the same clip: {" × ".join(map(str, features.shape))} numbers. How
-alike its moments are to the encoder (mean over the mel axis of each patch row):</p>
-<img src="features.png" alt="similarity of the features over time">
-<h2>Time</h2>
-{table(["step", "minutes"], seconds)}
+was pre-trained without labels on {num_train} clips, then fine-tuned on their labels ({len(results.table)} classes,
+{labels}). The state that did best on {num_valid} validation clips was evaluated on {num_eval} clips that neither step
+has seen. The same network, treated in the same way from random weights, shows what pre-training was worth.</p>
+{"".join(sections)}
 <footer><p>{datetime.date.today().isoformat()}; {html.escape(platform.platform())}, {torch.get_num_threads()} threads;
 Python {platform.python_version()}, torch {torch.__version__}.</p></footer>
 </html>
@@ -240,12 +244,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     report = args.demo_dir / "report"
     report.mkdir(parents=True, exist_ok=True)
+    results = Results(args.demo_dir)
     try:
-        text = page(Results(args.demo_dir), report)
+        text = page(results, report)
     except (ValueError, KeyError, OSError) as error:
         print(f"report: error: {error}", file=sys.stderr)
         return 1
     (report / "index.html").write_text(text, encoding="utf-8")
+    print(summary(results))
     return 0
 
 

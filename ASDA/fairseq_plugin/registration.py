@@ -1,4 +1,4 @@
-"""Registers the models and tasks with fairseq, whichever of the two is imported first.
+"""Registers the models, tasks and the schedule with fairseq, whichever of the two is imported first.
 
 fairseq imports the files of a user-dir only if the package is not loaded yet, so the package has to do it by itself. It
 does not import fairseq for that: programs that only use a trained model start in half the time without it.
@@ -12,7 +12,7 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-REGISTERING_MODULES = ("models.asda", "models.classifier", "tasks.pretraining", "tasks.finetuning")
+REGISTERING_MODULES = ("models.asda", "models.classifier", "run.schedule", "tasks.pretraining", "tasks.finetuning")
 
 
 def register(package: str) -> None:

@@ -93,6 +93,11 @@ def _describe_labels(recipe: Recipe, data: Path, split: str, choices: Choices) -
         loss = "bce" if several or recipe.get("model.mixup", 0) else "cross_entropy"
     how = "as their files have it" if multi_label is None else "as stated"
     choices.notes.append(f"labels: {len(table)} classes, {what}, {how}; model.loss={loss}")
+    if several and labels.max_labels_per_clip <= 1 and multi_label is None:
+        choices.notes.append(
+            f"warning: no clip has several labels, but {labels.num_unlabelled} of {len(labels)} have none: if these "
+            "were forgotten, label them; if each clip has one class, task.multi_label=false"
+        )
 
 
 def _fit_to_checkpoint(recipe: Recipe, data: Path, checkpoint: Checkpoint, split: str, choices: Choices) -> None:
@@ -150,7 +155,12 @@ def _fit_window(recipe: Recipe, data: Path, split: str, patch_frames: int, choic
 
     if recipe.get("task.target_length") is not None:
         return
-    lengths = cached_lengths(data, split, h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000))
+    lengths = cached_lengths(
+        data,
+        split,
+        max_bad_fraction=recipe.get("task.max_bad_fraction", 0.01),
+        h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000),
+    )
     fit = lengths.window(patch_frames, max_frames=MOST_FRAMES)
     chosen = [f"task.target_length={fit.target_length_frames}"]
     if fit.mask_is_worth_it and recipe.get("task.padding") is None:

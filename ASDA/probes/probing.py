@@ -17,10 +17,11 @@ from ASDA.inference import TrainedEncoder
 from ASDA.inference.clips import find_clips
 from ASDA.inference.run import run_clips
 from ASDA.inference.windows import BadClip, Windowing
-from ASDA.metrics import accuracy, mean_average_precision
+from ASDA.metrics import accuracy, bootstrap_interval, mean_average_precision
 from ASDA.probes.linear import probe_scores
 
 NUM_DECODING_THREADS = 2
+BOOTSTRAP_SEED = 1
 
 
 def random_twin(encoder: TrainedEncoder, seed: int) -> TrainedEncoder:
@@ -68,11 +69,27 @@ def multi_hot(folder: Path, split: str) -> np.ndarray:
     return targets
 
 
-def probe_folder(folder: Path, features: Callable[[Path], np.ndarray], regularisation: float) -> dict[str, float]:
-    """mAP, and with one label per clip accuracy, of the eval split in one data folder."""
+def probe_folder(
+    folder: Path, features: Callable[[Path], np.ndarray], regularisation: float, draws: int = 0
+) -> dict[str, float]:
+    """mAP, and with one label per clip accuracy, of the eval split in one data folder.
+
+    Args:
+        folder: with manifests, labels and class table.
+        features: of a manifest.
+        regularisation: sklearn's C.
+        draws: bootstrap draws for a 95 % interval of each metric, as `mAP_low` and `mAP_high`; 0: none.
+    """
     train_targets, eval_targets = multi_hot(folder, "train"), multi_hot(folder, "eval")
     scores = probe_scores(features(folder / "train.tsv"), train_targets, features(folder / "eval.tsv"), regularisation)
-    result = {"mAP": mean_average_precision(eval_targets, scores).value}
+    metrics: dict[str, Callable] = {"mAP": mean_average_precision}
     if (train_targets.sum(axis=1) == 1).all() and (eval_targets.sum(axis=1) == 1).all():
-        result["accuracy"] = accuracy(eval_targets, scores)
+        metrics["accuracy"] = accuracy
+    result = {}
+    for name, metric in metrics.items():
+        result[name] = float(metric(eval_targets, scores))
+        if draws:
+            result[f"{name}_low"], result[f"{name}_high"] = bootstrap_interval(
+                metric, eval_targets, scores, BOOTSTRAP_SEED, draws, value=result[name]
+            )
     return result

@@ -1,4 +1,15 @@
-"""Reading a run's log: its json lines as series over updates."""
+"""Reading a run's log: its lines of numbers as series over updates.
+
+fairseq writes such lines in one of two forms, by common.log_format. json, the recipes' choice:
+
+    [2026-11-21 03:00:01,000][train_inner][INFO] - {"epoch": 1, "loss": "4.5", "num_updates": "10"}
+    [2026-11-21 03:00:04,000][eval][INFO] - {"epoch": 1, "eval_mAP": "0.25", "eval_num_updates": "35"}
+
+and simple, with commas within an epoch and bars at its end (with tqdm only the latter):
+
+    [2026-11-21 03:00:01,000][train_inner][INFO] - epoch 001:     10 / 35 loss=4.5, num_updates=10
+    [2026-11-21 03:00:04,000][eval][INFO] - epoch 001 | valid on 'eval' subset | mAP 0.25 | num_updates 35
+"""
 
 from __future__ import annotations
 
@@ -14,7 +25,8 @@ LOG_FILES = ("train.log", "hydra_train.log")
 INTERVAL, EPOCH = "train_inner", "train"
 """Kinds of log lines: of an interval of updates, and of a whole epoch. Others are named after their split."""
 
-_LINE = re.compile(r"\[(?P<kind>\w+)\]\[INFO\] - (?P<values>\{.*\})\s*$")
+_LINE = re.compile(r"\[(?P<kind>[^\]\[]+)\]\[INFO\] - (?P<values>(?:\{.*\}|epoch \d+(?: \||:).*))\s*$")
+_BATCH_OF_EPOCH = re.compile(r"epoch \d+(?: \| [^|]*)?:\s+\d+ / \d+ ")
 
 Series = dict[str, dict[int, float]]
 """Name -> update -> value."""
@@ -47,10 +59,11 @@ def read_series(lines: Iterable[str]) -> dict[str, Series]:
         if match is None:
             continue
         kind = match["kind"]
-        values = {name.removeprefix(f"{kind}_"): value for name, value in json.loads(match["values"]).items()}
-        if "num_updates" not in values:
+        values = {name.removeprefix(f"{kind}_"): value for name, value in _values(match["values"]).items()}
+        try:
+            update = int(float(values["num_updates"]))
+        except (KeyError, ValueError):
             continue
-        update = int(float(values["num_updates"]))
         _forget_after(found[kind], update)
         for name, value in values.items():
             try:
@@ -58,6 +71,21 @@ def read_series(lines: Iterable[str]) -> dict[str, Series]:
             except (TypeError, ValueError):  # not a number, nothing to draw
                 continue
     return {kind: dict(series) for kind, series in found.items()}
+
+
+def _values(text: str) -> dict[str, str]:
+    """Name -> value of a line in any of the forms; nothing where it is in none."""
+    if text.startswith("{"):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:  # cut off, or several processes wrote at once
+            return {}
+    begin = _BATCH_OF_EPOCH.match(text)
+    if begin:
+        pairs = (part.partition("=") for part in text[begin.end() :].split(", "))
+    else:
+        pairs = (part.strip().partition(" ") for part in text.split("|")[1:])
+    return {name: value for name, _, value in pairs}
 
 
 def _forget_after(series: Series, update: int) -> None:
@@ -70,11 +98,14 @@ def read_run(run_dir: Path) -> dict[str, Series]:
     """The series of a run.
 
     Raises:
-        LogError: there is no log in ``run_dir``, or no json lines in it.
+        LogError: there is no log in ``run_dir``, or no line of numbers in it.
     """
     file = find_log(run_dir)
     with open(file, encoding="utf-8", errors="replace") as lines:
         series = read_series(lines)
     if not series:
-        raise LogError(f"{file} holds no json lines; training writes them with common.log_format=json")
+        raise LogError(
+            f"{file} holds no line of numbers; a run writes the first after common.log_interval updates with "
+            "common.log_format=json or simple, after an epoch with tqdm, and none with common.log_format=none"
+        )
     return series

@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from ASDA.audio import FrontEnd, fit_length, load_waveform, log_mel, normalise, num_frames, resample
-from ASDA.audio.fbank import reference_log_mel
+from ASDA.audio.fbank import mel_bin_frequencies_hz, reference_log_mel
 from ASDA.data.corpora.corpus import get_corpus
 
 RATE = 16_000
@@ -261,3 +261,14 @@ def test_front_end__padding_is_recorded_where_it_is_not_constant():
     assert masked.to_dict() == {**FrontEnd().to_dict(), "padding": "mask"}
     assert FrontEnd.from_dict(masked.to_dict()) == masked
     assert FrontEnd.from_dict(FrontEnd().to_dict()).padding == "constant"  # as in files from before there was a choice
+
+
+@pytest.mark.parametrize(("rate_hz", "num_bins"), [(16_000, 128), (8_000, 64)])
+def test_mel_bin_frequencies__are_where_a_tone_is_loudest(rate_hz, num_bins):
+    frequencies_hz = mel_bin_frequencies_hz(num_bins, rate_hz)
+    assert (frequencies_hz.diff() > 0).all() and 20 < frequencies_hz[0] and frequencies_hz[-1] < rate_hz / 2
+    time = torch.arange(rate_hz) / rate_hz
+    for place in (num_bins // 3, num_bins // 2, num_bins - 9):
+        tone = torch.sin(2 * math.pi * float(frequencies_hz[place]) * time)
+        loudest = reference_log_mel(tone, rate_hz, num_bins).mean(dim=0).argmax()
+        assert abs(int(loudest) - place) <= 1

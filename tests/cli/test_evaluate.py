@@ -64,6 +64,31 @@ def test_evaluate__single_label_data_has_accuracy(tmp_path, corpus, run):
     np.testing.assert_allclose(found, [(guesses[truth == c] == c).mean() for c in range(3)], atol=1e-6)
 
 
+def test_evaluate__confusion_matrix_of_single_label_data(tmp_path, corpus, run):
+    (corpus / "eval.lbl").write_text((corpus / "eval.lbl").read_text().replace(",/m/1", ""))
+    torch.save(published_finetuned(num_classes=3, task={"spcv2_eval": True, "target_length": 96}), tmp_path / "spc.pt")
+    flags = ["--eval_dir", corpus, "--checkpoint", tmp_path / "spc.pt", "--norm_mean", -4.268, "--norm_std", 4.569]
+    assert run(main, *flags, "--bootstrap", 0, "--confusion", tmp_path / "confusion.csv").code == 0
+    paths, targets = clips_and_targets(corpus)
+    targets[3, 1] = 0
+    guesses = scores_by_hand(paths, tmp_path / "spc.pt").argmax(axis=1)
+    heading, *rows = list(csv.reader((tmp_path / "confusion.csv").open()))
+    assert heading[1:] == [row[0] for row in rows] == CLASSES
+    expected = [[int(((targets.argmax(axis=1) == c) & (guesses == g)).sum()) for g in range(3)] for c in range(3)]
+    assert [[int(count) for count in row[1:]] for row in rows] == expected and np.sum(expected) == 9
+    again = run(main, *flags, "--bootstrap", 0, "--confusion", tmp_path / "confusion.csv")
+    assert again.code == 0, "its own output is replaced"
+    other = run(main, *flags, "--confusion", corpus / "eval.tsv")
+    assert other.code == 1 and "is not a confusion matrix" in other.err
+
+
+def test_evaluate__confusion_matrix_of_clips_with_several_labels_is_refused(tmp_path, corpus, models, run):
+    flags = ["--eval_dir", corpus, "--checkpoint", models.finetuned, "--confusion", tmp_path / "confusion.csv"]
+    result = run(main, *flags)
+    assert result.code == 1 and "eval.lbl has clips with several labels" in result.err
+    assert not (tmp_path / "confusion.csv").exists()
+
+
 def test_evaluate__clips_without_a_label_are_negatives_of_every_class(corpus, models, run):
     (corpus / "eval.lbl").write_text((corpus / "eval.lbl").read_text().replace("clip_4\t/m/1", "clip_4\t"))
     result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned, "--json", "--bootstrap", 0)
@@ -83,7 +108,7 @@ def test_evaluate__accuracy_leaves_clips_without_a_label_out(tmp_path, corpus, r
     (corpus / "eval.lbl").write_text("\n".join(lines) + "\n")
     torch.save(published_finetuned(num_classes=3, task={"spcv2_eval": True, "target_length": 96}), tmp_path / "spc.pt")
     flags = ["--eval_dir", corpus, "--checkpoint", tmp_path / "spc.pt", "--norm_mean", -4.268, "--norm_std", 4.569]
-    result = run(main, *flags, "--json", "--bootstrap", 10)
+    result = run(main, *flags, "--json", "--bootstrap", 10, "--confusion", tmp_path / "confusion.csv")
     assert result.code == 0 and "accuracy leaves them out" in result.err
     paths, targets = clips_and_targets(corpus)
     targets[3, 1] = 0
@@ -91,6 +116,8 @@ def test_evaluate__accuracy_leaves_clips_without_a_label_out(tmp_path, corpus, r
     right = scores_by_hand(paths, tmp_path / "spc.pt").argmax(axis=1) == targets.argmax(axis=1)
     expected = pytest.approx(right[kept].mean()) if kept else None
     assert json.loads(result.out)["accuracy"]["value"] == expected
+    counted = [row[1:] for row in csv.reader((tmp_path / "confusion.csv").open())][1:]
+    assert np.array(counted, dtype=int).sum() == len(kept)
 
 
 def test_evaluate__unreadable_clips_are_listed_counted_and_left_out(corpus, models, run):

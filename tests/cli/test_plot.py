@@ -49,3 +49,27 @@ def test_plot__of_a_folder_without_a_run_is_one_line_of_error(tmp_path, capsys):
     assert main([str(tmp_path), "--output", str(tmp_path / "a.png")]) == 1
     assert "holds no log of a run" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_panels__the_learning_rate_goes_on_to_the_end_of_the_run():
+    run = {
+        "train_inner": {"loss": {10: 2.0, 20: 1.0}, "lr_default": {10: 1e-3, 20: 1e-4}},
+        "train": {"loss": {7: 2.0, 24: 1.5}, "lr_default": {7: 7e-4, 24: 1e-6}},
+    }
+    drawn = panels(run)
+    assert list(drawn["learning rate"]["lr"].items()) == [(7, 7e-4), (10, 1e-3), (20, 1e-4), (24, 1e-6)]
+    assert drawn["loss"]["loss"] == {10: 2.0, 20: 1.0}, "a mean over an epoch is no point among those of intervals"
+
+
+def test_plot__of_a_log_without_lines_within_epochs_says_so_and_draws_epochs(tmp_path, capsys):
+    prefix = "[2026-11-21 03:00:00,000][train][INFO] - epoch 001"
+    (tmp_path / "train.log").write_text(f"{prefix} | loss 4.5 | lr_default 1e-05 | num_updates 7\n")
+    assert main([str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "loss, learning rate" in printed.out and "no line within an epoch" in printed.err
+
+
+def test_plot__of_a_log_without_numbers_names_the_formats_that_have_them(tmp_path, capsys):
+    (tmp_path / "train.log").write_text("[2026-11-21 03:00:00,000][fairseq.trainer][INFO] - begin training epoch 1\n")
+    assert main([str(tmp_path)]) == 1
+    assert "common.log_format=json or simple" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """scripts/demo.sh from start to end, tiny: with the generated corpus, and with a folder of one's own."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -47,11 +48,12 @@ def demo(folder, **settings):
     )
 
 
-def assert_complete(process, folder):
+def assert_complete(process, folder, metric="mAP"):
     assert process.returncode == 0, process.stderr[-3000:]
     steps = [line.split("\t")[0] for line in (folder / "results" / "seconds.tsv").read_text().splitlines()]
     assert steps == STEPS
-    assert "validation: mAP" in process.stderr
+    assert f"validation: {metric}" in process.stderr
+    assert f"fine-tuned, pre-trained: {metric}" in process.stdout and "chance: " in process.stdout
     assert (folder / "report" / "index.html").is_file()
     for checkpoint in ("pretrained/checkpoint_last.pt", "finetuned/checkpoint_best.pt"):
         assert (folder / checkpoint).is_file()
@@ -71,14 +73,20 @@ def test_demo__takes_a_folder_of_ones_own_audio(tmp_path):
     rng = np.random.default_rng(0)
     for name in ("loud noise", "tone"):
         (tmp_path / "my audio" / name).mkdir(parents=True)
-        for clip in range(12):
+        for clip in range(15):
             time = np.arange(30_000) / 22_050
             wave = rng.normal(0, 0.3, 30_000) if name == "loud noise" else 0.3 * np.sin(1e4 * rng.uniform(1, 3) * time)
             soundfile.write(tmp_path / "my audio" / name / f"{name}{clip}.{('wav', 'flac')[clip % 2]}", wave, 22_050)
     folder = tmp_path / "demo"
-    assert_complete(demo(folder, DATA="my audio"), folder)
+    assert_complete(demo(folder, DATA="my audio"), folder, "accuracy")
     page = (folder / "report" / "index.html").read_text()
     assert "loud noise" in page and "tone" in page
+    assert "one label per clip" in page and "Chance: <strong>50.0 %</strong>" in page
+    heading, *rows = (folder / "report" / "confusion.csv").read_text().splitlines()
+    assert heading.split(",")[1:] == [row.split(",")[0] for row in rows] == ["loud noise", "tone"]
+    num_eval = len((folder / "data" / "eval.lbl").read_text().splitlines())
+    assert sum(int(count) for row in rows for count in row.split(",")[1:]) == num_eval
+    assert "accuracy" in json.loads((folder / "results" / "finetuned_metrics.json").read_text())
 
 
 def test_demo__never_touches_a_folder_with_other_files(tmp_path):

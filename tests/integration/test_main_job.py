@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from ASDA.data.manifest import Manifest
 from ASDA.inference import load_encoder
+from ASDA.metrics import chance_average_precision
+from ASDA.probes.probing import multi_hot, pooled_features, probe_folder
 
 from .conftest import ROOT, TINY_NETWORK, assert_ok, run, train
+from .training_runs import write_clips
 
 PRETRAINING_LOG = {
     "loss",
@@ -71,6 +75,31 @@ def test_linear_probe__runs_from_its_recipe_with_what_the_data_says(corpus, pret
     assert checkpoint["cfg"]["checkpoint"]["best_checkpoint_metric"] == "mAP"
     *_, last = log_lines(tmp_path, "eval")
     assert checkpoint["extra_state"]["best"] == float(last["eval_mAP"])
+
+
+def test_linear_probe__learns_what_a_logistic_regression_finds(pretrained, tmp_path):
+    """With the recipe's learning rate and pooling; so few updates will do where pitch tells the classes apart."""
+    path = pretrained / "checkpoint_last.pt"
+    clips = write_clips(tmp_path / "clips", train=64, evaluation=32)
+    overrides = [
+        "+recipe=linear_probe",
+        f"task.data={clips}",
+        f"model.model_path={path}",
+        "optimization.max_update=60",
+        "dataset.batch_size=16",
+        "dataset.validate_interval=1000",
+        "checkpoint.save_interval=1000",
+    ]
+    assert_ok(train("finetuning", tmp_path / "run", *overrides))
+    *_, last = log_lines(tmp_path / "run", "eval")
+    encoder = load_encoder(path)
+
+    def features(file):
+        return pooled_features(encoder, Manifest.read(file), "mean", "constant")
+
+    logistic = probe_folder(clips, features, 0.1)["mAP"]
+    chance = chance_average_precision(multi_hot(clips, "eval"))
+    assert chance + 0.2 < logistic - 0.02 < float(last["eval_mAP"])
 
 
 def test_legacy_names__an_eat_command_line_trains(corpus, tmp_path):

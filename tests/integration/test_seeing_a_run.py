@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ASDA.cli import average, plot
+from ASDA.reports.run_logs import read_run
 
 from .training_runs import Run, write_clips
 
@@ -60,6 +61,19 @@ def test_plot__draws_a_real_run(run, capsys):
     assert plot.main([str(run.folder)]) == 0
     assert "loss, variance, learning rate, clips per second" in capsys.readouterr().out
     assert (run.folder / "curves.png").stat().st_size > 10_000
+
+
+def test_plot__the_learning_rate_ends_where_the_schedule_ends(clips, tmp_path):
+    settings = ("optimization.max_update=7", "common.log_interval=3", "common.log_format=simple")
+    end = "optimizer.groups.default.lr_scheduler.min_lr=1e-5"
+    run = Run(tmp_path, clips, *settings, end).finish()
+    drawn = plot.panels(read_run(run.folder))
+    assert max(drawn["loss"]["loss"]) == 6
+    rates = drawn["learning rate"]["lr"]
+    assert rates[7] == pytest.approx(1e-5) and max(rates) == 7
+    assert sorted(rates.values(), reverse=True)[-1] == rates[7] < rates[6]
+    last = run.checkpoint()["last_optimizer_state"]
+    assert {group["lr"] for state in last.values() for group in state["param_groups"]} == {1e-5}
 
 
 def test_average__is_a_checkpoint_that_fine_tuning_starts_from(run, clips, tmp_path):

@@ -61,13 +61,13 @@ FINETUNING = {
     "SPCv2": (80_000, 8_000, 256, 2e-4, None, "spcv2", "valid,eval"),
     "FSD50K": (60_000, 6_000, 48, 5e-5, None, "fsd50k", "valid,eval"),
     "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
-    "linear_probe": (60_000, 6_000, 32, 1e-3, None, "", "eval"),
+    "linear_probe": (1_000, 0, 64, 0.05, None, "", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
 PRETRAINING = {
     "": (800_000, 106_666, 48, 5e-4, 1024, "", None),
     "EAT": (800_000, 106_666, 48, 5e-4, 1024, "", None),
-    "demo_pretraining": (800, 80, 8, 2e-3, 256, "", None),
+    "demo_pretraining": (640, 64, 8, 2e-3, 256, "", None),
 }
 RECIPES = [
     (config, recipe, numbers)
@@ -100,7 +100,7 @@ def test_recipes__are_all_in_the_table():
 def test_recipes__several_at_once_the_later_wins():
     composed = read("finetuning", "+recipe=[ESC50,linear_probe]")
     assert (composed.get("task.dataset"), composed.get("model.linear_classifier")) == ("esc50", True)
-    assert (composed.get("optimization.max_update"), composed.get("optimization.lr")[0]) == (4000, 1e-3)
+    assert (composed.get("optimization.max_update"), composed.get("optimization.lr")[0]) == (1000, 0.05)
     one, other = read("finetuning", "ESC50", "SPCv2"), read("finetuning", "SPCv2", "ESC50")
     assert (one.get("task.dataset"), other.get("task.dataset")) == ("spcv2", "esc50")
 

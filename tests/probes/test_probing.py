@@ -1,5 +1,7 @@
 """The linear probe: it finds what is in the features, and nothing where there is nothing."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,24 @@ def test_probe_folder__reports_accuracy_only_for_single_labels(small_corpus):
         return np.random.default_rng(0).normal(size=(len(Manifest.read(file)), 8))
 
     assert set(probing.probe_folder(small_corpus, features, 0.1)) == {"mAP"}
+
+
+def test_probe_folder__intervals_hold_their_metric_and_leave_it_alone(small_corpus, tmp_path):
+    def features(file):
+        manifest = Manifest.read(file)
+        noise = np.random.default_rng(0).normal(size=(len(manifest), 8))
+        return noise + probing.multi_hot(folder, file.stem) @ np.eye(15, 8)
+
+    folder = tmp_path / "one label"
+    shutil.copytree(small_corpus, folder)
+    for file in folder.glob("*.lbl"):
+        file.write_text("".join(f"{line.split(',')[0]}\n" for line in file.read_text().splitlines()))
+    plain, drawn = (probing.probe_folder(folder, features, 0.1, draws) for draws in (0, 50))
+    assert set(plain) == {"mAP", "accuracy"}
+    for name, value in plain.items():
+        assert drawn[name] == value
+        assert 0 <= drawn[f"{name}_low"] <= value <= drawn[f"{name}_high"] <= 1
+        assert drawn[f"{name}_high"] - drawn[f"{name}_low"] > 0.05
 
 
 def test_probe_folder__takes_clips_without_a_label(tmp_path):

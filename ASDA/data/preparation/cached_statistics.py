@@ -38,19 +38,19 @@ class SplitStatistics:
         statistics: of the features and lengths of the clips that were read.
         num_listed: clips of the manifest.
         num_sampled: how many of them were to be read.
-        file: where it is kept.
+        file: where it is kept; None if it cannot be.
         was_kept: whether it was read from there.
     """
 
     statistics: FeatureStatistics
     num_listed: int
     num_sampled: int
-    file: Path
+    file: Path | None
     was_kept: bool
 
     @property
     def lengths(self) -> LengthDistribution:
-        """Of the clips that were read."""
+        """Of the clips whose header can be read, which `cached_lengths` gives too."""
         return self.statistics.lengths
 
     def describe(self) -> str:
@@ -60,8 +60,10 @@ class SplitStatistics:
             number = f"{self.statistics.num_clips:,} clips, drawn from {self.num_listed:,}"
         if unreadable := self.num_sampled - self.statistics.num_clips:
             number += f" ({unreadable:,} more could not be read)"
-        how = "read from" if self.was_kept else "taken now; see"
-        return f"{self.statistics.overrides}: of {number}; {how} {self.file}"
+        how = f"read from {self.file}" if self.was_kept else "taken now"
+        if self.file is not None and not self.was_kept:
+            how += f" and kept in {self.file}"
+        return f"{self.statistics.overrides}: of {number}; {how}"
 
 
 def cached_statistics(
@@ -103,8 +105,10 @@ def cached_statistics(
         front_end=front_end,
     )
     statistics.require_usable(str(sample.manifest.file))
-    _keep(file, statistics, made_from)
-    return SplitStatistics(statistics, len(sample.manifest), len(sample.rows), file, was_kept=False)
+    is_kept = _keep(file, statistics, made_from)
+    return SplitStatistics(
+        statistics, len(sample.manifest), len(sample.rows), file if is_kept else None, was_kept=False
+    )
 
 
 def cached_lengths(
@@ -161,17 +165,20 @@ def _kept(file: Path, made_from: dict[str, Any]) -> FeatureStatistics | None:
         statistics.require_usable(str(file))
     except ManifestError:  # edited
         return None
-    return statistics if len(statistics.lengths) == statistics.num_clips else None
+    return statistics if len(statistics.lengths) >= statistics.num_clips else None
 
 
-def _keep(file: Path, statistics: FeatureStatistics, made_from: dict[str, Any]) -> None:
+def _keep(file: Path, statistics: FeatureStatistics, made_from: dict[str, Any]) -> bool:
+    """Writes the file; returns whether that was possible."""
     if file.exists() and not is_cached(file):
         logger.warning("%s: not written by a run, so it stays; each run takes its statistics anew", file)
-        return
+        return False
     try:
         statistics.write(file, {_MADE_FROM: made_from})
     except OSError as error:
         logger.warning("%s: cannot be written (%s); each run takes its statistics anew", file, error.strerror or error)
+        return False
+    return True
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ...audio.spelling import same_name
 from .finding import FoundClip
 from .folder_levels import INNERMOST, OUTERMOST, folder_at, folders_of, say_level
 from .plan import PlannedClip, Problem
@@ -94,5 +95,13 @@ def doubts(classes: Sequence[str], split_folders: bool) -> list[str]:
             f"{len(numbers)} of the {len(classes)} class names look like numbers ({named(numbers)}), as speakers, "
             "sessions and years have; if these are not to be told apart, --label-level names another folder, or "
             "--labels CSV lists the labels (and --group-by keeps the clips of a speaker on one side)"
+        )
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(same_name(name).casefold(), []).append(name)
+    for alike in (names for names in spellings.values() if len(names) > 1):
+        warnings.append(
+            f"class names that differ in spelling only: {' and '.join(map(repr, alike))}; if they are one class, give "
+            "its folders one name"
         )
     return warnings

@@ -34,7 +34,7 @@ class FeatureStatistics:
         sum_of_squares: sum of the squared deviations from the mean.
         num_clips: how many clips they came from.
         target_length_frames: frames of each clip that were used; None for all of them.
-        lengths: of the whole clips.
+        lengths: of the whole clips, and of those whose header can be read but not their sound.
     """
 
     num_values: int = 0
@@ -177,10 +177,11 @@ def feature_statistics(
     features = replace(front_end, target_length_frames=None, norm_mean=0.0, norm_std=0.5)  # (x - 0) / (2 * 0.5)
     readers = threading.local()
 
-    def of_clip(index: int) -> tuple[FeatureStatistics, float] | None:
+    def of_clip(index: int) -> tuple[FeatureStatistics | None, float | None]:
         if not hasattr(readers, "reader"):
             readers.reader = ClipReader(front_end.sample_rate_hz, h5_sample_rate_hz)
         duration_s = None if target_length_frames is None else excerpt_s(target_length_frames)
+        length_s = None
         try:
             length_s = readers.reader.probe(manifest.path(index)).duration_s
             waveform = readers.reader.load(manifest.path(index), duration_s=duration_s)
@@ -189,12 +190,13 @@ def feature_statistics(
                 raise AudioError(manifest.path(index), "its log-mel features hold NaN or infinity")
         except AudioError as error:
             bad_clips.add(index, error)
-            return None
+            return None, length_s
         return FeatureStatistics.of_frames(frames, target_length_frames), length_s
 
     total, lengths = FeatureStatistics(target_length_frames=target_length_frames), LengthDistribution()
-    for found in parallel_map(of_clip, rows, workers, "statistics"):
+    for found, length_s in parallel_map(of_clip, rows, workers, "statistics"):
         if found is not None:
-            total = total.merge(found[0])
-            lengths.add(found[1])
+            total = total.merge(found)
+        if length_s is not None:
+            lengths.add(length_s)
     return replace(total, lengths=lengths), bad_clips

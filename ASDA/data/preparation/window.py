@@ -57,7 +57,7 @@ class WindowFit:
             cut,
         ]
         if self.mask_is_worth_it:
-            parts.append("the mask keeps the padding out of attention")
+            parts.append("task.padding=mask keeps that out of attention")
         if self.target_length_frames > LONG_WINDOW_FRAMES:
             parts.append(
                 f"the cost of an update grows with the square of the length: task.target_length={LONG_WINDOW_FRAMES} "

@@ -4,6 +4,8 @@ import math
 import os
 from typing import Any, Dict, Optional
 
+from .schedule import COSINES
+
 
 def run_config(cfg: Any) -> Optional[Any]:
     """The configuration of the whole run that a task's is part of; None if that stands alone."""
@@ -126,7 +128,7 @@ def check_schedule(run: Any) -> None:
     if max_update <= 0:  # optimization.max_epoch ends the run
         return
     for name, schedule in _schedules(run).items():
-        if "warmup_updates" not in schedule or schedule._name != "cosine":
+        if "warmup_updates" not in schedule or schedule._name not in COSINES:
             continue
         if schedule.warmup_updates >= max_update:
             raise ValueError(

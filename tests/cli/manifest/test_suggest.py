@@ -15,7 +15,7 @@ def spoken(audio, tmp_path):
 
 SUGGESTED = (
     "task.target_length=96 task.padding=mask  # 0.97 s; 29.1 % of the frames would be padding; 10.0 % of the clips "
-    "would be cut and lose 4.0 s of sound (22.9 %); the mask keeps the padding out of attention"
+    "would be cut and lose 4.0 s of sound (22.9 %); task.padding=mask keeps that out of attention"
 )
 
 

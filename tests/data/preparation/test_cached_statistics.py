@@ -5,7 +5,9 @@ import logging
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import soundfile
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.data.bad_clips import TooManyBadClipsError
@@ -49,7 +51,7 @@ def test_cached__are_those_of_a_pass_and_taken_once(data, passes):
     first, again = cached_statistics(data, FRONT_END), cached_statistics(data, FRONT_END)
     assert first.statistics == again.statistics == expected and len(passes) == 1
     assert (first.was_kept, again.was_kept) == (False, True)
-    assert first.describe() == f"{expected.overrides}: of 8 clips; taken now; see {data / 'train.stats.json'}"
+    assert first.describe() == f"{expected.overrides}: of 8 clips; taken now and kept in {data / 'train.stats.json'}"
     assert FeatureStatistics.read(data / "train.stats.json") == expected  # asda-manifest stats --merge takes it
     assert sorted(path.name for path in data.iterdir() if "stats" in path.name) == ["train.stats.json"]
 
@@ -123,6 +125,15 @@ def test_cached_lengths__need_no_pass_and_are_those_of_the_same_clips(data, pass
     assert cached_lengths(data, max_clips=3) == lengths
 
 
+def test_cached_lengths__stay_the_same_where_only_a_header_can_be_read(data):
+    soundfile.write(data / "3.wav", np.full(8_000, np.nan), 16_000, subtype="FLOAT")
+    before = cached_lengths(data, max_bad_fraction=0.5)
+    found = cached_statistics(data, FRONT_END, max_bad_fraction=0.5)
+    assert found.statistics.num_clips == 7 and len(before) == 8
+    assert cached_statistics(data, FRONT_END, max_bad_fraction=0.5).was_kept
+    assert cached_lengths(data) == before == found.lengths
+
+
 def test_cached__a_folder_that_cannot_be_written_to_is_only_warned_of(data, monkeypatch, caplog):
     def refuse(*_):
         raise PermissionError(13, "Permission denied", str(data / "train.stats.json"))
@@ -131,6 +142,7 @@ def test_cached__a_folder_that_cannot_be_written_to_is_only_warned_of(data, monk
     with caplog.at_level(logging.WARNING):
         found = cached_statistics(data, FRONT_END)
     assert found.statistics.num_clips == 8 and not (data / "train.stats.json").exists()
+    assert found.file is None and found.describe().endswith(": of 8 clips; taken now")
     assert f"{data / 'train.stats.json'}: cannot be written (Permission denied)" in caplog.text
 
 

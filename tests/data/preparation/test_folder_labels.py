@@ -80,3 +80,9 @@ def test_doubts__of_names_that_look_like_splits(name):
 )
 def test_doubts__of_no_other_name(name):
     assert doubts([name], split_folders=False) == []
+
+
+@pytest.mark.parametrize("names", [("Dog", "dog"), ("caf\u00e9", "cafe\u0301")])
+def test_doubts__of_names_that_differ_in_spelling_only(names):
+    (warning,) = doubts([*names, "cat"], split_folders=False)
+    assert f"differ in spelling only: {names[0]!r} and {names[1]!r};" in warning

@@ -22,11 +22,12 @@ def run_with(max_update: int, warmup_updates: int, name: str = "cosine"):
     )
 
 
+@pytest.mark.parametrize("name", ["cosine", "asda_cosine"])
 @pytest.mark.parametrize("warmup", [100, 101, 6000])
-def test_check_schedule__that_ends_within_its_warm_up_is_refused(warmup):
+def test_check_schedule__that_ends_within_its_warm_up_is_refused(warmup, name):
     expected = f"groups.default.lr_scheduler.warmup_updates={warmup} leaves nothing of optimization.max_update=100 "
     with pytest.raises(ValueError, match=expected):
-        check_schedule(run_with(100, warmup))
+        check_schedule(run_with(100, warmup, name))
 
 
 @pytest.mark.parametrize(
