@@ -28,7 +28,7 @@ def test_train__a_dry_run_prints_the_command_and_says_what_it_will_do(capsys, tm
     printed = capsys.readouterr()
     assert printed.out.startswith(f"mkdir -p {tmp_path}/run && {sys.executable} -m fairseq_cli.hydra_train ")
     assert "\nscript.sh: memory: about " in printed.err
-    assert printed.err.endswith("\nscript.sh: 8 clips x 1 GPUs x update_freq 1 = 8 clips per update, as in the recipe\n")
+    assert printed.err.endswith(": 8 clips x 1 GPUs x update_freq 1 = 8 clips per update, as in the recipe\n")
     assert not list(tmp_path.iterdir())
 
 
