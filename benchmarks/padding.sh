@@ -9,7 +9,7 @@
 # Left out are Arabic, Malayalam and Czech, many of whose files are refused: their Ogg streams have no end, or are several.
 #
 # Settings (environment variables):
-#   DATA    folder that holds the languages (default /usr/share/klettres, or /usr/share/apps/klettres)
+#   DATA    folder that holds the languages (default /usr/share/klettres)
 #   WORK    folder for manifests and runs (default: a temporary one); runs that it holds are continued or taken as they are
 #   SEEDS   (default "1 2 3")
 #   OUTPUT  the table (default benchmarks/results/padding.md)
@@ -37,22 +37,12 @@ mkdir -p "$WORK"
 "$PYTHON" -m ASDA.cli.manifest folder "$CLIPS" --overwrite --labels "$WORK/labels.csv" --split train=2 eval=1 --out "$DATA"
 measure_front_end "$DATA/train.tsv"
 
-# timed FILE COMMAND...: writes the processor time of a command that has not been timed before, in seconds.
-timed() {
-  local file=$1
-  shift
-  local TIMEFORMAT="%U %S"
-  { time "$@" 2>&3; } 3>&2 2>"$file.part"
-  [[ -f $file ]] || mv "$file.part" "$file"
-}
-
 for padding in constant mask; do
-  mkdir -p "$WORK/$padding"
   for seed in "${seeds[@]}"; do
     say "padding $padding, seed $seed"
     shared=("task.padding=$padding" "common.seed=$seed" dataset.num_workers=1)
     SAVE_DIR=$WORK/$padding/pretrained$seed
-    timed "$WORK/$padding/seconds$seed.txt" pretrain_small "${shared[@]}"
+    pretrain_small "${shared[@]}"
     CHECKPOINT=$SAVE_DIR/checkpoint_last.pt SAVE_DIR=$WORK/$padding/finetuned$seed finetune_small "${shared[@]}" \
       task.multi_label=false dataset.valid_subset=eval checkpoint.best_checkpoint_metric=accuracy \
       "model.num_classes=$(num_classes "$DATA/label_descriptors.csv")"
@@ -65,8 +55,10 @@ for padding in constant mask; do
       --padding "$probed" --json "$WORK/$padding/probed_$probed.json"
   done
 done
+most=$(cut -f 2 "$DATA/eval.lbl" | sort | uniq -c | sort -rn | awk 'NR == 1 {print $1}')
 PYTHONPATH=$ROOT "$PYTHON" -m benchmarks.padding_report --work "$WORK" --output "$OUTPUT" \
   --about "klettres-data: $(wc -l <"$DATA/train.lbl") clips to pre-train on (without labels), to fit the probe on and to \
-fine-tune on, $(wc -l <"$DATA/eval.lbl") held out, one of $(num_classes "$DATA/label_descriptors.csv") languages each. \
+fine-tune on, $(wc -l <"$DATA/eval.lbl") held out ($most of them of the most frequent language), one of \
+$(num_classes "$DATA/label_descriptors.csv") languages each. \
 Inputs of $TARGET_LENGTH frames, $PRETRAINING_UPDATES updates of pre-training, $FINETUNING_UPDATES of fine-tuning, seeds \
 ${seeds[*]}."

@@ -39,25 +39,21 @@ def accuracies(file: Path, weights: str) -> list[float]:
 
 def report(work: Path) -> str:
     """Tables and sentences, from what padding.sh left in its folder."""
-    rows, probed, finetuned, seconds = [], {}, {}, {}
+    rows, probed, finetuned = [], {}, {}
     for trained in ("constant", "mask"):
         finetuned[trained] = json.loads((work / trained / "finetuned.json").read_text())["last"]
-        times = [sum(map(float, file.read_text().split())) for file in sorted((work / trained).glob("seconds*.txt"))]
-        seconds[trained] = statistics.fmean(times)
     for trained, used in (("constant", "constant"), ("constant", "mask"), ("mask", "mask")):
         file = work / trained / f"probed_{used}.json"
         probed[trained, used], random = accuracies(file, "pre-trained"), accuracies(file, "random")
-        same = trained == used
         rows.append(
             [
                 f"{trained}, {used}",
                 mean_and_deviation(random),
                 mean_and_deviation(probed[trained, used]),
-                mean_and_deviation(finetuned[trained]) if same else "",
-                f"{seconds[trained]:.0f} s" if same else "",
+                mean_and_deviation(finetuned[trained]) if trained == used else "",
             ]
         )
-    headings = ["padding: pre-training, then", "probe, random", "probe, pre-trained", "fine-tuned", "pre-training took"]
+    headings = ["padding: pre-training, then", "probe, random", "probe, pre-trained", "fine-tuned"]
     sentences = [
         compared("Probe, mask throughout", probed["constant", "constant"], probed["mask", "mask"]),
         compared("Of that, the mask in the probe", probed["constant", "constant"], probed["constant", "mask"]),
@@ -74,10 +70,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, required=True, help="markdown file")
     args = parser.parse_args(argv)
     legend = (
-        "Accuracy on the held-out clips, mean ± standard deviation over the seeds; time is the processor time of a run "
-        "with its start and its data loader. A clip's language is the folder that the package has it in; voices and "
-        "recording rooms differ between folders, and so do lengths, which constant padding shows as an edge of the "
-        "sound. Gains are of the same seeds, mask minus constant."
+        "Accuracy on the held-out clips, mean ± standard deviation over the seeds. A clip's language is the folder "
+        "that the package has it in; voices and recording rooms differ between folders, and so do lengths, which "
+        "constant padding shows as an edge of the sound. Gains are of the same seeds, mask minus constant."
     )
     parts = ["`benchmarks/padding.sh`", args.about, measuring.environment(), legend, report(args.work)]
     text = "\n\n".join(parts) + "\n"

@@ -8,7 +8,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 TARGET_LENGTH=${TARGET_LENGTH:-256}
-export PYTHONWARNINGS=ignore # of fairseq and hydra, about their own old calls
 
 # measure_front_end MANIFEST: the overrides that depend on the corpus, into the array `front_end`.
 measure_front_end() {
@@ -25,6 +24,7 @@ show_progress() {
     "$@" >/dev/null
   else
     "$@" | sed -u -nE -e 's/.*\[train_inner\].*"loss": "([^"]*)".*"num_updates": "([^"]*)".*/  update \2: loss \1/p' \
+      -e 's/.*\.run_report\]\[INFO\] - ((update|getting ready) .*)/  \1/p' \
       -e 's/.*\[(valid|eval)\].*"\1_(mAP|accuracy)": "([^"]*)".*/  validation: \2 \3/p' >&2
   fi
 }

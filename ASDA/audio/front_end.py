@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional, Union
 import torch.nn.functional as F
 from torch import Tensor
 
-from .fbank import FRAME_SHIFT_MS, _frame_sizes, log_mel, padded_log_mel
+from .fbank import FRAME_SHIFT_MS, WINDOWS, _frame_sizes, log_mel, padded_log_mel
 from .io import load_waveform
 
 PADDINGS = ("constant", "mask")
@@ -41,6 +41,8 @@ class FrontEnd:
         norm_std: their standard deviation.
         sample_rate_hz: rate of the waveforms given.
         num_mel_bins: F.
+        window: of a frame: ``hanning`` (AST, EAT, ASDA) or ``povey``, Kaldi's own (MAE-AST).
+        remove_mean: whether the waveform's mean is subtracted first (EAT, ASDA).
         padding: of shorter clips: `constant`, frames that the model sees as it sees sound; or `mask`, under a padding
             mask, so that it sees each clip at its own length.
     """
@@ -50,9 +52,15 @@ class FrontEnd:
     norm_std: float = 4.569
     sample_rate_hz: int = 16_000
     num_mel_bins: int = 128
+    window: str = "hanning"
+    remove_mean: bool = True
     padding: str = "constant"
 
     def __post_init__(self):
+        if self.window not in WINDOWS:
+            raise ValueError(f'window: expected one of {", ".join(WINDOWS)}, found "{self.window}"')
+        if not isinstance(self.remove_mean, bool):
+            raise ValueError(f"remove_mean: expected true or false, found {self.remove_mean!r}")
         if self.target_length_frames is not None and self.target_length_frames < 1:
             raise ValueError(f"target_length_frames must be at least 1 or None, got {self.target_length_frames}")
         if not math.isfinite(self.norm_mean):
@@ -66,12 +74,29 @@ class FrontEnd:
 
     def __call__(self, waveform: Tensor) -> Tensor:
         """(W,) or (B, W) at `sample_rate_hz` -> (T, F) or (B, T, F), normalised."""
-        return self._finish(log_mel(waveform, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames))
+        return self._finish(self.log_mel(waveform, self.target_length_frames))
+
+    def log_mel(self, waveform: Tensor, max_frames: Optional[int] = None) -> Tensor:
+        """Log-mel values before normalisation, of the waveform's own length or of its first frames: (T, F)."""
+        return log_mel(
+            waveform,
+            self.sample_rate_hz,
+            self.num_mel_bins,
+            max_frames,
+            window=self.window,
+            remove_mean=self.remove_mean,
+        )
 
     def of_batch(self, waveforms: Tensor, num_samples: Tensor) -> Tensor:
         """Clips of different lengths, (B, W) and (B,), on any device -> (B, T, F), each as if it were alone."""
         frames = padded_log_mel(
-            waveforms, num_samples, self.sample_rate_hz, self.num_mel_bins, self.target_length_frames
+            waveforms,
+            num_samples,
+            self.sample_rate_hz,
+            self.num_mel_bins,
+            self.target_length_frames,
+            window=self.window,
+            remove_mean=self.remove_mean,
         )
         return self._finish(frames)
 

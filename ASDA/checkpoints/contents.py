@@ -20,11 +20,13 @@ class Contents:
         path: the file or directory.
         state: what the file holds; None for a directory.
         config: what the directory's `config.json` holds; None for a file.
+        trust: see :func:`ASDA.checkpoints.files.load_torch_file`; of files of the directory that are opened later.
     """
 
     path: Path
     state: Any = None
     config: Any = None
+    trust: bool = False
 
     @classmethod
     def open(cls, path: str | Path, *, trust: bool = False) -> Contents:
@@ -39,7 +41,7 @@ class Contents:
         """
         path = Path(path)
         if path.is_dir():
-            return cls(path, config=read_json(path / CONFIG))
+            return cls(path, config=read_json(path / CONFIG), trust=trust)
         return cls(path, state=_plain(load_torch_file(path, trust=trust)))
 
     @property

@@ -9,16 +9,16 @@ from .checkpoint import Checkpoint
 from .consistency import require_consistent
 from .contents import Contents
 from .files import CheckpointError
-from .layouts import directory, project, published
+from .layouts import ast, directory, mae_ast, project, published, ssast, ssast_file
 
-LAYOUTS = (directory, published, project)
+LAYOUTS = (directory, ast, mae_ast, ssast, ssast_file, published, project)
 
 
 def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     """What a checkpoint holds.
 
     Args:
-        path: a `.pt` file of ASDA, EAT or this project, or a directory with `config.json` and `model.safetensors`.
+        path: a file of ASDA, EAT, MAE-AST, SSAST, AST or this project, or a directory of this project's or of AST's.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
 
     Raises:
@@ -29,20 +29,23 @@ def read_checkpoint(path: str | Path, *, trust: bool = False) -> Checkpoint:
     return require_consistent(_layout_of(contents).read(contents))
 
 
-def read_training_state(path: str | Path, *, trust: bool = False) -> dict[str, Any]:
-    """The checkpoint of fairseq's trainer that a path holds, in this project's spelling: for conversion.
+def read_with_run(path: str | Path, *, trust: bool = False) -> tuple[Checkpoint, dict[str, Any] | None]:
+    """What a checkpoint holds, and the checkpoint of fairseq's trainer that it is, in this project's spelling.
 
     Args:
         path: as of :func:`read_checkpoint`.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
 
+    Returns:
+        The second is None where no run of such a trainer is recorded.
+
     Raises:
-        CheckpointError: see :func:`read_checkpoint`; or the run is not recorded there.
+        CheckpointError: see :func:`read_checkpoint`.
     """
     contents = Contents.open(path, trust=trust)
     layout = _layout_of(contents)
-    require_consistent(layout.read(contents))
-    return layout.training_state(contents)
+    checkpoint = require_consistent(layout.read(contents))
+    return checkpoint, layout.training_state(contents)
 
 
 def _layout_of(contents: Contents):

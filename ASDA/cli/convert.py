@@ -1,6 +1,6 @@
 """asda-convert: checkpoints from one layout to another, without changing a bit of their weights.
 
-published    a .pt file as ASDA's and EAT's own programs write and read it
+published    a .pt file as ASDA's, EAT's, MAE-AST's or SSAST's own programs write and read it
 project      a .pt file as this project's training writes it: architecture, normalisation and labels are recorded
 directory    config.json and model.safetensors, for use without fairseq
 huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_remote_code=True)
@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..atomic import atomic_folder
-from ..checkpoints.layouts import directory, huggingface, project, published
-from ..checkpoints.reading import read_training_state
+from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.layouts import directory, huggingface, project
+from ..checkpoints.layouts.run_state import classifier_state
+from ..checkpoints.layouts.trainer import trainer_layout
+from ..checkpoints.reading import read_with_run
 from ..data.labels import LabelTable
 from . import _console as console
 from . import _flags as flags
@@ -61,21 +64,33 @@ def convert(args) -> int:
         refuse_foreign_folder(target)
     else:
         refuse_foreign(target, "a checkpoint", is_torch_file)
-    state = recorded(read_training_state(source, trust=args.trust_checkpoint), source, args)
+    checkpoint, state = read_with_run(source, trust=args.trust_checkpoint)
+    checkpoint = recorded(checkpoint, args)
+    if state is not None:
+        state = trainer_layout(state["cfg"]).with_front_end(source, state, checkpoint.front_end)
+        if args.label_file:
+            state = {**state, "task_state": {**state["task_state"], "label_names": checkpoint.label_names}}
+    elif args.to in ("project", "published"):
+        state = classifier_state(checkpoint)
     if args.to == "project":
         project.write(target, state)
     elif args.to == "published":
-        unknown = published.write(target, state)
+        unknown = trainer_layout(state["cfg"]).write_published(target, state)
         if unknown:
             stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
             console.note(
                 f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95) and "
                 f"will not honour {stated}; this project does, through the keys added to cfg.model"
             )
+        if project.describe(source, state).front_end.padding == "mask":
+            console.note(
+                f"{target}: trained with a padding mask (task.padding=mask), which the published programs do not know: "
+                "they fill short clips up with frames that the network then sees"
+            )
     else:
         write = huggingface.write if args.to == "huggingface" else directory.write
         with atomic_folder(target, OWN_FILES.__contains__) as folder:
-            write(folder, project.describe(source, state), state)
+            write(folder, checkpoint, state)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
 
@@ -100,17 +115,16 @@ def refuse_foreign_folder(folder: Path) -> None:
         )
 
 
-def recorded(state: dict[str, Any], source: Path, args) -> dict[str, Any]:
+def recorded(checkpoint: Checkpoint, args) -> Checkpoint:
     """The checkpoint with the front end and the labels that the flags give."""
-    checkpoint = project.describe(source, state)
-    task_state = {**state["task_state"], "front_end": flags.front_end(args, checkpoint.front_end).to_dict()}
-    if args.label_file:
-        if checkpoint.head_config is None:
-            raise ValueError(f"{source}: a pre-trained encoder has no classes; --label_file does not apply")
-        table = LabelTable.read(args.label_file)
-        flags.check_labels(checkpoint, table)
-        task_state["label_names"] = table.names
-    return {**state, "task_state": task_state}
+    checkpoint = replace(checkpoint, front_end=flags.front_end(args, checkpoint.front_end))
+    if not args.label_file:
+        return checkpoint
+    if checkpoint.head_config is None:
+        raise ValueError(f"{checkpoint.path}: a pre-trained encoder has no classes; --label_file does not apply")
+    table = LabelTable.read(args.label_file)
+    flags.check_labels(checkpoint, table)
+    return replace(checkpoint, label_names=table.names)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from torch import nn
 
 from ..audio.front_end import FrontEnd
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.layouts.directory import MODEL
 from ..checkpoints.reading import read_checkpoint
+from ..checkpoints.weight_files import weight_files
 from ..core import zoo
 from ..core.classifier import SpectrogramClassifier
 from ..core.config import EncoderConfig
@@ -80,14 +80,14 @@ def of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     model = (checkpoint.training_config or {}).get("model") or {}
     if model.get("linear_classifier") and checkpoint.head_config:
         network.encoder.requires_grad_(False)
-    tensors = checkpoint.path if checkpoint.path.is_file() else checkpoint.path / MODEL
+    tensors = [checkpoint.path] if checkpoint.path.is_file() else weight_files(checkpoint.path)
     origin = {
         "path": str(checkpoint.path),
         "layout": checkpoint.layout,
         "sha256": _sha256(tensors),
         "num_updates": checkpoint.num_updates,
         "trained_by": model.get("_name"),
-        "started_from": model.get("model_path") or None,
+        "started_from": model.get("model_path") or model.get("init") or None,
         "data": ((checkpoint.training_config or {}).get("task") or {}).get("data"),
     }
     head = None
@@ -141,11 +141,13 @@ def _of_system(config: EncoderConfig) -> dict[str, Any]:
     return _described(config, encoder, FrontEnd(1024, num_mel_bins=config.num_mel_bins))
 
 
-def _sha256(file: Path) -> str:
+def _sha256(files: list[Path]) -> str:
+    """Of the files one after another, as `cat FILES | sha256sum` prints it."""
     digest = hashlib.sha256()
-    with file.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
+    for file in files:
+        with file.open("rb") as handle:
+            while block := handle.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
 
 
@@ -171,7 +173,7 @@ def _print(found: dict[str, Any]) -> None:
     width = max(len(part["name"]) for part in parts) + len(" (training alone)")
     print(f"{'PART':<{width}}  {'PARAMETERS':>14}  {'TRAINED':>14}")
     parts += [
-        {"name": f"{name} (training alone)", "parameters": count, "trained": count}
+        {"name": f"{name} (training alone)", "parameters": count, "trained": 0 if name == "unused" else count}
         for name, count in found.get("used_in_training_alone", {}).items()
     ]
     for part in parts:

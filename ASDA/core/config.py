@@ -266,6 +266,7 @@ class Regularisation:
         projection_dropout: after the attention's projection.
         activation_dropout: inside the MLP.
         mlp_dropout: after the MLP.
+        patch_dropout: on the embedded patches, before their positions are added.
         input_dropout: on the tokens that enter the first block.
         drop_path: stochastic depth of the first and of the last layer, linear in between.
         layerdrop: probability of leaving out a whole layer for a whole batch.
@@ -276,6 +277,7 @@ class Regularisation:
     projection_dropout: float = 0.0
     activation_dropout: float = 0.0
     mlp_dropout: float = 0.0
+    patch_dropout: float = 0.0
     input_dropout: float = 0.0
     drop_path: tuple[float, float] = (0.0, 0.0)
     layerdrop: float = 0.0

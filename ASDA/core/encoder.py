@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class SpectrogramEncoder(nn.Module):
         self.config = config
         self.prefix_tokens = nn.Parameter(torch.zeros(1, X, D)) if X else None
         self.patch_embed = PatchEmbed(D, config.patches)
+        self.patch_drop = nn.Dropout(regularisation.patch_dropout if regularisation else 0.0)
         table = position_table(config)
         if POSITIONS[config.positions].is_learned:
             self.positions = nn.Parameter(table)
@@ -99,6 +100,7 @@ class SpectrogramEncoder(nn.Module):
         padding_mask: Tensor | None = None,
         kept: Tensor | None = None,
         kept_padding: Tensor | None = None,
+        replace: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """The tokens that enter the first block, prefix tokens first.
 
@@ -108,17 +110,21 @@ class SpectrogramEncoder(nn.Module):
             kept: (B * M, K) indices of the patches each student keeps, clip-major, or None for all.
             kept_padding: (B * M, K), True where ``kept`` stands for no patch (:class:`Places`), or None; by default
                 where it names padding.
+            replace: what becomes of the embedded patches (B, N, D) before they get their positions: (B * M, N, D); with
+                it, there are neither padding nor kept patches.
 
         Returns:
             Tokens (B * M, S, D) and their padding mask (B * M, S) or None.
         """
         grid = self.grid(spectrogram)
-        x = self.patch_embed(spectrogram)  # (B, N, D)
+        x = self.patch_drop(self.patch_embed(spectrogram))  # (B, N, D)
         if padding_mask is not None and padding_mask.shape != x.shape[:2]:
             raise ValueError(
                 f"expected a padding mask of shape {tuple(x.shape[:2])} (clips, patches), "
                 f"got {tuple(padding_mask.shape)}"
             )
+        if replace is not None:
+            x = replace(x)  # (B * M, N, D)
         of_prefix, of_patches = positions_of(self.positions, grid, self.config, padding_mask)
         x = x + of_patches.to(x.dtype)
         if kept is not None:
@@ -150,13 +156,14 @@ class SpectrogramEncoder(nn.Module):
         padding_mask: Tensor | None = None,
         kept: Tensor | None = None,
         kept_padding: Tensor | None = None,
+        replace: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Features of the last layer; arguments as of :meth:`embed`.
 
         Returns:
             Those of the prefix tokens (B * M, X, D) and of the patches (B * M, K or N, D).
         """
-        return self.split(self.features(spectrogram, padding_mask, kept, kept_padding))
+        return self.split(self.features(spectrogram, padding_mask, kept, kept_padding, replace))
 
     def features(
         self,
@@ -164,9 +171,10 @@ class SpectrogramEncoder(nn.Module):
         padding_mask: Tensor | None = None,
         kept: Tensor | None = None,
         kept_padding: Tensor | None = None,
+        replace: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """The same in one tensor (B * M, S, D), prefix tokens first."""
-        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept, kept_padding)
+        tokens, padding_mask = self.embed(spectrogram, padding_mask, kept, kept_padding, replace)
         for output, _ in self.layers(tokens, padding_mask):
             tokens = output  # a list of them would keep every layer's tensors alive
         return self.stack.norm_last(tokens)

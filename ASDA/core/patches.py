@@ -65,8 +65,7 @@ def patch_padding_mask(num_frames: Tensor, padded_frames: int, patches: PatchCon
     if bool((num_frames < 1).any()) or bool((num_frames > padded_frames).any()):
         raise ValueError(f"lengths must be between 1 and {padded_frames} frames, got {num_frames.tolist()}")
     rows = 1 + (padded_frames - patches.size[0]) // patches.stride[0]
-    real_rows = -(-num_frames // patches.stride[0])
-    return row_padding_mask(real_rows, PatchGrid(rows, columns))
+    return row_padding_mask(-(-num_frames // patches.stride[0]), PatchGrid(rows, columns))
 
 
 def row_padding_mask(num_rows: Tensor, grid: PatchGrid) -> Tensor:

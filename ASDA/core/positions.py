@@ -129,14 +129,30 @@ def positions_of(
 
 def _fit(table: Tensor, config: EncoderConfig, grid: PatchGrid) -> Tensor:
     """A learned table for a clip of more rows (bilinear) or fewer (those in the middle): (1, n, D) -> (1, N, D)."""
-    rows = config.max_rows
-    if grid.rows == rows:
+    if grid.rows == config.max_rows:
         return table
-    if grid.rows < rows:
-        first = (rows - grid.rows) // 2
+    if grid.rows < config.max_rows:
+        first = first_of_middle(config.max_rows, grid.rows)
         return table[:, first * grid.columns : (first + grid.rows) * grid.columns]
-    image = table.transpose(1, 2).unflatten(2, (rows, grid.columns))  # (1, D, rows, Q)
-    image = F.interpolate(image.float(), size=tuple(grid), mode="bilinear").to(table.dtype)
+    return fit_grid(table, PatchGrid(config.max_rows, grid.columns), grid)
+
+
+def first_of_middle(rows: int, wanted: int) -> int:
+    """The first of so many rows in the middle of others, rounded as AST's and SSAST's own programs do."""
+    return rows // 2 - wanted // 2
+
+
+def fit_grid(table: Tensor, grid: PatchGrid, wanted: PatchGrid) -> Tensor:
+    """Learned positions of the patches of a grid for another one: (1, n, D) -> (1, N, D) (AST, section 2.2).
+
+    A side that becomes shorter is cut to its middle, one that becomes longer is interpolated.
+    """
+    image = table.transpose(1, 2).unflatten(2, tuple(grid))  # (1, D, P, Q)
+    size = [max(old, new) for old, new in zip(grid, wanted, strict=True)]
+    if size != list(grid):
+        image = F.interpolate(image.float(), size=size, mode="bilinear").to(table.dtype)
+    for axis, length in zip((2, 3), wanted, strict=True):
+        image = image.narrow(axis, first_of_middle(image.shape[axis], length), length)
     return image.flatten(2).transpose(1, 2)
 
 
@@ -148,7 +164,7 @@ def _fit_padded(table: Tensor, config: EncoderConfig, grid: PatchGrid, padding_m
             f"clips of up to {grid.rows} patch rows under a padding mask, but the learned position table has {rows}: "
             "longer clips are interpolated, each by its own length; cut the clips, or give each length its own batch"
         )
-    first = (rows - real_rows(padding_mask, grid)) // 2  # (B,)
+    first = rows // 2 - real_rows(padding_mask, grid) // 2  # (B,), as `first_of_middle`
     row = (first[:, None] + torch.arange(grid.rows, device=first.device)).clamp(max=rows - 1)  # (B, P)
     found = table.unflatten(1, (rows, grid.columns))[0].index_select(0, row.flatten())  # (B * P, Q, D)
     return found.unflatten(0, tuple(row.shape)).flatten(1, 2)

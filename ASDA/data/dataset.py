@@ -65,7 +65,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         front_end: waveform to spectrogram; its `target_length_frames` must be set, since a batch needs equal lengths.
         labels: classes of the clips, or None.
         num_classes: C, length of the target vector; by default the label table's.
-        mask_sampler: draws the masks (M, N) of a clip, True = hidden from the student; None for no masks.
+        mask_sampler: draws the masks (M, N) of a clip, True = hidden from the student; None for no masks. If it has
+            an attribute `one_for_batch` that is true, those of a batch's first clip are all its clips'.
         mask_places: turns the masks (B * M, N) of a batch of B clips, and its padding mask (B, N) or None, into
             indices, here in the loader; None: batches hold the masks themselves.
         augmentation: random changes; none by default.
@@ -109,6 +110,11 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         self._target_length_frames = _target_length_frames(front_end)
         if (front_end.padding == "mask") != (patch_rows is not None):
             raise ValueError(f"patch_rows belongs to padding=mask, and the front end has padding={front_end.padding}")
+        if patch_rows is not None and getattr(mask_sampler, "one_for_batch", False):
+            raise ValueError(
+                "clips of different lengths cannot share their masks: with padding=mask take task.mask_type=random "
+                "instead of random_batched, or set task.padding=constant"
+            )
         _check_sizes(manifest, labels, num_classes, sample_weights)
         self.manifest = manifest
         self.front_end = front_end
@@ -261,7 +267,8 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         else:
             net_input["source"] = torch.stack([source[:, :padded_frames] for source in sources])
         if self.mask_sampler is not None:
-            masks = join_masks([sample["mask"] for sample in samples])
+            shared = getattr(self.mask_sampler, "one_for_batch", False)
+            masks = join_masks([(samples[0] if shared else sample)["mask"] for sample in samples])
             if self.mask_places is not None:
                 net_input["places"] = self.mask_places(masks, len(samples), padding_mask)
             else:

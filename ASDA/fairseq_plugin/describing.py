@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from fairseq.dataclass.utils import merge_with_parent
 from fairseq.models import MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
-from fairseq.tasks import TASK_DATACLASS_REGISTRY
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import OmegaConf
 from torch import nn
 
@@ -35,9 +35,11 @@ def describe_run(config: Any) -> tuple[EncoderConfig, nn.Module, FrontEnd]:
     if "no_pretrained_weights" in model:
         model.no_pretrained_weights = True  # the architecture is enough
     decide_architecture(model, None)
+    front_end = front_end_of(task, own=TASK_REGISTRY[config.task._name].own_front_end)
+    of_task = SimpleNamespace(multi_label=corpus.multi_label, front_end=front_end)
     with torch.device("meta"):
-        built = MODEL_REGISTRY[config.model._name].build_model(model, SimpleNamespace(multi_label=corpus.multi_label))
-    return built.encoder.config, built.require_objective(), front_end_of(task)
+        built = MODEL_REGISTRY[config.model._name].build_model(model, of_task)
+    return built.encoder.config, built.require_objective(), front_end
 
 
 def _completed(config: Any, part: str, registry: dict[str, type]) -> Any:

@@ -12,7 +12,17 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-REGISTERING_MODULES = ("models.asda", "models.classifier", "run.schedule", "tasks.pretraining", "tasks.finetuning")
+REGISTERING_MODULES = (
+    "models.asda",
+    "models.classifier",
+    "models.mae_ast",
+    "models.ssast",
+    "criterion",
+    "run.schedule",
+    "tasks.pretraining",
+    "tasks.finetuning",
+    "tasks.mae_ast",
+)
 
 
 def register(package: str) -> None:
@@ -20,6 +30,10 @@ def register(package: str) -> None:
     from ..checkpoints.safe_globals import allow_numpy_scalars  # imports torch, as fairseq does
 
     allow_numpy_scalars()
+    from .run.quiet import is_training_program, quieten
+
+    if is_training_program():
+        quieten()
     for module in REGISTERING_MODULES:
         importlib.import_module(f"{package}.{module}")
 

@@ -13,7 +13,7 @@ from itertools import groupby, islice
 import torch
 from torch import Tensor
 
-from ..audio.fbank import FRAME_SHIFT_MS, log_mel, num_frames
+from ..audio.fbank import FRAME_SHIFT_MS, num_frames
 from ..audio.front_end import FrontEnd, fit_length, normalise
 from ..audio.io import AudioError
 from ..core.config import PatchConfig
@@ -144,7 +144,7 @@ class LoadedClip:
         before_s = min(start_s, _EDGE_S)  # so that the resampler's edges are not heard
         waveform = self.reader.load(self.clip.path, start_s - before_s, before_s + BLOCK_S + _EDGE_S)
         count = min(BLOCK_S * _FRAMES_PER_S, self.num_frames - first)
-        frames = log_mel(waveform[before_s * rate_hz :], rate_hz, self.windowing.front_end.num_mel_bins, count)
+        frames = self.windowing.front_end.log_mel(waveform[before_s * rate_hz :], count)
         if len(frames) < count:
             raise AudioError(
                 self.clip.path,
@@ -229,7 +229,7 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
     is_long = num_samples > BLOCK_S * rate_hz
     if is_long and windowing.hop_frames is None:  # the mean that is removed is then the excerpt's, not the recording's
         waveform = reader.load(clip.path, duration_s=excerpt_s(length))
-        frames = log_mel(waveform, rate_hz, front_end.num_mel_bins, length)
+        frames = front_end.log_mel(waveform, length)
     elif is_long:
         own_reader = ClipReader(rate_hz, reader.h5_sample_rate_hz)  # the windows are cut on another thread
         frames = None
@@ -237,7 +237,7 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
         waveform = reader.load(clip.path)
         num_samples = len(waveform)
         wanted = length if windowing.hop_frames is None else None
-        frames = log_mel(waveform, rate_hz, front_end.num_mel_bins, wanted)
+        frames = front_end.log_mel(waveform, wanted)
     own_length = num_frames(num_samples, rate_hz)
     if own_length == 0:  # shorter than one analysis window: a frame of padding, which is all that training sees of it
         assert frames is not None

@@ -66,7 +66,7 @@ def _fits(file: Path, recipe: Recipe) -> bool:
     from omegaconf import OmegaConf
 
     launch = re.search(r"^# Launch:(.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-    if launch and "finetun" in launch[1] and not is_labelled(recipe):
+    if launch and ("pretrain" if is_labelled(recipe) else "finetun") in launch[1]:
         return False
     content: Any = OmegaConf.load(file)
     return all(recipe.has(f"{section}.{key}") for section in ("model", "task") for key in content.get(section) or {})

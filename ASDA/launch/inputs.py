@@ -58,8 +58,10 @@ def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_fo
         overrides = overrides or choose_validation(recipe, arguments, data)
         if not settings.dry_run:
             check_data(recipe, data)
-    checkpoint = None
-    if recipe.has(KEYS["CHECKPOINT"]):
+    checkpoint, init = None, recipe.get("model.init", "")
+    if init and (settings.checkpoint or recipe.get(KEYS["CHECKPOINT"], "")):
+        raise LaunchError(f"CHECKPOINT: the run starts from model.init={init} instead; unset it, or set model.init=''")
+    if recipe.has(KEYS["CHECKPOINT"]) and not init:
         checkpoint = _path("CHECKPOINT", recipe, arguments, settings.checkpoint, "a pre-trained checkpoint")
         if not settings.dry_run and not checkpoint.exists():
             raise LaunchError(f"CHECKPOINT: {checkpoint} does not exist; it has to be a pre-trained checkpoint")

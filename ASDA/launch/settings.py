@@ -16,8 +16,8 @@ SETTINGS = {
     "label_descriptors.csv, or fold1, fold2, ... with these (required)",
     "SAVE_DIR": "folder for checkpoints, train.log and TensorBoard logs; an interrupted run continues from it; each "
     "fold gets a folder in it (required)",
-    "CHECKPOINT": "to fine-tune: the pre-trained checkpoint (required); model.no_pretrained_weights=true takes its "
-    "architecture only",
+    "CHECKPOINT": "to fine-tune: the pre-trained checkpoint (required, but for recipes with model.init); "
+    "model.no_pretrained_weights=true takes its architecture only",
     "FOLDS": 'to fine-tune: the folds to run, as "1 2 3" (default: all folds of a data set that has some)',
     "NGPU": "GPUs to use on this machine (default: every visible one; 0: the CPU)",
     "NPROC": "processes when running on the CPU (default 1)",

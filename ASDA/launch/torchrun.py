@@ -65,6 +65,8 @@ def _children_of(thread: str) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     """Runs torchrun; returns 75 if the processes were stopped and have saved, 1 if they failed."""
     arguments = parse_args(sys.argv[1:] if argv is None else argv)
+    if arguments.nproc_per_node != "1":
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does, with a warning of four lines
     if Path(CHILDREN.format(thread=os.getpid())).exists():  # Linux
         arguments.signals_to_handle = "SIGHUP,SIGQUIT"
         for number in SIGNALS:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
+
+from .mask import choose
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class InverseBlockMask:
     Raises:
         ValueError: the grid and the ratio leave no kept or no hidden patch.
     """
+
+    one_for_batch: ClassVar[bool] = False
 
     grid: tuple[int, int]
     num_masks: int = 1
@@ -69,8 +74,7 @@ class InverseBlockMask:
         # Random order inside, then outside the blocks: the first num_marked patches of it are those of the blocks
         # with random ones dropped, or all of them with random others added.
         order = torch.rand(M, self.num_patches, generator=generator) + blocks
-        marked = torch.zeros(M, self.num_patches, dtype=torch.bool)
-        marked.scatter_(1, order.topk(self.num_marked, dim=1, sorted=False).indices, True)
+        marked = choose(order, self.num_marked)
         return ~marked if self.inverse else marked
 
     def _blocks(self, seeds: Tensor) -> Tensor:

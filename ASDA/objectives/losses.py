@@ -1,4 +1,4 @@
-"""Losses and target statistics as pure functions (EAT, section 3; data2vec 2.0, section 3)."""
+"""Losses and target statistics as pure functions (EAT, section 3; data2vec 2.0, section 3; MAE-AST, section 3.4)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,55 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.config import PatchConfig
+from ..core.patches import patchify
+from ..core.places import Places
+
 
 def summed_regression(predicted: Tensor, target: Tensor) -> Tensor:
     """Sum over rows and channels of (predicted - target)^2 / sqrt(D), for rows (..., D), in float32."""
     D = predicted.shape[-1]
     return F.mse_loss(predicted.float(), target.float(), reduction="sum") / D**0.5
+
+
+def summed_squares(predicted: Tensor, target: Tensor) -> Tensor:
+    """Sum over rows of the mean over channels of (predicted - target)^2, for rows (..., V), in float32."""
+    return F.mse_loss(predicted.float(), target.float(), reduction="sum") / predicted.shape[-1]
+
+
+def info_nce(predicted: Tensor, target: Tensor, absent: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Which of its row's targets does a prediction belong to? By their inner products, without temperature or norm.
+
+    Args:
+        predicted: (rows, H, V).
+        target: (rows, H, V); the i-th is that of the i-th prediction, the others of its row are its negatives.
+        absent: (rows, H), True where there is neither prediction nor target; None: nowhere.
+
+    Returns:
+        Sum over all predictions of -log softmax over the targets of its row, at its own; how often its own has the
+        largest product. float32 scalars.
+    """
+    with torch.autocast(predicted.device.type, enabled=False):
+        logits = predicted.float() @ target.float().transpose(1, 2)  # (rows, H, H)
+    own = torch.arange(logits.shape[1], device=logits.device).expand(logits.shape[:2])
+    if absent is not None:
+        logits = logits.masked_fill(absent[:, None], float("-inf"))
+    losses = F.cross_entropy(logits.flatten(0, 1), own.flatten(), reduction="none").view(own.shape)
+    hits = (logits.detach().argmax(dim=2) == own).float()
+    if absent is None:
+        return losses.sum(), mean_of(hits)
+    present = ~absent
+    return losses.where(present, 0.0).sum(), (hits * present).sum() / present.sum().clamp(min=1)
+
+
+def bin_mean_loss(spectrogram: Tensor, mean: Tensor, places: Places, patches: PatchConfig) -> Tensor:
+    """The squared error in the hidden places of predicting the batch's mean of each mel bin, (1, 1, 1, F)."""
+    return mean_of(places.hide(patchify((spectrogram - mean).square(), patches)))
+
+
+def mean_of(values: Tensor) -> Tensor:
+    """The mean of all values; 0 if there are none, as in a validation batch of which no clip could be read."""
+    return values.sum() / max(values.numel(), 1)
 
 
 def _moments(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -35,8 +35,10 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
     """One vector for each clip of a manifest, (n, D), in its order; ``padding`` None: as the encoder was trained.
 
     Raises:
-        ValueError: a clip cannot be read, with its path and the reason.
+        ValueError: a clip cannot be read, with its path and the reason; the pooling asks for what the encoder lacks.
     """
+    if pooling != "mean" and encoder.encoder.config.num_prefix_tokens == 0:
+        raise ValueError(f"--pooling {pooling}: this encoder has no prefix tokens (CLS); take --pooling mean")
 
     def pooled(source: Tensor, padding_mask: Tensor | None) -> Tensor:
         prefix, patches = encoder.encoder(source, padding_mask)

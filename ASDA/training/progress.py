@@ -1,4 +1,4 @@
-"""A progress bar over all updates of a run, on a terminal; elsewhere the log lines have to do."""
+"""A progress bar over all updates of a run, on a terminal; elsewhere lines have to do (heartbeat.py)."""
 
 from __future__ import annotations
 

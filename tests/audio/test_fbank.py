@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from ASDA.audio import FrontEnd, fit_length, load_waveform, log_mel, normalise, num_frames, resample
-from ASDA.audio.fbank import mel_bin_frequencies_hz, reference_log_mel
+from ASDA.audio.fbank import WINDOWS, mel_bin_frequencies_hz, reference_log_mel
 from ASDA.data.corpora.corpus import get_corpus
 
 RATE = 16_000
@@ -77,6 +77,26 @@ def test_log_mel__equals_torchaudio_at_other_settings(rate_hz, num_mel_bins):
     waveform = noise(rate_hz)
     expected = reference_log_mel(waveform, rate_hz, num_mel_bins)
     torch.testing.assert_close(log_mel(waveform, rate_hz, num_mel_bins), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("remove_mean", [True, False])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_front_end__window_and_mean_are_torchaudios(window, remove_mean):
+    how = {"window": window, "remove_mean": remove_mean}
+    front_end = FrontEnd(None, norm_mean=0.0, norm_std=0.5, **how)  # the log-mel values themselves
+    clips = [0.02 + noise(RATE), noise(3 * RATE, 1), noise(399)]
+    expected = [reference_log_mel(clip, **how) for clip in clips]
+    for clip, frames in zip(clips, expected, strict=True):
+        torch.testing.assert_close(front_end(clip), frames, atol=1e-4, rtol=0)
+    padded = torch.nn.utils.rnn.pad_sequence(clips, batch_first=True, padding_value=9.0)
+    of_batch = front_end.of_batch(padded, torch.tensor([len(clip) for clip in clips]))
+    for row, frames in zip(of_batch, expected, strict=True):
+        torch.testing.assert_close(row[: len(frames)], frames, atol=5e-4, rtol=0)  # a mean of another rounding
+
+
+def test_front_end__unknown_window_is_refused():
+    with pytest.raises(ValueError, match='window: expected one of hanning, povey, found "hamming"'):
+        FrontEnd(window="hamming")
 
 
 def test_log_mel__batch_equals_single_clips():

@@ -16,7 +16,9 @@ import torch
 
 from ASDA.cli.convert import main as convert
 from ASDA.inference import CheckpointError, load_classifier, load_encoder
+from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
+from tests.vit_files import ssast_tensors, write_ast
 
 SEED = 20_260_114
 LONGEST_READ_S = 20.0
@@ -94,9 +96,12 @@ SMALL = {"embed_dim": 16, "depth": 1}
 STATES = {
     "pretrained": lambda: published_pretraining(**SMALL),
     "finetuned": lambda: published_finetuned(num_classes=3, **SMALL),
+    "mae": lambda: released(embed_dim=16, layers=1),
+    "ssast": lambda: ssast_tensors(depth=1, hidden=16),
 }
-LOAD = {"pretrained": load_encoder, "finetuned": load_classifier}
-FILES = ["pretrained.pt", "finetuned.pt", "pretrained_project.pt", "finetuned_project.pt"]
+LOAD = {"pretrained": load_encoder, "finetuned": load_classifier, "mae": load_encoder, "ssast": load_encoder}
+FILES = ["pretrained.pt", "finetuned.pt", "pretrained_project.pt", "finetuned_project.pt", "mae.pt", "mae_project.pt"]
+FILES += ["ssast_project.pt"]
 
 
 def loader(file):
@@ -130,6 +135,38 @@ def test_read__edits_of_config_json(files, tmp_path, name):
     tally.check(at_least=100, refused=50)
 
 
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+def test_read__edits_of_an_ast_directory(tmp_path, file):
+    write_ast(tmp_path / "model")
+    original = json.loads((tmp_path / "model" / file).read_text())
+    tally = Tally(load_classifier)
+    for path in places(original):
+        for new in EDITS:
+            (tmp_path / "model" / file).write_text(json.dumps(edited(original, path, new)))
+            tally.case(describe(path, new), tmp_path / "model")
+    draw = random.Random(f"{SEED} {file} of AST")
+    for number in range(100):
+        kind, data = damaged(json.dumps(original).encode(), draw)
+        (tmp_path / "model" / file).write_bytes(data)
+        tally.case(f"{number}: {kind} {data[:40]!r}", tmp_path / "model")
+    tally.check(at_least=200, refused=80)
+
+
+def test_read__edits_of_a_file_of_tensors_alone(tmp_path):
+    draw = random.Random(f"{SEED} tensors alone")
+    values = [MISSING, None, 3, "word", {}, *(torch.ones(shape) for shape in ((), (7,), (2, 3, 4, 5), (0,), (1, 0, 3)))]
+    tally = Tally(load_encoder)
+    for state in (ssast_tensors(depth=1, hidden=16), ssast_tensors(classes=3, depth=1, hidden=16, num_patches=84)):
+        extra = ("module.v.blocks.999999999.norm1.weight", "module.v.blocks", "module.p_input_fdim", "x", 5)
+        for name in [*state, *extra]:
+            for value in draw.sample(values, 4):
+                if value is MISSING and name not in state:
+                    continue
+                torch.save(edited(state, (name,), value), tmp_path / "edited.pth")
+                tally.case(describe((name,), value), tmp_path / "edited.pth")
+    tally.check(at_least=150, refused=100)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES)
 def test_read__edits_of_a_pts_config(files, tmp_path, file):
@@ -142,7 +179,7 @@ def test_read__edits_of_a_pts_config(files, tmp_path, file):
         for new in draw.sample(EDITS, 1 if inside and draw.random() < 0.5 else 2):
             torch.save(edited(state, path, new), tmp_path / "edited.pt")
             tally.case(describe(path, new), tmp_path / "edited.pt")
-    tally.check(at_least=150, refused=10)
+    tally.check(at_least=90, refused=10)
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -209,7 +246,10 @@ def test_read__damaged_directories(files, tmp_path, file):
     tally.check(at_least=100, refused=20)
 
 
-@pytest.mark.parametrize("source", ["pretrained.pt", "finetuned.pt", "finetuned_project.pt", "pretrained_directory"])
+DIRECTORIES = ["pretrained_directory", "mae_directory", "ssast_directory"]
+
+
+@pytest.mark.parametrize("source", [*FILES[:2], *FILES[3:5], *DIRECTORIES])
 def test_convert__edits_of_what_training_recorded(files, tmp_path, source, capsys):
     """All of it is handed on, so more of it is looked into than for using a model."""
     if is_directory := source.endswith("directory"):
@@ -234,4 +274,4 @@ def test_convert__edits_of_what_training_recorded(files, tmp_path, source, capsy
         codes.append(convert([str(tmp_path / "edited"), str(target), "--to", layout]))
         said = capsys.readouterr().err.splitlines()
         assert codes[-1] in (0, 1) and (codes[-1] == 0 or len(said) == 1), (path, said)
-    assert {0, 1} <= set(codes) and len(codes) >= 30
+    assert {0, 1} <= set(codes) and len(codes) >= 25

@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
+from ASDA.audio.front_end import FrontEnd
 from ASDA.checkpoints.layouts.published import to_published
-from ASDA.checkpoints.reading import read_training_state
+from ASDA.checkpoints.reading import read_with_run
 from ASDA.cli.convert import main as convert
 from ASDA.inference import CheckpointError, load_classifier, load_encoder, read_checkpoint
 from tests.published_files import published_finetuned, published_pretraining
@@ -38,7 +39,7 @@ def published_file(request, pretrained_file, finetuned_file):
 @pytest.fixture
 def project_file(published_file, tmp_path):
     """A checkpoint of this project with constants of its own and a teacher that is not behind."""
-    state = read_training_state(published_file)
+    _, state = read_with_run(published_file)
     model = state["cfg"]["model"]
     constants = {"diff_lambda": 0.3, "out_scale": 0.9}
     if model["encoder"]["stack"]["attention"]["kind"] == "differential":
@@ -90,6 +91,15 @@ def test_convert__every_layout_computes_the_same(project_file, tmp_path, spectro
         found = compute(run(project_file, tmp_path / layout, layout))
         assert torch.equal(found[0], expected[0])
         assert expected[1] is None or torch.equal(found[1], expected[1])
+
+
+def test_convert__says_that_the_published_programs_know_no_padding_mask(tmp_path, capsys):
+    state = published_pretraining()
+    for padding in ("constant", "mask"):
+        state["task_state"] = {"front_end": FrontEnd(96, padding=padding).to_dict()}
+        torch.save(state, tmp_path / f"{padding}.pt")
+        run(tmp_path / f"{padding}.pt", tmp_path / f"{padding}_published.pt", "published")
+        assert ("trained with a padding mask" in capsys.readouterr().err) is (padding == "mask")
 
 
 def test_convert__keeps_the_optimiser_in_pt_files(tmp_path):

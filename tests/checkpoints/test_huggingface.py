@@ -8,6 +8,7 @@ import torch
 
 from ASDA.cli.convert import main as convert
 from ASDA.inference import load_classifier, load_encoder
+from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
 
 # Runs where neither this package nor fairseq can be imported; makes the calls of EAT's programs on every directory.
@@ -44,6 +45,7 @@ def test_write_huggingface__auto_model_computes_the_same_without_this_package(tm
         checkpoints[f"{attention}-cls"] = published_finetuned(attention, num_classes=2)
         mean = {"prediction_mode": "MEAN_POOLING"}
         checkpoints[f"{attention}-mean"] = published_finetuned(attention, num_classes=2, model=mean)
+    checkpoints |= {f"mae-ast-{kind}-pretrained": released(kind) for kind in ("patch", "frame")}
     for name, state in checkpoints.items():
         torch.save(state, tmp_path / f"{name}.pt")
         labels = [] if "pretrained" in name else ["--label_file", str(tmp_path / "labels.csv")]

@@ -10,6 +10,7 @@ import torch
 from ASDA.cli.convert import main as convert
 from ASDA.cli.info import main
 from ASDA.core import zoo
+from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
 
 
@@ -59,6 +60,37 @@ def test_info__of_a_configuration_has_the_decoder_too(capsys):
     assert parts["encoder.3 blocks"] == 3 * 7_087_872
     assert parts["decoder.6 blocks"] == 6 * (768 * 48 * 9 + 768)
     assert found["patches_per_clip"] == 512
+
+
+@pytest.mark.parametrize(
+    ("words", "system", "total", "unused", "patches"),
+    [
+        ((), "MAE-AST patch", 99_826_176, 1024, 496),
+        (("+recipe=MAE_AST_6_layers",), "MAE-AST patch", 57_298_944, 1024, 496),
+        (("+recipe=[MAE_AST_frame,MAE_AST_6_layers]",), "MAE-AST frame", 57_298_944, 1024, 499),
+        (("+recipe=MAE_AST_ViT",), "MAE-AST pre-norm", 57_888_512, 0, 512),
+    ],
+)
+def test_info__of_mae_asts_recipes_counts_what_is_never_used(capsys, words, system, total, unused, patches):
+    pytest.importorskip("fairseq")
+    found = described(capsys, "--config", "pretraining_MAE_AST", *words)
+    assert (found["system"], found["patches_per_clip"]) == (system, patches)
+    assert found["parameters"] == {"total": total, "trained": total - unused, "frozen": unused}
+    front_end = found["front_end"]
+    assert (front_end["window"], front_end["norm_mean"], front_end["norm_std"]) == ("povey", 0.0, 0.5)
+
+
+def test_info__of_a_released_mae_ast(tmp_path, capsys):
+    torch.save(released("frame"), tmp_path / "released.pt")
+    found = described(capsys, tmp_path / "released.pt")
+    assert (found["system"], found["origin"]["layout"]) == ("MAE-AST frame", "mae_ast")
+    assert set(found["used_in_training_alone"]) == {"decoder", "heads", "unused"}
+    parameters = [n for t, n in tensors_of(tmp_path / "released.pt") if "pe" not in t and "batch_norm" not in t]
+    assert found["parameters"]["total"] + sum(found["used_in_training_alone"].values()) == sum(parameters)
+
+
+def tensors_of(file):
+    return [(name.rpartition(".")[2] + name, t.numel()) for name, t in torch.load(file)["model"].items()]
 
 
 def test_info__of_a_finetuning_configuration_follows_its_checkpoint_and_data_set(tmp_path, capsys):

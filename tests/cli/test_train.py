@@ -26,9 +26,13 @@ def settings(tmp_path, monkeypatch):
 def test_train__a_dry_run_prints_the_command_and_says_what_it_will_do(capsys, tmp_path):
     assert main(["--program", "./some/script.sh", "pretraining_AS2M", "demo_pretraining"]) == 0
     printed = capsys.readouterr()
-    assert printed.out.startswith(f"mkdir -p {tmp_path}/run && {sys.executable} -m fairseq_cli.hydra_train ")
-    assert "\nscript.sh: memory: about " in printed.err
-    assert printed.err.endswith(": 8 clips x 1 GPUs x update_freq 1 = 8 clips per update, as in the recipe\n")
+    assert printed.out.startswith(
+        f"mkdir -p {tmp_path}/run && {sys.executable} -m ASDA.fairseq_plugin.start fairseq_cli.hydra_train "
+    )
+    *others, last = printed.err.splitlines()
+    assert last == "script.sh: 8 clips x 1 GPUs x update_freq 1 = 8 clips per update, as in the recipe"
+    assert others[-1].startswith("script.sh: memory: about ")
+    assert all(line.startswith("script.sh: ") for line in others)
     assert not list(tmp_path.iterdir())
 
 

@@ -78,7 +78,7 @@ def test_positions_of__a_learned_table_has_entries_for_the_prefix_tokens_first()
 def test_positions_of__shorter_clips_get_the_middle_of_a_learned_table():
     table = torch.arange(1 + 12.0).view(1, 13, 1)
     _, patches = positions_of(table, PatchGrid(3, 2), config())
-    assert patches.flatten().tolist() == [3, 4, 5, 6, 7, 8]  # rows 1 to 3 of 6
+    assert patches.flatten().tolist() == [5, 6, 7, 8, 9, 10]  # rows 2 to 4 of 6: 6 // 2 - 3 // 2, as published
 
 
 def test_positions_of__longer_clips_get_a_learned_table_interpolated():

@@ -28,6 +28,35 @@ TINY_NETWORK = [
     "model.modalities.image.max_length=64",
     "model.modalities.image.decoder.decoder_dim=32",
 ]
+TINY_MAE_AST = [
+    "model.encoder_layers=2",
+    "model.encoder_embed_dim=32",
+    "model.encoder_ffn_embed_dim=64",
+    "model.encoder_attention_heads=4",
+    "model.decoder_layers=1",
+    "model.decoder_embed_dim=32",
+    "model.max_token_length=512",
+    "model.clone_batch=2",
+]
+TINY_SSAST = [
+    "model.depth=2",
+    "model.embed_dim=64",
+    "model.num_heads=1",
+    "model.max_length=8",
+]
+TINY = {
+    "pretraining_AS2M": TINY_NETWORK,
+    "pretraining_MAE_AST": TINY_MAE_AST,
+    "pretraining_SSAST": TINY_SSAST,
+    "finetuning": ["model.num_classes=3"],
+}
+"""What makes the network of a yaml tiny."""
+
+
+@pytest.fixture(scope="module", params=["pretraining_AS2M", "pretraining_MAE_AST", "pretraining_SSAST"])
+def pretraining(request) -> str:
+    """The yaml of an objective."""
+    return request.param
 
 
 def run(command: list, timeout_s: int = 300, **environment) -> subprocess.CompletedProcess:

@@ -13,7 +13,8 @@ from .test_resume import assert_same
 from .training_runs import Run, resume_from, write_clips
 
 pytestmark = pytest.mark.slow
-MASK = ("task.padding=mask", "task.roll_aug=true", "task.noise=true")
+AUGMENTED = ("task.roll_aug=true", "task.noise=true")
+MASK = ("task.padding=mask", *AUGMENTED)
 TO_SIX = (*MASK, "optimization.max_update=6", "checkpoint.save_interval_updates=3")
 
 
@@ -47,9 +48,10 @@ def test_pretraining__two_processes_do_what_one_does_with_as_many_batches(clips,
         assert (first["weights"], first["teacher"]) == (second["weights"], second["teacher"])
 
 
-def test_finetuning__is_evaluated_as_it_was_trained(pretrained, clips, tmp_path, capsys):
+def test_finetuning__pads_as_the_checkpoint_did_and_is_evaluated_so(pretrained, clips, tmp_path, capsys):
     start = f"model.model_path={pretrained.folder / 'checkpoint_last.pt'}"
-    run = Run(tmp_path, clips, *TO_SIX, start, pretraining=False).finish()
+    run = Run(tmp_path, clips, *AUGMENTED, "optimization.max_update=6", start, pretraining=False).finish()
+    assert "padding mask (the checkpoint's)" in run.text
     checkpoint = tmp_path / "checkpoint_last.pt"
     assert load_classifier(checkpoint).front_end.padding == "mask"
     arguments = ["--checkpoint", checkpoint, "--eval_dir", clips, "--json", "--bootstrap", 0]

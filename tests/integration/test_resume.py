@@ -18,9 +18,9 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def straight(clips, tmp_path_factory):
+def straight(clips, pretraining, tmp_path_factory):
     """Eight updates in one go."""
-    return Run(tmp_path_factory.mktemp("straight"), clips, *TO_EIGHT, *AUGMENTED).finish()
+    return Run(tmp_path_factory.mktemp("straight"), clips, *TO_EIGHT, *AUGMENTED, config=pretraining).finish()
 
 
 def assert_same(resumed, straight, updates, ranks=1):
@@ -36,40 +36,41 @@ def test_run__draws_anew_in_every_epoch(straight):
     masks = [mask for record in records.values() for batch in record["batches"] for mask in batch["masks"]]
     assert len(set(masks)) == len(masks) == 8 * 2 * 2
     assert len({record["random"] for record in records.values()}) == 8
-    assert [records[update]["teacher_updates"] for update in sorted(records)] == list(range(1, 9))
+    assert [records[update]["followed_updates"] for update in sorted(records)] == list(range(1, 9))
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_resume__within_an_epoch_and_over_its_end(straight, clips, tmp_path, num_workers):
+def test_resume__within_an_epoch_and_over_its_end(straight, clips, pretraining, tmp_path, num_workers):
     resume_from(straight.folder / "checkpoint_1_3.pt", tmp_path)
-    resumed = Run(tmp_path, clips, *TO_EIGHT, *AUGMENTED, f"dataset.num_workers={num_workers}").finish()
+    resumed = Run(tmp_path, clips, *TO_EIGHT, *AUGMENTED, f"dataset.num_workers={num_workers}", config=pretraining)
+    resumed.finish()
     assert min(resumed.records()) == 4
     assert_same(resumed, straight, range(4, 9))
 
 
-def test_resume__after_sigkill_with_two_workers(straight, clips, tmp_path):
+def test_resume__after_sigkill_with_two_workers(straight, clips, pretraining, tmp_path):
     options = (*TO_EIGHT, *AUGMENTED, "dataset.num_workers=2")
-    run = Run(tmp_path, clips, *options).start()
+    run = Run(tmp_path, clips, *options, config=pretraining).start()
     run.wait_until(lambda: (tmp_path / "checkpoint_last.pt").exists())
     run.kill()
-    resumed = Run(tmp_path, clips, *options).finish()
+    resumed = Run(tmp_path, clips, *options, config=pretraining).finish()
     assert_same(resumed, straight, range(1, 9))
 
 
-def test_resume__exactly_between_two_epochs(clips, tmp_path):
+def test_resume__exactly_between_two_epochs(clips, pretraining, tmp_path):
     options = ("optimization.max_update=7", "checkpoint.no_epoch_checkpoints=false")
-    straight = Run(tmp_path / "straight", clips, *options).finish()
+    straight = Run(tmp_path / "straight", clips, *options, config=pretraining).finish()
     resume_from(straight.folder / "checkpoint1.pt", tmp_path / "resumed")
-    resumed = Run(tmp_path / "resumed", clips, *options).finish()
+    resumed = Run(tmp_path / "resumed", clips, *options, config=pretraining).finish()
     assert sorted(resumed.records()) == [6, 7]
     assert_same(resumed, straight, (6, 7))
 
 
-def test_resume__with_two_processes(clips, tmp_path):
+def test_resume__with_two_processes(clips, pretraining, tmp_path):
     options = ("optimization.max_update=5", "checkpoint.save_interval_updates=2", *AUGMENTED)  # three updates an epoch
-    straight = Run(tmp_path / "straight", clips, *options, processes=2).finish()
+    straight = Run(tmp_path / "straight", clips, *options, processes=2, config=pretraining).finish()
     resume_from(straight.folder / "checkpoint_1_2.pt", tmp_path / "resumed")
-    resumed = Run(tmp_path / "resumed", clips, *options, processes=2).finish()
+    resumed = Run(tmp_path / "resumed", clips, *options, processes=2, config=pretraining).finish()
     assert_same(resumed, straight, (3, 4, 5), ranks=2)
 
 
@@ -78,21 +79,22 @@ def test_resume__of_finetuning_with_all_that_is_random(straight, clips, tmp_path
         *TO_EIGHT,
         *AUGMENTED,
         f"model.model_path={straight.folder / 'checkpoint_last.pt'}",
+        "model.prediction_mode=MEAN_POOLING",
         "model.label_smoothing=0.1",
         "model.encoder_dropout=0.1",
         "dataset.num_workers=2",
     )
-    whole = Run(tmp_path / "straight", clips, *options, pretraining=False).finish()
+    whole = Run(tmp_path / "straight", clips, *options, config="finetuning").finish()
     resume_from(whole.folder / "checkpoint_1_3.pt", tmp_path / "resumed")
-    resumed = Run(tmp_path / "resumed", clips, *options, pretraining=False).finish()
+    resumed = Run(tmp_path / "resumed", clips, *options, config="finetuning").finish()
     assert_same(resumed, whole, range(4, 9))
     assert resumed.log("eval")[-1]["eval_best_mAP"] == whole.log("eval")[-1]["eval_best_mAP"]
 
 
 @pytest.mark.parametrize("precision", ["common.bf16=true", "model.autocast=bf16"])
-def test_resume__in_half_precision(clips, tmp_path, precision):
+def test_resume__in_half_precision(clips, pretraining, tmp_path, precision):
     options = ("optimization.max_update=4", "checkpoint.save_interval_updates=2", precision)
-    straight = Run(tmp_path / "straight", clips, *options).finish()
+    straight = Run(tmp_path / "straight", clips, *options, config=pretraining).finish()
     resume_from(straight.folder / "checkpoint_1_2.pt", tmp_path / "resumed")
-    resumed = Run(tmp_path / "resumed", clips, *options).finish()
+    resumed = Run(tmp_path / "resumed", clips, *options, config=pretraining).finish()
     assert_same(resumed, straight, (3, 4))

@@ -86,7 +86,7 @@ def test_average__is_a_checkpoint_that_fine_tuning_starts_from(run, clips, tmp_p
         expected = torch.stack([find(part).double() for part in parts]).mean(dim=0).float()
         torch.testing.assert_close(find(averaged), expected, rtol=1e-6, atol=0)
     options = (f"model.model_path={mean}", "optimization.max_update=2", "dataset.disable_validation=true")
-    started = Run(tmp_path / "finetuned", clips, *options, "optimization.lr=[0.0]", pretraining=False).finish()
+    started = Run(tmp_path / "finetuned", clips, *options, "optimization.lr=[0.0]", config="finetuning").finish()
     tensors = started.checkpoint()["model"]
     assert torch.equal(tensors[f"model.{name}"], averaged[name])
 
@@ -101,7 +101,7 @@ def test_best_checkpoint__is_chosen_by_the_first_validation_split(run, tmp_path)
         "optimization.max_update=6",
         "optimization.lr=[0.01]",
     )
-    finetuned = Run(tmp_path / "run", clips, *options, pretraining=False).finish()
+    finetuned = Run(tmp_path / "run", clips, *options, config="finetuning").finish()
     valid = [float(line["valid_mAP"]) for line in finetuned.log("valid")]
     reported = [float(line["eval_mAP"]) for line in finetuned.log("eval")]
     assert len(valid) == len(reported) == 6 and valid != reported

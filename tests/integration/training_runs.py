@@ -14,7 +14,7 @@ import numpy as np
 import soundfile as sf
 import torch
 
-from .conftest import ROOT, TINY_NETWORK, TINY_RUN
+from .conftest import ROOT, TINY, TINY_RUN
 
 PROBE = Path(__file__).parent / "asda_probe"
 GLOO = [
@@ -54,31 +54,34 @@ class Run:
         data: folder of manifests.
         overrides: hydra overrides, after those that make a run tiny.
         processes: 2 for data parallel with gloo.
-        pretraining: False to fine-tune.
+        config: the yaml, one of those that `TINY` has a network for.
     """
 
-    def __init__(self, folder: Path, data: Path, *overrides: str, processes: int = 1, pretraining: bool = True):
+    def __init__(self, folder: Path, data: Path, *overrides: str, processes: int = 1, config: str = "pretraining_AS2M"):
         self.folder = folder
-        self.overrides = overrides
+        self._arguments = (folder, data, *overrides), {"processes": processes, "config": config}
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / "output.txt"
-        kind = "pretraining" if pretraining else "finetuning"
-        network = TINY_NETWORK if pretraining else ["model.num_classes=3"]
         launcher = []
         if processes > 1:
             launcher = ["-m", "ASDA.launch.torchrun", "--standalone", f"--nproc_per_node={processes}"]
         self.command = [
             *(sys.executable, *launcher, "-m", "fairseq_cli.hydra_train"),
-            *("--config-dir", ROOT / "config", "--config-name", "pretraining_AS2M" if pretraining else "finetuning"),
-            *(f"common.user_dir={PROBE}", f"task._name=probe_{kind}", f"task.data={data}"),
+            *("--config-dir", ROOT / "config", "--config-name", config),
+            *(f"common.user_dir={PROBE}", f"task._name=probe_{config}", f"task.data={data}"),
             *(f"checkpoint.save_dir={folder}", f"hydra.run.dir={folder}", "common.tensorboard_logdir=null"),
             *TINY_RUN,
-            *network,
+            *TINY[config],
             *(GLOO if processes > 1 else []),
             *overrides,
         ]
 
     # -- running
+
+    def again(self) -> "Run":
+        """A run with the same command."""
+        positional, named = self._arguments
+        return Run(*positional, **named)
 
     def start(self, environment: dict | None = None, **options) -> "Run":
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ASDA_PROBE": str(self.folder)}

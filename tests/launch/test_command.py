@@ -15,8 +15,12 @@ EVERYTHING = [
     ("pretraining_AS2M", []),
     ("pretraining_AS2M", ["EAT"]),
     ("pretraining_AS2M", ["demo_pretraining"]),
+    ("pretraining_MAE_AST", []),
+    *(("pretraining_MAE_AST", [f"MAE_AST_{recipe}"]) for recipe in ("frame", "6_layers", "ViT")),
+    ("pretraining_MAE_AST", ["MAE_AST_frame", "MAE_AST_6_layers"]),
     *(("finetuning", [recipe] if recipe else []) for recipe in ("", "AS20K", "AS2M", "ESC50", "SPCv2", "FSD50K")),
-    *(("finetuning", [recipe]) for recipe in ("UrbanSound8K", "linear_probe", "demo_finetuning")),
+    *(("finetuning", [recipe]) for recipe in ("UrbanSound8K", "linear_probe", "mean_pooling", "demo_finetuning")),
+    *(("finetuning", [f"MAE_AST_{recipe}"]) for recipe in ("ESC50", "SPCv2", "AS20K")),
 ]
 
 

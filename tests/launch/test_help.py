@@ -13,10 +13,15 @@ from ASDA.launch.settings import SETTINGS
 from .conftest import plan
 
 FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"}
-PRETRAINING = {"EAT", "demo_pretraining"}
+FINETUNING |= {"own_data", "mean_pooling", "MAE_AST_ESC50", "MAE_AST_SPCv2", "MAE_AST_AS20K"}
+PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
 
 
-@pytest.mark.parametrize(("config", "recipes"), [("finetuning", FINETUNING), ("pretraining_AS2M", PRETRAINING)])
+MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining"}
+RECIPES = {"finetuning": FINETUNING, "pretraining_AS2M": PRETRAINING, "pretraining_MAE_AST": MAE_AST}
+
+
+@pytest.mark.parametrize(("config", "recipes"), RECIPES.items())
 def test_help__names_settings_and_the_recipes_that_fit(config, recipes):
     text = help_text("./script.sh", config)
     table = text.partition("Recipes")[2].partition("\n\n")[0]
@@ -35,7 +40,7 @@ def test_help__lists_the_sizes_of_what_is_pre_trained():
 
 
 def test_help__examples_are_commands_that_plan_a_run():
-    for config in ("finetuning", "pretraining_AS2M"):
+    for config in RECIPES:
         for line in help_text("./script.sh", config).partition("Examples:\n")[2].splitlines():
             words = shlex.split(line)
             at = words.index("./script.sh")

@@ -3,12 +3,14 @@
 import re
 
 import pytest
+import torch
 
 from ASDA.launch.arguments import Arguments
 from ASDA.launch.inputs import check_data
 from ASDA.launch.recipe import Recipe, find_config
 from ASDA.launch.settings import LaunchError
 
+from ..published_files import published_pretraining
 from .conftest import plan
 
 FILES = ("train.tsv", "eval.tsv", "train.lbl", "eval.lbl", "label_descriptors.csv")
@@ -39,6 +41,14 @@ def test_inputs__says_what_is_not_set(words, missing):
     if (missing, words[0]) == ("CHECKPOINT", "pretraining_AS2M"):
         pytest.skip("pre-training starts from nothing")
     assert refusal(*words, **{missing: ""}).startswith(f"set {missing}: ")
+
+
+def test_inputs__a_run_from_an_image_network_needs_no_checkpoint():
+    (run,) = plan("finetuning", "AST_AS20K", CHECKPOINT="").runs
+    assert not [word for word in run.command if word.startswith("model.model_path=")]
+    assert refusal("finetuning", "AST_AS20K").startswith("CHECKPOINT: the run starts from model.init=timm:deit_base")
+    (run,) = plan("finetuning", "AST_AS20K", "model.init=''").runs
+    assert [word for word in run.command if word.startswith("model.model_path=") and "pretrained.pt" in word]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +118,7 @@ def test_inputs__of_every_fold_are_looked_at_before_the_first_is_run(tmp_path):
         for file in FILES:
             (tmp_path / f"data/fold{fold}" / file).touch()
     (tmp_path / "data/fold4/eval.lbl").unlink()
-    (tmp_path / "none.pt").touch()
+    torch.save(published_pretraining(), tmp_path / "none.pt")
     assert f"{tmp_path}/data/fold4/eval.lbl does not exist" in refusal("finetuning", "ESC50", **REAL)
     assert len(plan("finetuning", "ESC50", **REAL, FOLDS="1 2 3 5").runs) == 4
     # A folder of folds where a single one is expected: the message says how.

@@ -56,45 +56,66 @@ def test_config__starts_with_purpose_data_and_launch_line(file):
 FINETUNING = {
     "": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
     "AS20K": (60_000, 6_000, 32, 5e-5, None, "audioset", "eval"),
-    "AS2M": (600_000, 60_000, 48, 5e-5, None, "", "eval"),
+    "AS2M": (600_000, 60_000, 48, 5e-5, None, "audioset", "eval"),
     "ESC50": (4_000, 400, 48, 5e-5, None, "esc50", "eval"),
     "SPCv2": (80_000, 8_000, 256, 2e-4, None, "spcv2", "valid,eval"),
     "FSD50K": (60_000, 6_000, 48, 5e-5, None, "fsd50k", "valid,eval"),
     "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
+    "mean_pooling": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
     "linear_probe": (1_000, 0, 64, 0.05, None, "", "eval"),
+    "own_data": (60_000, 6_000, 16, 2e-4, None, "", "eval"),  # before task.epochs=60 sets the updates
+    "AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
+    "MAE_AST_ESC50": (1_650, 100, 48, 1e-4, None, "esc50", "eval"),
+    "MAE_AST_SPCv2": (19_900, 1_000, 128, 2.5e-4, None, "spcv2", "valid,eval"),
+    "MAE_AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
+    "SSAST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
 PRETRAINING = {
     "": (800_000, 106_666, 48, 5e-4, 1024, "", None),
     "EAT": (800_000, 106_666, 48, 5e-4, 1024, "", None),
+    "own_pretraining": (800_000, 106_666, 12, 1e-3, None, "", None),  # before task.epochs=100
     "demo_pretraining": (640, 64, 8, 2e-3, 256, "", None),
 }
-RECIPES = [
-    (config, recipe, numbers)
-    for config, recipes in (("finetuning", FINETUNING), ("pretraining_AS2M", PRETRAINING))
-    for recipe, numbers in recipes.items()
-]
+MAE_AST = {
+    "": (550_000, 32_000, 32, 1e-4, 998, "", None),
+    "MAE_AST_frame": (550_000, 32_000, 32, 1e-4, 998, "", None),
+    "MAE_AST_6_layers": (550_000, 32_000, 32, 1e-4, 998, "", None),
+    "MAE_AST_ViT": (550_000, 32_000, 32, 1e-4, 1024, "", None),
+}
+SSAST = {
+    "": (800_000, 1_000, 24, 1e-4, 1024, "", None),
+    "SSAST_frame": (800_000, 1_000, 24, 1e-4, 1024, "", None),
+}
+TABLES = {
+    "finetuning": FINETUNING,
+    "pretraining_AS2M": PRETRAINING,
+    "pretraining_MAE_AST": MAE_AST,
+    "pretraining_SSAST": SSAST,
+}
+RECIPES = [(config, recipe, numbers) for config, recipes in TABLES.items() for recipe, numbers in recipes.items()]
 
 
 @pytest.mark.parametrize(("config", "recipe", "numbers"), RECIPES, ids=[f"{c}+{r}" for c, r, _ in RECIPES])
 def test_recipe__has_its_numbers(config, recipe, numbers):
     composed = read(config, *([recipe] if recipe else []))
+    group = "default" if config == "pretraining_MAE_AST" else "no_decay"
     keys = (
         "optimization.max_update",
-        "optimizer.groups.no_decay.lr_scheduler.warmup_updates",
+        f"optimizer.groups.{group}.lr_scheduler.warmup_updates",
         "task.clips_per_update",
-        "optimizer.groups.no_decay.lr_float",
+        f"optimizer.groups.{group}.lr_float",
         "task.target_length",
         "task.dataset",
         "dataset.valid_subset",
     )
     assert tuple(composed.get(key) for key in keys) == numbers
-    at_once = {"": 12, "EAT": 12}.get(recipe, numbers[2]) if config == "pretraining_AS2M" else numbers[2]
-    assert composed.get("dataset.batch_size") == at_once
+    at_once = {"pretraining_AS2M": {"": 12, "EAT": 12}, "pretraining_MAE_AST": dict.fromkeys(MAE_AST, 16)}
+    assert composed.get("dataset.batch_size") == at_once.get(config, {}).get(recipe, numbers[2])
 
 
 def test_recipes__are_all_in_the_table():
-    assert set(recipe_files(PRIMARIES[0])) == {*FINETUNING, *PRETRAINING} - {""}
+    assert set(recipe_files(PRIMARIES[0])) == set().union(*TABLES.values()) - {""}
 
 
 def test_recipes__several_at_once_the_later_wins():

@@ -5,7 +5,7 @@
 | `config.json` | architecture, front end, head, label names |
 | `model.safetensors` | tensors of SpectrogramClassifier: `encoder.*` and, when fine-tuned, `head.*` |
 | `training.json` | the fairseq config and the state of the run, for going back to a `.pt` file |
-| `pretraining.safetensors` | `decoder.*` and `teacher.*` of a pre-training checkpoint, for the same |
+| `pretraining.safetensors` | `decoder.*`, `teacher.*` and the like of a pre-training checkpoint, for the same |
 
 The first two are all that using the model takes. The optimiser's state stays behind. Directories of format version 1,
 where the architecture was a flat table, are read too.
@@ -17,7 +17,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...atomic import atomic_writer
@@ -26,20 +25,16 @@ from ..checkpoint import Checkpoint
 from ..consistency import front_end_of
 from ..contents import CONFIG, Contents, read_json
 from ..files import CheckpointError, load_safetensors, safetensors_sizes, save_safetensors
-from ..validation import expect_history, expect_key, expect_mapping, expect_number, expect_texts
+from ..validation import expect_flag, expect_history, expect_key, expect_mapping, expect_number, expect_texts
 from .directory_version_1 import upgrade_config, upgrade_name
-from .published_names import (
-    TEACHER_KEY,
-    TEACHER_UPDATES_KEY,
-    encoder_to_published,
-    head_to_published,
-    split_published,
-    to_published,
-)
+from .published_names import TEACHER_UPDATES_KEY
+from .trainer import trainer_layout
 
 MODEL_TYPE = "asda"
 FORMAT_VERSION = 2
 EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
+RECORDED_RUN = "recorded_run"  # false: of a model that was not trained here, there is no training.json
+_NOT_TRAINED = ("teacher", "input_norm", "decoder.positions")
 MODEL, TRAINING, PRETRAINING = "model.safetensors", "training.json", "pretraining.safetensors"
 
 
@@ -91,13 +86,15 @@ def read(contents: Contents) -> Checkpoint:
         raise CheckpointError(f"{folder / CONFIG}: {error}") from error
 
 
-def training_state(contents: Contents) -> dict[str, Any]:
-    """The checkpoint of fairseq's trainer that a directory was made from; without optimiser state.
+def training_state(contents: Contents) -> dict[str, Any] | None:
+    """The checkpoint of fairseq's trainer that a directory was made from, without optimiser state; None if of no run.
 
     Raises:
         CheckpointError: see :func:`read`; or the directory does not hold what fairseq needs.
     """
     folder, checkpoint = contents.path, read(contents)
+    if not expect_flag(folder / CONFIG, RECORDED_RUN, contents.config.get(RECORDED_RUN, True)):
+        return None
     record = read_json(folder / TRAINING)
     for table in ("cfg", "task_state"):
         expect_mapping(folder / TRAINING, table, expect_key(folder / TRAINING, "", record, table))
@@ -106,18 +103,17 @@ def training_state(contents: Contents) -> dict[str, Any]:
     updates = record.get(TEACHER_UPDATES_KEY)
     expect_number(folder / TRAINING, TEACHER_UPDATES_KEY, updates, low=0, high=10**15, whole=True, optional=True)
     expect_mapping(folder / TRAINING, "cfg.model", expect_key(folder / TRAINING, "cfg", record["cfg"], "model"))
-    model: dict[str, Any] = encoder_to_published(checkpoint.encoder, "model." if checkpoint.head else "")
-    model |= head_to_published(checkpoint.head)
-    if (folder / PRETRAINING).exists():
-        model |= _pretraining_tensors(load_safetensors(folder / PRETRAINING), record.get(TEACHER_UPDATES_KEY))
+    outside = load_safetensors(folder / PRETRAINING) if (folder / PRETRAINING).exists() else {}
+    outside = {_upgraded(name): tensor for name, tensor in outside.items()}
+    layout = trainer_layout(record["cfg"])
+    cfg_model = {**record["cfg"]["model"], "encoder": checkpoint.encoder_config.to_dict()}
     state = {name: value for name, value in record.items() if name != TEACHER_UPDATES_KEY}
-    # config.json is what people read and edit: it has the last word.
-    task_state = {**state["task_state"], "front_end": checkpoint.front_end.to_dict()}
+    state |= {"cfg": {**record["cfg"], "model": cfg_model}, "model": layout.join(checkpoint, outside, record)}
     if checkpoint.head:
-        task_state |= {"label_names": checkpoint.label_names, "multi_label": checkpoint.multi_label}
-    cfg_model = {**state["cfg"]["model"], "encoder": checkpoint.encoder_config.to_dict()}
-    cfg = {**state["cfg"], "model": cfg_model}
-    return {**state, "cfg": cfg, "model": model, "task_state": task_state}
+        labels = {"label_names": checkpoint.label_names, "multi_label": checkpoint.multi_label}
+        state["task_state"] = {**state["task_state"], **labels}
+    # config.json is what people read and edit: it has the last word.
+    return layout.with_front_end(folder, state, checkpoint.front_end)
 
 
 def write(
@@ -131,8 +127,7 @@ def write(
         state: the checkpoint of fairseq's trainer that it is part of, in this project's spelling; or None.
         extra_config: more entries for `config.json`.
     """
-    parts = split_published(state["model"]) if state else {"decoder": {}, "teacher": {}}
-    training = {f"{part}.{name}": tensor for part in ("decoder", "teacher") for name, tensor in parts[part].items()}
+    training = trainer_layout(state["cfg"]).outside_encoder(state) if state else {}
     # What an earlier model has left here must not stay beside this one.
     if training:
         save_safetensors(training, folder / PRETRAINING)
@@ -146,7 +141,7 @@ def write(
     tensors |= {f"head.{name}": tensor for name, tensor in checkpoint.head.items()}
     save_safetensors(tensors, folder / MODEL)
     # Last, as it is what makes the folder a checkpoint.
-    _write_json(folder / CONFIG, describe(checkpoint) | (extra_config or {}))
+    _write_json(folder / CONFIG, describe(checkpoint) | {RECORDED_RUN: state is not None} | (extra_config or {}))
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -189,23 +184,23 @@ def _checked_config(contents: Contents) -> dict[str, Any]:
 
 
 def _training_parts(file: Path) -> dict[str, int]:
-    sizes = safetensors_sizes(file) if file.is_file() else {}
-    decoder = sum(size for name, size in sizes.items() if name.startswith("decoder."))
-    return {"decoder": decoder} if decoder else {}
+    """Parameters of what is used in training alone, by part: neither a teacher's, nor what is no parameter."""
+    parts: dict[str, int] = {}
+    for name, size in (safetensors_sizes(file) if file.is_file() else {}).items():
+        part = name.split(".")[0]
+        if part not in _NOT_TRAINED and name not in _NOT_TRAINED:
+            parts[part] = parts.get(part, 0) + size
+    return parts
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _pretraining_tensors(tensors: dict[str, Tensor], teacher_updates: int | None) -> dict[str, Any]:
-    decoder, teacher = _part(tensors, "decoder."), _part(tensors, "teacher.")
-    model: dict[str, Any] = {to_published(f"objective.decoder.{name}"): tensor for name, tensor in decoder.items()}
-    if teacher:
-        model[TEACHER_KEY] = encoder_to_published({upgrade_name(name): tensor for name, tensor in teacher.items()})
-    if teacher_updates is not None:
-        model[TEACHER_UPDATES_KEY] = torch.tensor(teacher_updates)
-    return model
+def _upgraded(name: str) -> str:
+    """The name of a teacher's tensor today; other names stay."""
+    part, _, inside = name.partition(".")
+    return f"{part}.{upgrade_name(inside)}" if part == "teacher" else name
 
 
 def _training_record(state: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ...audio.front_end import FrontEnd
@@ -29,10 +30,19 @@ from ..validation import (
     refuse,
 )
 from .published_architecture import UnknownLayoutError, recorded_architecture
-from .published_names import PUBLISHED_FLAGS, TEACHER_KEY, TEACHER_UPDATES_KEY, split_published
+from .published_names import (
+    PUBLISHED_FLAGS,
+    TEACHER_KEY,
+    TEACHER_UPDATES_KEY,
+    encoder_to_published,
+    head_to_published,
+    split_published,
+    to_published,
+)
+from .run_state import PREDICTION_MODES
 
 EXPECTED = "a file with cfg.model and model as fairseq writes them"
-_POOLINGS = {None: "cls", "CLS_TOKEN": "cls", "MEAN_POOLING": "mean", "PREFIX_MEAN": "prefix_mean"}
+_POOLINGS: dict[str | None, str] = {None: "cls"} | {mode: pooling for pooling, mode in PREDICTION_MODES.items()}
 _FC_NORM_EPS = 1e-6  # of the published programs; later files record it
 
 
@@ -84,7 +94,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
     task_state = state.get("task_state") or {}
     task = cfg.get("task") or {}
     multi_label = task_state.get("multi_label")
-    if multi_label is None and parts["head"]:
+    if "multi_label" not in task_state and parts["head"]:
         multi_label = published_corpus(task).multi_label
     return Checkpoint(
         path=path,
@@ -102,6 +112,39 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         training_parts={"decoder": sum(t.numel() for t in parts["decoder"].values())} if parts["decoder"] else {},
         num_updates=expect_history(path, state.get("optimizer_history"))[-1].get("num_updates"),
     )
+
+
+def with_front_end(path: Path, state: dict[str, Any], front_end: FrontEnd) -> dict[str, Any]:  # noqa: ARG001
+    """A checkpoint of fairseq's trainer that records this front end."""
+    return {**state, "task_state": {**(state.get("task_state") or {}), "front_end": front_end.to_dict()}}
+
+
+def outside_encoder(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of what is used in training alone: ``decoder.*`` and ``teacher.*``."""
+    parts = split_published(state["model"])
+    return {f"{part}.{name}": tensor for part in ("decoder", "teacher") for name, tensor in parts[part].items()}
+
+
+def join(checkpoint: Checkpoint, outside: dict[str, Tensor], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's part of a file.
+
+    Args:
+        checkpoint: with encoder and head.
+        outside: tensors of :func:`outside_encoder`.
+        record: of the run; it may hold the number of updates in the teacher.
+    """
+    model: dict[str, Any] = encoder_to_published(checkpoint.encoder, "model." if checkpoint.head else "")
+    model |= head_to_published(checkpoint.head)
+    parts: dict[str, dict[str, Tensor]] = {"decoder": {}, "teacher": {}}
+    for name, tensor in outside.items():
+        part, _, inside = name.partition(".")
+        parts.setdefault(part, {})[inside] = tensor
+    model |= {to_published(f"objective.decoder.{name}"): tensor for name, tensor in parts["decoder"].items()}
+    if parts["teacher"]:
+        model[TEACHER_KEY] = encoder_to_published(parts["teacher"])
+    if outside and record.get(TEACHER_UPDATES_KEY) is not None:
+        model[TEACHER_UPDATES_KEY] = torch.tensor(record[TEACHER_UPDATES_KEY])
+    return model
 
 
 def _require_tables(path: Path, state: dict[str, Any]) -> None:

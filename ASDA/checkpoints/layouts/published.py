@@ -19,7 +19,7 @@ from ..checkpoint import Checkpoint
 from ..contents import Contents
 from ..files import CheckpointError, save_torch_file
 from . import project
-from .published_architecture import PUBLISHED_ARCHITECTURE, keys_of_config
+from .published_architecture import PUBLISHED_ARCHITECTURE, UnknownLayoutError, keys_of_config
 from .published_names import PUBLISHED_MODELS, PUBLISHED_TASKS, TEACHER_KEY, TEACHER_UPDATES_KEY
 
 EXPECTED = f"a file whose cfg.model._name is {' or '.join(PUBLISHED_MODELS.values())}"
@@ -104,14 +104,17 @@ def to_published(state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dic
         CheckpointError: see :func:`write`.
     """
     checkpoint = project.describe(path, state)
-    cfg = copy.deepcopy(state["cfg"])
-    pretraining = project.pretraining_model_config(cfg)
-    stated = keys_of_config(checkpoint.encoder_config)
-    pretraining.update({name: stated[name] for name in (*PUBLISHED_ARCHITECTURE, "mlp_ratio")})
     if not _has_eats_frame(checkpoint.encoder_config):
         raise CheckpointError(
             f"{path}: the published layout has no keys for an encoder like {checkpoint.encoder_config}"
         )
+    cfg = copy.deepcopy(state["cfg"])
+    try:
+        pretraining = project.pretraining_model_config(cfg)
+    except UnknownLayoutError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    stated = keys_of_config(checkpoint.encoder_config)
+    pretraining.update({name: stated[name] for name in (*PUBLISHED_ARCHITECTURE, "mlp_ratio")})
     kept = {
         name: pretraining[name]
         for name, implied in PUBLISHED_ARCHITECTURE.items()

@@ -7,12 +7,13 @@ taken from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import Enum
 from typing import Any
 
 from torch import Tensor
 
-from ...core.config import ConfigError, Differential, EncoderConfig, PatchConfig, Plain, StackConfig
+from ...core.config import ATTENTIONS, ConfigError, Differential, EncoderConfig, PatchConfig, Plain, StackConfig
 
 # The published ASDA weights were trained with these; their files record neither.
 PUBLISHED_LAMBDA = 0.1
@@ -68,7 +69,7 @@ def config_of_keys(keys: Mapping[str, Any]) -> EncoderConfig:
         "num_prefix_tokens": 1,
         "prefix_place": keys["cls_position"],
     }
-    return EncoderConfig.from_dict(_merged(stated, keys.get("encoder") or {}))
+    return EncoderConfig.from_dict(merged(stated, keys.get("encoder") or {}))
 
 
 def _attention(keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,15 +79,18 @@ def _attention(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {"kind": keys["attention"], **{name: keys[name] for name in constants}}
 
 
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``changes`` on top of ``base``, part by part; another kind of attention replaces the one before."""
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``changes`` on top of ``base``, part by part; another kind of attention comes with the constants of its own."""
     if not isinstance(changes, Mapping):
         raise ConfigError(f"encoder: expected a table of settings, found {changes!r}")
     result = dict(base)
     for name, value in changes.items():
         old = result.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and value.get("kind") in (None, old.get("kind")):
-            result[name] = _merged(old, value)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            kind = value.get("kind")
+            if kind in ATTENTIONS and kind != old.get("kind"):
+                old = {"kind": kind, **asdict(ATTENTIONS[kind]())}
+            result[name] = merged(old, value)
         else:
             result[name] = value
     return result

@@ -9,11 +9,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ...adaptation.parameter_groups import decay_by_layer
-from ...checkpoints.checkpoint import Checkpoint
 from ...checkpoints.layouts.project import pretraining_model_config
 from ...checkpoints.layouts.published_architecture import recorded_architecture
 from ...checkpoints.layouts.published_names import CLASSIFIER_NAMES, LEGACY_CLASSIFIER
-from ...checkpoints.reading import read_checkpoint
 from ...core.classifier import SpectrogramClassifier
 from ...core.config import EncoderConfig, HeadConfig
 from ...core.encoder import SpectrogramEncoder
@@ -22,6 +20,7 @@ from ..aliases import register_alias
 from .classifier_keys import ClassificationLoss, ClassifierConfig, LegacyClassifierConfig, PredictionMode
 from .encoder_keys import is_complete, plain, regularisation, with_norm_eps
 from .objective_model import EncoderView, ObjectiveModel
+from .starting_weights import starting_weights
 
 _POOLINGS = {
     PredictionMode.CLS_TOKEN: "cls",
@@ -55,13 +54,14 @@ class ClassifierModel(ObjectiveModel):
 
     @classmethod
     def build_model(cls, cfg: Any, task: Any) -> ClassifierModel:
-        """Called by fairseq. A new run starts from ``model.model_path``; a checkpoint records what it started from."""
+        """Called by fairseq. A new run starts from ``model.model_path`` or ``model.init``; a checkpoint records what it
+        started from."""
         multi_label = getattr(task, "multi_label", True)
         if is_complete(cfg.encoder):
             return cls(cfg, EncoderConfig.from_dict(plain(cfg.encoder)), multi_label)
         if cfg.pretrained_model_args is not None:
             return cls(cfg, None, multi_label)
-        checkpoint = getattr(task, "pretrained", None) or read_pretrained(cfg.model_path)
+        checkpoint = starting_weights(cfg, getattr(task, "front_end", None), getattr(task, "pretrained", None))
         if checkpoint.training_config is not None:
             cfg.pretrained_model_args = OmegaConf.create(_pretraining_run(checkpoint.training_config))
         model = cls(cfg, with_norm_eps(checkpoint.encoder_config, cfg.norm_eps), multi_label)
@@ -135,20 +135,6 @@ class ClassifierModel(ObjectiveModel):
             return self.logits(source, padding_mask)
         losses = self.losses(source, target=target, seeds=seeds, padding_mask=padding_mask)
         return {"losses": losses.terms, "sample_size": losses.sample_size, **losses.statistics}
-
-
-def read_pretrained(path: str) -> Checkpoint:
-    """The checkpoint that fine-tuning starts from, pre-trained or fine-tuned, of any layout.
-
-    Raises:
-        ValueError: no path is given.
-        CheckpointError: it cannot be used.
-    """
-    if not path:
-        raise ValueError(
-            "fine-tuning starts from a pre-trained checkpoint: set model.model_path=/path/to/checkpoint.pt"
-        )
-    return read_checkpoint(path)
 
 
 def _pretraining_run(cfg: dict[str, Any]) -> dict[str, Any]:

@@ -24,15 +24,29 @@ class ClassificationLoss(Enum):
     cross_entropy = "cross_entropy"
 
 
+class Colours(Enum):
+    sum = "sum"
+    mean = "mean"
+
+
 @dataclass
 class ClassifierConfig(EatClassifierKeys):
     """A pre-trained encoder with a classification head."""
 
     model_path: str = field(default="", metadata={"help": "pre-trained checkpoint to start from"})
-    no_pretrained_weights: bool = field(
-        default=False, metadata={"help": "take the architecture of model_path, but start from random weights"}
+    init: str = field(
+        default="", metadata={"help": "instead of model_path, timm:NAME: weights of an image network (AST, DeiT)"}
     )
-    encoder: Any = field(default=None, metadata={"help": "filled in: the architecture"})
+    init_colours: Colours = field(
+        default=Colours.sum, metadata={"help": "sum or mean: what becomes of its filters of the three colours"}
+    )
+    no_pretrained_weights: bool = field(
+        default=False, metadata={"help": "take the architecture of model_path or init, but start from random weights"}
+    )
+    encoder: Any = field(
+        default=None,
+        metadata={"help": "patches.stride and max_rows, if not as pre-trained; in checkpoints the whole architecture"},
+    )
     pretrained_model_args: Any = field(default=None, metadata={"help": "filled in: config of the pre-trained model"})
     num_classes: Optional[int] = field(default=None, metadata={"help": "classes of the head; null: those of the data"})
     prediction_mode: PredictionMode = field(

@@ -108,13 +108,17 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
 
     # -- checkpoints
 
+    def encoder_tensors(self, state_dict: dict) -> dict[str, Tensor]:
+        """The encoder's part of a checkpoint of this model, under the encoder's own names."""
+        return split_published(state_dict)["encoder"]
+
     def load_state_dict(self, state_dict: dict, strict: bool = True, model_cfg: Any = None, args: Any = None):
         """Loads a checkpoint's tensors into the parameters that are there.
 
         Raises:
             ValueError: the tensors are those of another architecture.
         """
-        tensors = split_published(state_dict)["encoder"]
+        tensors = self.encoder_tensors(state_dict)
         if self.objective is None:
             self._build(self.recorded_architecture(tensors))
         elif strict:

@@ -27,6 +27,10 @@ class BatchIterators:
         self._current[dataset] = iterator
         return iterator
 
+    def of(self, dataset: Any) -> Any:
+        """The current one of a data set; None if there is none."""
+        return self._current.get(dataset)
+
 
 class SteadyCollater:
     """Collates, and lets the data-loader worker that it runs in survive the signals that stop a run.

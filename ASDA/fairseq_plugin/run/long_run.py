@@ -7,6 +7,7 @@ docs/training.md says what a user sees of it.
 import logging
 import math
 import os
+import time
 from typing import Any, Dict, Optional
 
 import torch
@@ -24,9 +25,11 @@ from .epoch_position import PositionedEpochs, configuration_in
 from .experiment import record, require_same_experiment, snapshot
 from .network_seed import NetworkSeed
 from .processes import agree, end_together, gather, rank_and_size
-from .run_config import check_precision, check_schedule, run_config, starting_checkpoint, value_in
+from .quiet import is_training_program, quieten
+from .run_config import check_precision, check_schedule, check_trackers, run_config, starting_checkpoint, value_in
 from .run_report import RunReport, report_batch_size
 from .stop_and_save import SavedMasters, StopAndSave
+from .summary import describe
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class LongRunTask(FairseqTask):
         self._report = RunReport()
         self._iterators = BatchIterators()
         self._validated: Any = None  # the data set of the latest validation
+        self._saving_since = 0.0
 
     # -- before the first update
 
@@ -52,13 +56,18 @@ class LongRunTask(FairseqTask):
     def setup_task(cls, cfg: Any, from_checkpoint: bool = False) -> "LongRunTask":
         run = run_config(cfg)
         if run is not None and not from_checkpoint:
+            if is_training_program():
+                quieten()
             end_together(run.distributed_training)
             check_precision(run)
+            check_trackers(run)
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
                 require_whole(file)
             task = cls.for_run(cfg, run)
             check_schedule(run)
+            if is_training_program():
+                task._report.get_ready()
             return task
         return cls(cfg)
 
@@ -69,6 +78,10 @@ class LongRunTask(FairseqTask):
 
     def data_identity(self) -> Dict[str, Any]:
         """Split -> what the clips that a run trains on are known by, for `run.experiment`."""
+        return {}
+
+    def described(self) -> Dict[str, str]:
+        """What the task adds to the summary of a run: a word -> what it is in this run."""
         return {}
 
     def require_same_experiment(self) -> None:
@@ -103,9 +116,17 @@ class LongRunTask(FairseqTask):
                 if self._snapshot is not None and not self._run.checkpoint.no_save and rank_and_size()[0] == 0:
                     record(self._run.checkpoint.save_dir, self._snapshot)
                 self._stop.install()
-                report_batch_size(self._run, self.cfg.clips_per_update)
+                self._announce(model)
                 if next(model.parameters()).device.type == "cpu" and keep_freed_memory():
                     logger.info("freed memory is kept for the next update; ASDA_KEEP_MEMORY=0 returns it to the system")
+
+    def _announce(self, model: torch.nn.Module) -> None:
+        """Says what will happen, before the first update."""
+        num_updates = getattr(model, "num_updates", 0)
+        report_batch_size(self._run, self.cfg.clips_per_update)
+        if rank_and_size()[0] == 0:
+            logger.info(describe(self, self._run, model, self._iterators.of(self._trained_on), num_updates))
+        self._report.begin(self._run, num_updates)
 
     def get_batch_iterator(self, dataset: Any, *args: Any, num_workers: int = 0, **kwargs: Any) -> Any:
         if num_workers > 0:  # they are forked from here
@@ -117,6 +138,7 @@ class LongRunTask(FairseqTask):
             iterator = PositionedEpochs(iterator, run, lambda: configuration_in(starting_checkpoint(self.cfg)))
         if not training:
             self._validated = dataset
+            self._report.reads(self._name_of(dataset), len(iterator))
         shared = training and iterator.num_shards > 1
         iterator.collate_fn = SteadyCollater(dataset, iterator.frozen_batches[0] if shared else None)
         return self._iterators.replace(dataset, iterator)
@@ -146,11 +168,15 @@ class LongRunTask(FairseqTask):
         self._report.batch(log, sample_size)
         return loss, sample_size, log
 
+    def _name_of(self, dataset: Any) -> str:
+        return next((name for name, known in self.datasets.items() if known is dataset), "clips")
+
     @property
     def _trained_on(self) -> Any:
         return self.datasets.get(self._run.dataset.train_subset) if self._run is not None else None
 
     def valid_step(self, sample, model, criterion):
+        self._report.validated_batch()
         with ends_the_run(len(sample["id"]), sample["id"].device):
             return super().valid_step(sample, model, criterion)
 
@@ -216,6 +242,7 @@ class LongRunTask(FairseqTask):
 
     def get_checkpoint_dict(self) -> dict:
         """Called by fairseq when it saves: what the checkpoint holds of the task beside its ``state_dict``."""
+        self._saving_since = time.monotonic()
         if self._run is not None:
             self._stop.restore_settings(self._run)
         masters = self._masters.state()
@@ -226,5 +253,7 @@ class LongRunTask(FairseqTask):
         self._masters.load(state)
 
     def post_save(self, file: str, num_updates: int) -> None:
-        """Called by fairseq when it has saved."""
+        """Called by fairseq when it has saved, by the first process."""
+        took_s = time.monotonic() - self._saving_since
+        logger.info(f"saved {file} after update {num_updates} (writing took {took_s:.2f} s)")
         self._stop.after_save(file, run_config(self.cfg).checkpoint)

@@ -1,10 +1,15 @@
 """The configuration of a whole run, seen from its task: finding it, and refusing what cannot work before it starts."""
 
+import logging
 import math
 import os
 from typing import Any, Dict, Optional
 
+from fairseq.logging import progress_bar
+
 from .schedule import COSINES
+
+logger = logging.getLogger(__name__)
 
 
 def run_config(cfg: Any) -> Optional[Any]:
@@ -47,6 +52,34 @@ def check_precision(run: Any) -> None:
             "model.autocast=bf16 computes in bf16 from float32 weights, but common.fp16=true makes them float16; set "
             "common.fp16=false beside it, or model.autocast=none"
         )
+
+
+def check_trackers(run: Any) -> None:
+    """Refuses to log to a service whose package is not there; fairseq would say a line and log nothing.
+
+    TensorBoard, which nobody asked for, is switched off with a warning instead.
+
+    Raises:
+        ValueError: a service was asked for that this installation cannot reach.
+    """
+    wanted = {
+        "wandb_project": ("wandb", progress_bar.wandb),
+        "aim_repo": ("aim", progress_bar.get_aim_run),
+        "azureml_logging": ("azureml-core", progress_bar.Run),
+    }
+    for key, (package, found) in wanted.items():
+        value = value_in(run, "common", key)
+        if value and found is None:
+            raise ValueError(
+                f"common.{key}={str(value).lower() if value is True else value}, but {package} cannot be imported; "
+                f"pip install {package}, or leave common.{key} out"
+            )
+    if value_in(run, "common", "tensorboard_logdir") and progress_bar.SummaryWriter is None:
+        logger.warning(
+            "no TensorBoard logs: tensorboard cannot be imported; pip install tensorboard, or set "
+            "common.tensorboard_logdir=null"
+        )
+        run.common.tensorboard_logdir = None
 
 
 def check_best_metric(run: Any, reported: Dict[str, Optional[bool]]) -> None:
@@ -115,11 +148,15 @@ def _schedules(run: Any) -> Dict[str, Any]:
     return {name: schedule for name, schedule in schedules.items() if schedule is not None}
 
 
-def check_schedule(run: Any) -> None:
-    """Refuses a cosine schedule that ends within its warm-up.
+# Schedules that fall after their warm-up, in words.
+_DECAYS = {**dict.fromkeys(COSINES, "cosine"), "polynomial_decay": "decay"}
 
-    It would never reach its learning rate. If it ends with its warm-up, fairseq divides by the length of the cosine, 0,
-    after the last update and before it saves.
+
+def check_schedule(run: Any) -> None:
+    """Refuses a schedule that ends within its warm-up.
+
+    It would never reach its learning rate. If a cosine ends with its warm-up, fairseq divides by its length, 0, after
+    the last update and before it saves.
 
     Raises:
         ValueError: there is one.
@@ -128,10 +165,11 @@ def check_schedule(run: Any) -> None:
     if max_update <= 0:  # optimization.max_epoch ends the run
         return
     for name, schedule in _schedules(run).items():
-        if "warmup_updates" not in schedule or schedule._name not in COSINES:
+        if "warmup_updates" not in schedule or schedule._name not in _DECAYS:
             continue
         if schedule.warmup_updates >= max_update:
             raise ValueError(
                 f"{name}.warmup_updates={schedule.warmup_updates} leaves nothing of "
-                f"optimization.max_update={max_update} for the cosine; set fewer warm-up updates or more updates"
+                f"optimization.max_update={max_update} for the {_DECAYS[schedule._name]}; "
+                "set fewer warm-up updates or more updates"
             )

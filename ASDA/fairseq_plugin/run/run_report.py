@@ -1,12 +1,17 @@
 """What a run says about itself: how large its updates are, how far it is, how much GPU memory it takes."""
 
 import logging
+import sys
 from typing import Any, Optional
 
 import torch
 
+from ...training.heartbeat import Heartbeat
 from ...training.progress import UpdateBar
 from .processes import rank_and_size
+from .progress_line import ProgressLine
+from .quiet import filter_handlers
+from .summary import batch
 
 logger = logging.getLogger(__name__)
 
@@ -14,28 +19,48 @@ _GIB = 2**30
 
 
 def report_batch_size(run: Any, clips_per_update: Optional[int]) -> None:
-    """Logs how many clips an update has, and warns if the recipe's schedule is for another number."""
+    """Warns if the recipe's schedule is for another number of clips per update."""
     clips, freq = run.dataset.batch_size, run.optimization.update_freq[0]
-    if clips is None:
-        return
-    size = rank_and_size()[1]
-    summary = f"{clips} clips x {size} process(es) x update_freq {freq} = {clips * size * freq} clips per update"
-    if clips_per_update in (None, clips * size * freq):
-        logger.info(summary)
-    else:
+    if clips is not None and clips_per_update not in (None, clips * rank_and_size()[1] * freq):
         logger.warning(
-            f"{summary}, but the learning rate and the number of updates are a recipe for "
+            f"{batch(run)}, but the learning rate and the number of updates are a recipe for "
             f"{clips_per_update} (task.clips_per_update)"
         )
 
 
 class RunReport:
-    """The progress bar, and the memory of the second update, by the first process."""
+    """How far a run is, by the first process: a bar on a terminal, else a line whenever it was silent for a while."""
 
     def __init__(self) -> None:
         self._bar: Optional[UpdateBar] = None
         self._loss = float("nan")
         self._num_updates = 0  # of this process
+        self._line = ProgressLine()
+        self._heartbeat = Heartbeat(lambda: logger.info(self._line))
+
+    def get_ready(self) -> None:
+        """The run has begun; its updates have not."""
+        if rank_and_size()[0] == 0 and not sys.stderr.isatty():
+            self._heartbeat.start()
+            filter_handlers()  # what is not shown is not heard either
+
+    def begin(self, run: Any, num_updates: int) -> None:
+        """Updates begin, after ``num_updates`` that were done before."""
+        if rank_and_size()[0] > 0:
+            return
+        clips, size = run.dataset.batch_size, rank_and_size()[1]
+        per_update = clips * size * run.optimization.update_freq[0] if clips else None
+        self._line.begin(num_updates, run.optimization.max_update, per_update)
+        self._bar = UpdateBar(run.optimization.max_update, num_updates)
+        filter_handlers()  # the bar has put its own in the place of the console's
+
+    def reads(self, split: str, batches: int) -> None:
+        """A pass over a split begins that is not for training."""
+        self._line.reads(split, batches)
+
+    def validated_batch(self) -> None:
+        """One more batch of it."""
+        self._line.validated_batch()
 
     def batch(self, log: dict, sample_size: Any) -> None:
         """Takes what a batch has logged."""
@@ -45,11 +70,10 @@ class RunReport:
     def update(self, run: Any, device: torch.device, num_updates: int) -> None:
         """Shows that the run has done ``num_updates``."""
         self._num_updates += 1
-        if rank_and_size()[0] > 0:
-            return
         if self._bar is None:
-            self._bar = UpdateBar(run.optimization.max_update, num_updates - 1)
+            return
         self._bar.advance(loss=self._loss)
+        self._line.update(num_updates, self._loss)
         if self._num_updates == 2 and device.type == "cuda":  # the first one allocates the optimiser's state
             peak, total = torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[1]
             logger.info(
@@ -58,5 +82,6 @@ class RunReport:
             )
 
     def close(self) -> None:
+        self._heartbeat.stop()
         if self._bar is not None:
             self._bar.close()

@@ -86,6 +86,10 @@ class FinetuningTask(SpectrogramTask):
                 "apart. Add clips of other classes, or clips without a label (task.multi_label=true)"
             )
 
+    def described(self) -> Dict[str, str]:
+        several = "several" if self.multi_label else "one"
+        return {**super().described(), "labels": f"{len(self.label_names)} classes, {several} per clip"}
+
     def data_identity(self) -> Dict[str, Any]:
         identity = super().data_identity()
         split = run_config(self.cfg).dataset.train_subset

@@ -12,23 +12,12 @@ from fairseq.tasks import register_task
 from ...core.config import PatchConfig
 from ...core.patches import patch_grid
 from ...core.places import Places
-from ...masks.inverse_block import InverseBlockMask
+from ...masks.mask import Mask
 from ..aliases import register_task_alias
 from ..run.batch_iterators import real_batch
 from ..run.run_config import run_config
+from .mask_settings import KEYS, make_masks, mask_patches
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig
-
-# Keys of precompute_mask_config -> where the model's config has the same, which stands in for a missing one, as in EAT.
-_MODEL_PLACES = {
-    "patch_size": "modalities.image.patch_size",
-    "clone_batch": "clone_batch",
-    "mask_prob": "modalities.image.mask_prob",
-    "mask_prob_adjust": "modalities.image.mask_prob_adjust",
-    "mask_length": "modalities.image.mask_length",
-    "inverse_mask": "modalities.image.inverse_mask",
-}
-# Keys of precompute_mask_config for variants of the masks that are not implemented -> their inert value.
-_INERT_MASK_KEYS = {"mask_dropout": 0.0, "expand_adjacent": False, "non_overlapping": False}
 
 
 @dataclass
@@ -36,9 +25,12 @@ class PretrainingTaskConfig(SpectrogramTaskConfig):
     precompute_mask_config: Any = field(
         default=None,
         metadata={
-            "help": "patch_size, clone_batch, mask_prob, mask_prob_adjust, mask_length, inverse_mask; what is missing, "
-            "also all of it ({}), is the model's"
+            "help": "patch_size, clone_batch, mask_prob, mask_prob_adjust, mask_length, inverse_mask, chunk_sizes; "
+            "what is missing, also all of it ({}), is the model's"
         },
+    )
+    mask_type: Optional[str] = field(
+        default="inverse_block", metadata={"help": "inverse_block, chunk, random, random_batched, span"}
     )
 
 
@@ -57,52 +49,24 @@ class PretrainingTask(SpectrogramTask):
     def patches(self) -> PatchConfig:
         """Those of the model or, before it is built, those that the masks are for."""
         if self._patches is None:
-            size = self._mask_settings()["patch_size"]
-            return PatchConfig((size, size))
+            return mask_patches(self.cfg.precompute_mask_config or {}, None, run_config(self.cfg))
         return super().patches()
 
-    def mask_sampler(self) -> InverseBlockMask:
-        """The masks of a clip, as task.precompute_mask_config asks for them.
+    def mask_sampler(self) -> Mask:
+        """The masks of a clip, as task.mask_type and task.precompute_mask_config ask for them.
 
         Raises:
-            ValueError: the config is missing, has a key that it should not have, lacks one that the model's config does
-                not have either, or asks for a variant that is not implemented.
+            ValueError: the config is missing, or asks for masks that there are not.
         """
-        cfg = self._mask_settings()
-        patches = PatchConfig((cfg["patch_size"], cfg["patch_size"]))
-        return InverseBlockMask(
-            patch_grid(self.front_end.target_length_frames, self.front_end.num_mel_bins, patches),
-            num_masks=cfg["clone_batch"],
-            mask_ratio=cfg["mask_prob"],
-            block_size=cfg["mask_length"],
-            adjust=cfg["mask_prob_adjust"],
-            inverse=cfg["inverse_mask"],
-        )
-
-    def _mask_settings(self) -> dict:
-        given = self.cfg.precompute_mask_config
+        given, run = self.cfg.precompute_mask_config, run_config(self.cfg)
         if given is None:
             raise ValueError(
                 "task.precompute_mask_config is not set: {} takes the model's settings, and it may hold "
-                f"{', '.join(_MODEL_PLACES)} of its own (see config/pretraining_AS2M.yaml)"
+                f"{', '.join(KEYS)} of its own (see config/pretraining_AS2M.yaml)"
             )
-        for key in given:
-            name = f"task.precompute_mask_config.{key}"
-            if key not in _MODEL_PLACES and key not in _INERT_MASK_KEYS:
-                raise ValueError(f"there is no {name}; the keys are {', '.join(_MODEL_PLACES)}")
-            if key in _INERT_MASK_KEYS and given[key] != _INERT_MASK_KEYS[key]:
-                raise ValueError(f"{name}={given[key]} is not implemented; only {_INERT_MASK_KEYS[key]} is")
-        run = run_config(self.cfg)
-        settings = {}
-        for key, place in _MODEL_PLACES.items():
-            own = given[key] if key in given else None
-            settings[key] = _value_at(run, f"model.{place}") if own is None else own
-            if settings[key] is None:
-                raise ValueError(
-                    f"task.precompute_mask_config.{key} is not set, and this run's configuration has no model.{place} "
-                    "to take it from"
-                )
-        return settings
+        patches = mask_patches(given, self._patches, run)
+        grid = patch_grid(self.front_end.target_length_frames, self.front_end.num_mel_bins, patches)
+        return make_masks(given, self.cfg.mask_type, grid, run)
 
     def reported_metrics(self) -> dict:
         return {**super().reported_metrics(), "loss_cls": False, "loss_IMAGE_regression": False}
@@ -122,15 +86,6 @@ class PretrainingTask(SpectrogramTask):
     def leave_out_update(self, optimizer, model, update_num) -> None:
         super().leave_out_update(optimizer, model, update_num)
         model.skip_update(update_num + 1)
-
-
-def _value_at(cfg: Any, place: str) -> Any:
-    """What a config has at ``place``; None if there is nothing."""
-    for key in place.split("."):
-        if cfg is None or key not in cfg:
-            return None
-        cfg = cfg[key]
-    return cfg
 
 
 register_task_alias("mae_image_pretraining", PretrainingTask, PretrainingTaskConfig)

@@ -60,7 +60,7 @@ class SpectrogramTaskConfig(EatTaskKeys):
         default=None,
         metadata={
             "help": "of clips shorter than target_length: constant (seen as sound is) or mask (not seen; batches are "
-            "as long as their longest clip); null: that of the front end, constant unless a checkpoint records another"
+            "as long as their longest clip); null: constant or, in fine-tuning, the checkpoint's"
         },
     )
     random_crop: bool = field(default=False, metadata={"help": "train on a random excerpt of clips that are longer"})
@@ -124,26 +124,29 @@ _NUMBERS = {"target_length_frames": "target_length", "norm_mean": "norm_mean", "
 _STATED = {**_NUMBERS, "padding": "padding"}
 
 
-def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None) -> FrontEnd:
+def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None, own: Optional[FrontEnd] = None) -> FrontEnd:
     """What a run hears: what it states; else the numbers of the data set that it names; else what is recorded.
 
     Args:
         cfg: of the task.
         recorded: the front end of the checkpoint that fine-tuning starts from, if there is one that records it.
+        own: of a task whose models normalise by themselves: a data set then says its length alone.
     """
     named = named_corpus(cfg)
-    front_end = recorded or AUDIOSET.front_end()
-    if named is not None:
-        own = named.front_end()
-        own_rate = {"sample_rate_hz": own.sample_rate_hz} if recorded is None else {}
-        front_end = replace(front_end, **{name: getattr(own, name) for name in _NUMBERS}, **own_rate)
+    front_end = own or recorded or AUDIOSET.front_end()
+    if named is not None and own is not None:
+        front_end = replace(front_end, target_length_frames=named.target_length_frames)
+    elif named is not None:
+        its = named.front_end()
+        its_rate = {"sample_rate_hz": its.sample_rate_hz} if recorded is None else {}
+        front_end = replace(front_end, **{name: getattr(its, name) for name in _NUMBERS}, **its_rate)
     return replace(front_end, **{name: plain(cfg[key]) for name, key in _STATED.items() if cfg[key] is not None})
 
 
-def origins(cfg: Any, recorded: bool) -> Dict[str, str]:
+def origins(cfg: Any, recorded: bool, own: bool = False) -> Dict[str, str]:
     """Key of the task -> whose value `front_end_of` takes, in words."""
     named = named_corpus(cfg)
-    otherwise = "the checkpoint's" if recorded else "the default"
+    otherwise = "the model's" if own else "the checkpoint's" if recorded else "the default"
     found = {key: f"{named.title}'s" if named is not None else otherwise for key in _NUMBERS.values()}
     return {key: "as stated" if cfg[key] is not None else found.get(key, otherwise) for key in _STATED.values()}
 
@@ -151,10 +154,13 @@ def origins(cfg: Any, recorded: bool) -> Dict[str, str]:
 class SpectrogramTask(LongRunTask):
     """Base of both tasks. Checkpoints record the front end, so that a program can hear what the model heard."""
 
+    config_class: type = SpectrogramTaskConfig
+    own_front_end: Optional[FrontEnd] = None  # of a task that hears something else than the data set's
+
     def __init__(self, cfg: SpectrogramTaskConfig):
         super().__init__(cfg)
         self.corpus = corpus_of(cfg)
-        self.front_end: FrontEnd = front_end_of(cfg)
+        self.front_end: FrontEnd = front_end_of(cfg, own=self.own_front_end)
         self._patches: Optional[PatchConfig] = None  # the model's, once it is built
 
     @classmethod
@@ -189,8 +195,8 @@ class SpectrogramTask(LongRunTask):
         Args:
             recorded: of the checkpoint that it starts from.
         """
-        whose = origins(self.cfg, recorded is not None)
-        self.front_end = found = front_end_of(self.cfg, recorded)
+        whose = origins(self.cfg, recorded is not None, self.own_front_end is not None)
+        self.front_end = found = front_end_of(self.cfg, recorded, self.own_front_end)
         shown = ", ".join(f"{key} {getattr(found, name)} ({whose[key]})" for name, key in _STATED.items())
         logger.info(f"front end: {shown}, {found.sample_rate_hz} Hz")
         if recorded is not None:
@@ -207,6 +213,15 @@ class SpectrogramTask(LongRunTask):
     def settle(self, key: str, value: Any) -> None:
         """Gives a key that was left open its value: here, and in the configuration that checkpoints keep."""
         self.cfg[key] = run_config(self.cfg).task[key] = value
+
+    def described(self) -> Dict[str, str]:
+        heard = self.front_end
+        window = (
+            f"{heard.target_length_frames} frames ({heard.target_length_frames / 100:g} s) of {heard.num_mel_bins} mel "
+            f"bins at {heard.sample_rate_hz} Hz, mean {heard.norm_mean:g}, std {heard.norm_std:g}, "
+            f"{heard.padding} padding"
+        )
+        return {**super().described(), "front end": window}
 
     def data_identity(self) -> Dict[str, Any]:
         split = run_config(self.cfg).dataset.train_subset
@@ -237,7 +252,7 @@ class SpectrogramTask(LongRunTask):
         self.builds_from_checkpoint = from_checkpoint
         model = super().build_model(cfg, from_checkpoint)
         if not from_checkpoint:  # a checkpoint is used as it is, however it was trained
-            reject_unsupported(SpectrogramTaskConfig, self.cfg, "task", training=True)
+            reject_unsupported(self.config_class, self.cfg, "task", training=True)
             model.reject_unsupported()
             require_recorded_architecture(model.cfg.encoder, file)
             cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built

@@ -10,13 +10,28 @@ from tests.waiting import DataDependent
 
 from .conftest import TINY, build
 
-OPTIONS = {
-    "differential": {},
-    "plain": {"attention": "plain"},
-    "learned lambda": {"lambda_mode": "learned"},
-    "bf16": {"autocast": "bf16"},
-    "recomputed": {"checkpoint_activations": True},
-    "floors": {"min_pred_var": 0.1, "min_target_var": 0.1, "collapse_after_updates": 0},
+MAE_AST = {
+    "encoder_layers": 2,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 64,
+    "encoder_attention_heads": 4,
+    "decoder_layers": 1,
+    "decoder_embed_dim": 32,
+    "num_mel_bins": 32,
+    "max_token_length": 32,
+    "encoder_layerdrop": 0.0,
+}
+# What is tested -> the registered model and its settings.
+MODELS = {
+    "differential": ("asda", TINY),
+    "plain": ("asda", {**TINY, "attention": "plain"}),
+    "learned lambda": ("asda", {**TINY, "lambda_mode": "learned"}),
+    "bf16": ("asda", {**TINY, "autocast": "bf16"}),
+    "recomputed": ("asda", {**TINY, "checkpoint_activations": True}),
+    "floors": ("asda", {**TINY, "min_pred_var": 0.1, "min_target_var": 0.1, "collapse_after_updates": 0}),
+    "MAE-AST": ("mae_ast", MAE_AST),
+    "MAE-AST in bf16": ("mae_ast", {**MAE_AST, "autocast": "bf16"}),
+    "MAE-AST, one loss": ("mae_ast", {**MAE_AST, "classification_weight": 0.0}),
 }
 
 
@@ -25,16 +40,14 @@ PADDING = torch.arange(8) >= torch.tensor([[8], [6]])
 
 
 @pytest.mark.parametrize("padding", [None, PADDING], ids=["whole", "padded"])
-@pytest.mark.parametrize("options", OPTIONS)
-def test_pretraining_step__has_no_data_dependent_operation_up_to_its_backward_pass(
-    options, padding, spectrograms, masks
-):
-    model = build("asda", {**TINY, **OPTIONS[options]}).train()
+@pytest.mark.parametrize("name", MODELS)
+def test_pretraining_step__has_no_data_dependent_operation_up_to_its_backward_pass(name, padding, spectrograms, masks):
+    model = build(*MODELS[name]).train()
     places = Places.of(masks, len(spectrograms), padding).to_dict()  # made by the data loader
     with DataDependent() as seen:
         result = model(spectrograms, places=places)
         (sum(result["losses"].values()) / result["sample_size"]).backward()
-        model.set_num_updates(1)  # the teacher's step
+        model.set_num_updates(1)  # what follows an update: the teacher's step
     assert seen.found == []
 
 
@@ -63,14 +76,16 @@ def on_fake_device(module: nn.Module, mode: FakeTensorMode, device: str) -> nn.M
 
 
 @pytest.mark.parametrize("padding", [None, PADDING], ids=["whole", "padded"])
-@pytest.mark.parametrize("options", ["differential", "plain", "learned lambda", "bf16"])
-def test_pretraining_step__keeps_to_one_device(options, padding):
+@pytest.mark.parametrize("name", ["differential", "plain", "learned lambda", "bf16", "MAE-AST", "MAE-AST in bf16"])
+def test_pretraining_step__keeps_to_one_device(name, padding):
     adam = pytest.importorskip("fairseq.optim.adam")
-    model = build("asda", {**TINY, **OPTIONS[options]}).train()
+    model = build(*MODELS[name]).train()
     mask = torch.arange(8).repeat(6, 1) >= 2
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     on_fake_device(model, mode, "cuda")
-    on_fake_device(model.teacher.encoder, mode, "cuda")
+    teacher = getattr(model, "teacher", None)
+    if teacher is not None:
+        on_fake_device(teacher.encoder, mode, "cuda")
     places = Places.of(mask, 2, padding)
     with mode:
         source = torch.empty(2, 1, 64, 32, device="cuda")
@@ -81,7 +96,8 @@ def test_pretraining_step__keeps_to_one_device(options, padding):
             parameter.grad = torch.empty_like(parameter)
         adam.Adam(list(model.parameters()), lr=1e-3).step()
         model.set_num_updates(1)
-    assert all(str(p.device) == "cuda:0" for p in model.teacher.encoder.parameters())
+    assert all(str(t.device) == "cuda:0" for t in (*model.parameters(), *model.buffers()))
+    assert teacher is None or all(str(p.device) == "cuda:0" for p in teacher.encoder.parameters())
 
 
 def test_pretraining_step__a_tensor_on_another_device_is_seen():

@@ -7,7 +7,8 @@ pytest.importorskip("fairseq", reason="the tasks are fairseq's")
 from omegaconf import OmegaConf
 
 from ASDA.fairseq_plugin.models.encoder_keys import Autocast
-from ASDA.fairseq_plugin.run.run_config import check_best_metric, check_precision, check_schedule
+from ASDA.fairseq_plugin.run import run_config
+from ASDA.fairseq_plugin.run.run_config import check_best_metric, check_precision, check_schedule, check_trackers
 
 
 def run_with(max_update: int, warmup_updates: int, name: str = "cosine"):
@@ -91,3 +92,36 @@ def test_check_best_metric__upside_down_is_refused(metric, maximise):
         check_best_metric(choosing(metric, maximise), REPORTED)
     for right in ((metric, not maximise), ("pred_var", maximise), (None, maximise)):
         check_best_metric(choosing(*right), REPORTED)
+
+
+def tracking(**common):
+    common = {"wandb_project": None, "aim_repo": None, "azureml_logging": False, "tensorboard_logdir": None, **common}
+    return OmegaConf.create({"common": common})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "package", "module"),
+    [
+        ("wandb_project", "mine", "wandb", "wandb"),
+        ("aim_repo", "/runs/aim", "aim", "get_aim_run"),
+        ("azureml_logging", True, "azureml-core", "Run"),
+    ],
+)
+def test_check_trackers__that_is_not_installed_is_refused(monkeypatch, key, value, package, module):
+    monkeypatch.setattr(run_config.progress_bar, module, None)
+    shown = str(value).lower() if value is True else value
+    with pytest.raises(ValueError, match=f"common.{key}={shown}, but {package} cannot be imported; pip install "):
+        check_trackers(tracking(**{key: value}))
+    check_trackers(tracking())
+    monkeypatch.setattr(run_config.progress_bar, module, object())
+    check_trackers(tracking(**{key: value}))
+
+
+def test_check_trackers__without_tensorboard_is_warned_of_once(monkeypatch, caplog):
+    monkeypatch.setattr(run_config.progress_bar, "SummaryWriter", None)
+    run = tracking(tensorboard_logdir="run/tensorboard")
+    check_trackers(run)
+    check_trackers(run)
+    assert run.common.tensorboard_logdir is None
+    (warning,) = caplog.records
+    assert warning.levelname == "WARNING" and "pip install tensorboard" in warning.message

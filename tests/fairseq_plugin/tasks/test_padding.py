@@ -6,7 +6,9 @@ import soundfile
 import torch
 from omegaconf import OmegaConf
 
+from ASDA.audio.front_end import FrontEnd
 from ASDA.core.places import Places
+from ASDA.fairseq_plugin.tasks.spectrogram_task import front_end_of
 from tests.architectures import encoder_config
 
 from .test_tasks import MASKS, build, classifier_config, corpus  # noqa: F401 - corpus is a fixture
@@ -65,6 +67,21 @@ def test_padding__mask_in_finetuning_and_its_validation(split, clips):
 @pytest.mark.parametrize("name", ["asda_pretraining", "asda_finetuning"])
 def test_padding__mask_is_recorded(name):
     assert build(name, padding="mask").state_dict()["front_end"]["padding"] == "mask"
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "mask"),
+        ({"dataset": "spcv2"}, "mask"),  # a data set has a length and statistics of its own, but no padding
+        ({"padding": "constant"}, "constant"),
+        ({"dataset": "spcv2", "padding": "constant"}, "constant"),
+    ],
+)
+def test_padding__is_the_checkpoints_unless_told_otherwise(options, expected):
+    cfg = build("asda_finetuning", **options).cfg
+    assert front_end_of(cfg, FrontEnd(128, padding="mask")).padding == expected
+    assert front_end_of(cfg).padding == "constant"
 
 
 @pytest.mark.parametrize("name", ["asda_pretraining", "asda_finetuning"])

@@ -17,9 +17,14 @@ from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import OmegaConf
 
 import ASDA  # noqa: F401
+from ASDA.audio.fbank import reference_log_mel
 from ASDA.core.places import Places
 from ASDA.data.labels import LabelError
 from ASDA.fairseq_plugin.run.run_config import run_config
+from ASDA.masks.chunk import ChunkMask
+from ASDA.masks.inverse_block import InverseBlockMask
+from ASDA.masks.random import RandomBatchMask, RandomMask
+from ASDA.masks.span import SpanMask
 from ASDA.metrics import mean_average_precision
 
 MASKS = {
@@ -237,6 +242,111 @@ def test_mask_config__takes_what_is_missing_from_the_model(given, students, rati
     masks = build_in_run("mae_image_pretraining", MODEL_MASKS, precompute_mask_config=given).mask_sampler()
     assert (masks.num_masks, masks.mask_ratio, masks.block_size, masks.grid) == (students, ratio, block, (64, 8))
     assert masks.adjust == (0.07 if given is MASKS else 0.1)
+
+
+MAE_AST_MODEL = {"random_mask_prob": 0.7, "clone_batch": 2, "mask_length": 12}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("chunk", {}, ChunkMask((64, 8), 2, 0.7)),
+        ("chunk_mask", {"chunk_sizes": [2, 6], "mask_prob": 0.5}, ChunkMask((64, 8), 2, 0.5, (2, 6))),
+        ("random", {"clone_batch": 3}, RandomMask((64, 8), 3, 0.7)),
+        ("random_mask_batched", {}, RandomBatchMask((64, 8), 2, 0.7)),
+        ("retain_spans", {}, SpanMask((64, 8), 2, 0.7, 12)),
+        ("span", {"mask_length": 4}, SpanMask((64, 8), 2, 0.7, 4)),
+        ("inverse_block", {"inverse_mask": False}, InverseBlockMask((64, 8), 2, 0.7, inverse=False)),
+    ],
+)
+def test_mask_type__picks_the_kind_with_settings_of_its_own_and_of_the_model(kind, given, expected):
+    given = {"patch_size": 16, **given}
+    for name in ("asda_pretraining", "mae_ast_pretraining"):
+        task = build_in_run(name, MAE_AST_MODEL, mask_type=kind, precompute_mask_config=given)
+        assert task.mask_sampler() == expected
+
+
+def test_mask_type__of_asdas_recipe_with_other_masks():
+    """A recipe states the settings of its own kind, by reference to the model's: they stand in nobody's way."""
+    given = {key: MASKS[key] for key in MASKS if key != "clone_batch"}
+    model = {"clone_batch": 4, "modalities": {"image": {key: MASKS[key] for key in MASKS if key != "clone_batch"}}}
+    task = build_in_run("asda_pretraining", model, mask_type="chunk", precompute_mask_config=given)
+    assert task.mask_sampler() == ChunkMask((64, 8), 4, 0.8)
+    with pytest.raises(ValueError, match="mask_config.mask_length=3 does nothing for masks of the kind chunk"):
+        build_in_run(
+            "asda_pretraining", model, mask_type="chunk", precompute_mask_config={**given, "mask_length": 3}
+        ).mask_sampler()
+    with pytest.raises(ValueError, match='there is no kind of masks "squares"'):
+        build_in_run("asda_pretraining", model, mask_type="squares", precompute_mask_config={}).mask_sampler()
+
+
+FRAME_MODEL = {
+    "_name": "mae_ast",
+    "ast_kernel_size_time": 2,
+    "ast_kernel_size_chan": 128,
+    "encoder_layers": 1,
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 32,
+    "encoder_attention_heads": 4,
+    "decoder_layers": 1,
+    "decoder_embed_dim": 32,
+    "max_token_length": 64,
+}
+
+
+def test_masks__are_over_the_patches_of_the_model():
+    """Frames: a grid of one column, of whatever length the clips have; a size that contradicts it is refused."""
+    model = merge_with_parent(MODEL_DATACLASS_REGISTRY["mae_ast"](), OmegaConf.create(FRAME_MODEL))
+    for given, grid in (({}, (49, 1)), ({"patch_size": [2, 128]}, (49, 1)), ({"patch_size": 16}, None)):
+        given = {**given, "mask_prob": 0.75, "clone_batch": 1}
+        task = build("mae_ast_pretraining", target_length=98, precompute_mask_config=given)
+        task.build_model(model)
+        if grid is None:
+            with pytest.raises(ValueError, match=r"patch_size=16, but the encoder's patches have 2 frames x 128 mel"):
+                task.mask_sampler()
+        else:
+            assert task.mask_sampler().grid == grid
+
+
+@pytest.mark.parametrize("kind", ["random", "random_batched"])
+def test_random_batched__clips_of_a_batch_share_the_masks_of_the_first(corpus, kind):
+    task = build(
+        "mae_ast_pretraining",
+        data=str(corpus),
+        target_length=208,
+        mask_type=kind,
+        precompute_mask_config={"patch_size": 16, "clone_batch": 2, "mask_prob": 0.75},
+    )
+    task.load_dataset("train")
+    dataset = task.dataset("train")
+
+    def kept(*clips):
+        return dataset.collater([dataset[clip] for clip in clips])["net_input"]["places"]["kept"]
+
+    first, second = kept(3, 1)[:2], kept(3, 1)[2:]
+    assert torch.equal(first, second) is (kind == "random_batched")
+    assert torch.equal(first, kept(3)) and not torch.equal(*first)
+    dataset.set_epoch(2)
+    assert not torch.equal(kept(3), first)
+
+
+def test_mae_ast_task__spectrograms_are_not_normalised():
+    front_end = build("mae_ast_pretraining", target_length=96).front_end
+    waveform = 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    expected = reference_log_mel(waveform, window="povey", remove_mean=False)[:96]
+    torch.testing.assert_close(front_end(waveform), expected, atol=1e-4, rtol=0)
+    assert build("mae_ast_pretraining", max_sample_size=160_000).front_end.target_length_frames == 998
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("normalize", True), ("deltas", True), ("min_sample_size", 32_000), ("feature_dim", 80)]
+)
+def test_mae_ast_task__what_is_not_implemented_is_refused_in_a_run(key, value):
+    task = build("mae_ast_pretraining", **{key: value, "target_length": 96})
+    model = merge_with_parent(MODEL_DATACLASS_REGISTRY["mae_ast"](), OmegaConf.create(FRAME_MODEL))
+    task.build_model(model, from_checkpoint=True)
+    with pytest.raises(ValueError, match=f"task.{key}={value} is not implemented"):
+        task.build_model(model)
 
 
 def test_mask_config__what_no_configuration_has_is_named():

@@ -16,6 +16,7 @@ from fairseq.tasks import register_task
 
 import ASDA  # noqa: F401 - registers models and tasks
 from ASDA.fairseq_plugin.tasks.finetuning import FinetuningTask, FinetuningTaskConfig
+from ASDA.fairseq_plugin.tasks.mae_ast import MaeAstPretrainingTask, MaeAstTaskConfig
 from ASDA.fairseq_plugin.tasks.pretraining import PretrainingTask, PretrainingTaskConfig
 
 
@@ -69,16 +70,27 @@ class Probe:
             "batches": self.__dict__.pop("batches", []),
             "epoch": self.datasets["train"].epoch,
             "weights": digest(model.parameters()),
+            "statistics": digest(model.buffers()),
             "teacher": digest(teacher.encoder.parameters()) if teacher else None,
-            "teacher_updates": model.objective.num_updates if teacher else None,
+            "followed_updates": model.objective.num_updates,
             "random": float(torch.rand(())).hex(),  # where the generator of the network stands
         }
         with open(Path(os.environ["ASDA_PROBE"]) / f"rank{rank}.jsonl", "a") as file:
             print(json.dumps(record), file=file)
 
 
-@register_task("probe_pretraining", dataclass=PretrainingTaskConfig)
+@register_task("probe_pretraining_AS2M", dataclass=PretrainingTaskConfig)
 class ProbePretraining(Probe, PretrainingTask):
+    pass
+
+
+@register_task("probe_pretraining_SSAST", dataclass=PretrainingTaskConfig)
+class ProbeSsast(Probe, PretrainingTask):
+    pass
+
+
+@register_task("probe_pretraining_MAE_AST", dataclass=MaeAstTaskConfig)
+class ProbeMaeAst(Probe, MaeAstPretrainingTask):
     pass
 
 
