@@ -146,7 +146,9 @@ def _fitted(
     """The plan that fits into memory, and what to say about it. A dry run does not look at this machine's memory."""
     work = workload_of(recipe, checkpoint)
     if work is None:
-        why = "there is no CHECKPOINT yet" if recipe.has(KEYS["CHECKPOINT"]) else f"nothing is known of {recipe.model}"
+        init = recipe.get("model.init", "")
+        unknown = f"nothing is known of {f'model.init={init}' if init else recipe.model}"
+        why = "there is no CHECKPOINT yet" if recipe.has(KEYS["CHECKPOINT"]) and not init else unknown
         return batch.plan(processes.everywhere), f"memory: not estimated, as {why}"
     available = settings.memory_bytes
     if available is None and not settings.dry_run:
