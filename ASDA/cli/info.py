@@ -173,7 +173,7 @@ def _print(found: dict[str, Any]) -> None:
     width = max(len(part["name"]) for part in parts) + len(" (training alone)")
     print(f"{'PART':<{width}}  {'PARAMETERS':>14}  {'TRAINED':>14}")
     parts += [
-        {"name": f"{name} (training alone)", "parameters": count, "trained": count}
+        {"name": f"{name} (training alone)", "parameters": count, "trained": 0 if name == "unused" else count}
         for name, count in found.get("used_in_training_alone", {}).items()
     ]
     for part in parts:

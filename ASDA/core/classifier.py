@@ -77,7 +77,10 @@ class SpectrogramClassifier(nn.Module):
         self.encoder = encoder
         self.head = ClassificationHead(encoder.embed_dim, head)
         if encoder.config.num_prefix_tokens == 0 and head.pooling != "mean":
-            raise ConfigError(f"pooling: this encoder has no prefix tokens, expected mean, found {head.pooling}")
+            raise ConfigError(
+                f"pooling: this encoder has no prefix tokens (CLS), expected mean, found {head.pooling}; for training "
+                "set model.prediction_mode=MEAN_POOLING"
+            )
 
     def forward(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Logits: (B, 1, T, F), (B, N) True = padding -> (B, C)."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..checkpoints.layouts.published_names import PUBLISHED_FLAGS
 from .recipe import Recipe
 from .settings import LaunchError
 
@@ -46,16 +47,15 @@ def choose(recipe: Recipe, data: Path, checkpoint: Path | None, dry_run: bool = 
     Raises:
         LaunchError: the data or the checkpoint cannot be used; one line says why.
     """
-    from ..checkpoints.files import CheckpointError
-    from ..checkpoints.layouts.published_names import PUBLISHED_FLAGS
-    from ..checkpoints.reading import read_checkpoint
-    from ..data.manifest import ManifestError
-
     if recipe.get("task.dataset") or any(recipe.get(f"task.{flag}", False) for flag in PUBLISHED_FLAGS):
         return Choices()
     missing = [path for path in (data, checkpoint) if path is not None and not path.exists()]
     if dry_run and missing:
         return Choices(notes=[f"{missing[0]} is not there: window and normalisation will be chosen when it is"])
+    from ..checkpoints.files import CheckpointError  # all of these need torch, which takes seconds to import
+    from ..checkpoints.reading import read_checkpoint
+    from ..data.manifest import ManifestError
+
     choices, split = Choices(), recipe.get("dataset.train_subset", "train")
     try:
         found = None if checkpoint is None else read_checkpoint(checkpoint)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ASDA.audio.fbank import reference_log_mel
-from ASDA.checkpoints.reading import read_training_state
+from ASDA.checkpoints.reading import read_with_run
 from ASDA.cli.convert import main as convert
 from ASDA.inference import CheckpointError, load_encoder, read_checkpoint
 from tests.mae_ast_files import oracle_features, released
@@ -61,7 +61,7 @@ def test_released__sizes_of_the_position_table_are_the_files(tmp_path):
 
 def test_describe__folds_into_whatever_was_heard_before_the_batch_norm(tmp_path):
     """Pre-training with norm_mean and norm_std of its own: both normalisations become one."""
-    state = read_training_state(saved(tmp_path, released(), "released"))
+    state = read_with_run(saved(tmp_path, released(), "released"))[1]
     raw = {**state["task_state"]["front_end"], "norm_mean": -4.0, "norm_std": 3.0}
     state["task_state"]["front_end"] = raw
     front_end = read_checkpoint(saved(tmp_path, state)).front_end
@@ -110,7 +110,7 @@ def test_convert__another_normalisation_is_in_the_batch_norm(file, tmp_path):
 
 
 def test_convert__an_encoder_that_mae_ast_does_not_know_is_refused(tmp_path, capsys):
-    state = read_training_state(saved(tmp_path, released(), "released"))
+    state = read_with_run(saved(tmp_path, released(), "released"))[1]
     state["cfg"]["model"]["encoder"]["stack"]["norm_eps"] = 1e-3
     source = saved(tmp_path, state)
     assert convert([str(source), str(tmp_path / "x.pt"), "--to", "published"]) == 1

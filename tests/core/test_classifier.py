@@ -77,6 +77,6 @@ def test_classifier__head_starts_as_truncated_normal_0_02():
 def test_classifier__rejects_a_pooling_that_is_not_there():
     with pytest.raises(ValueError, match='pooling: expected one of cls, mean, prefix_mean, found "max"'):
         classifier(pooling="max")
-    with pytest.raises(ValueError, match="pooling: this encoder has no prefix tokens, expected mean, found cls"):
+    with pytest.raises(ValueError, match=r"this encoder has no prefix tokens \(CLS\), expected mean, found cls"):
         classifier(prefixes=0, pooling="cls")
     assert classifier(prefixes=0, pooling="mean")(spectrogram()).shape == (B, C)

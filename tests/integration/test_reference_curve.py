@@ -26,7 +26,8 @@ def pretrain(folder: Path) -> dict[str, list[float]]:
     corpus.write_corpus(folder / "data", 800, seed=1)
     script = (
         f"source {ROOT}/scripts/small_runs.sh; measure_front_end $DATA/train.tsv; "
-        "pretrain_small optimization.max_epoch=1 common.log_interval=1 model.autocast=none"
+        "pretrain_small optimization.max_epoch=1 common.log_interval=1 model.autocast=none optimization.max_update=800 "
+        "optimizer.groups.default.lr_scheduler.warmup_updates=80"  # of which the curve was recorded
     )
     ours = ("CONFIG", "NGPU", "NPROC", "BATCH_SIZE", "DRY_RUN", "TARGET_LENGTH", "PRETRAINING_UPDATES")
     environment = {name: value for name, value in os.environ.items() if name not in ours}

@@ -24,7 +24,8 @@ EVERYTHING = [
     ("pretraining_SSAST", ["SSAST_frame"]),
     ("finetuning", ["SSAST_AS20K"]),
     *(("finetuning", [recipe] if recipe else []) for recipe in ("", "AS20K", "AS2M", "ESC50", "SPCv2", "FSD50K")),
-    *(("finetuning", [recipe]) for recipe in ("UrbanSound8K", "linear_probe", "demo_finetuning")),
+    *(("finetuning", [recipe]) for recipe in ("UrbanSound8K", "linear_probe", "mean_pooling", "demo_finetuning")),
+    *(("finetuning", [f"MAE_AST_{recipe}"]) for recipe in ("ESC50", "SPCv2", "AS20K")),
 ]
 
 

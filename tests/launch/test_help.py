@@ -13,7 +13,7 @@ from ASDA.launch.settings import SETTINGS
 from .conftest import plan
 
 FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"}
-FINETUNING |= {"own_data"}
+FINETUNING |= {"own_data", "mean_pooling", "MAE_AST_ESC50", "MAE_AST_SPCv2", "MAE_AST_AS20K"}
 PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
 
 

@@ -3,12 +3,14 @@
 import re
 
 import pytest
+import torch
 
 from ASDA.launch.arguments import Arguments
 from ASDA.launch.inputs import check_data
 from ASDA.launch.recipe import Recipe, find_config
 from ASDA.launch.settings import LaunchError
 
+from ..published_files import published_pretraining
 from .conftest import plan
 
 FILES = ("train.tsv", "eval.tsv", "train.lbl", "eval.lbl", "label_descriptors.csv")
@@ -116,7 +118,7 @@ def test_inputs__of_every_fold_are_looked_at_before_the_first_is_run(tmp_path):
         for file in FILES:
             (tmp_path / f"data/fold{fold}" / file).touch()
     (tmp_path / "data/fold4/eval.lbl").unlink()
-    (tmp_path / "none.pt").touch()
+    torch.save(published_pretraining(), tmp_path / "none.pt")
     assert f"{tmp_path}/data/fold4/eval.lbl does not exist" in refusal("finetuning", "ESC50", **REAL)
     assert len(plan("finetuning", "ESC50", **REAL, FOLDS="1 2 3 5").runs) == 4
     # A folder of folds where a single one is expected: the message says how.

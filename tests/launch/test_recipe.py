@@ -61,9 +61,13 @@ FINETUNING = {
     "SPCv2": (80_000, 8_000, 256, 2e-4, None, "spcv2", "valid,eval"),
     "FSD50K": (60_000, 6_000, 48, 5e-5, None, "fsd50k", "valid,eval"),
     "UrbanSound8K": (8_000, 800, 48, 5e-5, None, "urbansound8k", "eval"),
+    "mean_pooling": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
     "linear_probe": (1_000, 0, 64, 0.05, None, "", "eval"),
     "own_data": (60_000, 6_000, 16, 2e-4, None, "", "eval"),  # before task.epochs=60 sets the updates
     "AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
+    "MAE_AST_ESC50": (1_650, 100, 48, 1e-4, None, "esc50", "eval"),
+    "MAE_AST_SPCv2": (19_900, 1_000, 128, 2.5e-4, None, "spcv2", "valid,eval"),
+    "MAE_AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
     "SSAST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }

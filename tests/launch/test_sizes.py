@@ -50,7 +50,7 @@ def test_size__has_its_numbers_with_any_recipe(name):
 def test_size__wins_over_the_recipe_and_overrides_over_the_size():
     recipe = read("pretraining_AS2M", "demo_pretraining", "model.depth=3", "+size=small")
     assert numbers(recipe) == (3, *NUMBERS["small"][1:])
-    assert recipe.get("optimization.max_update") == 800  # the recipe's own
+    assert recipe.get("optimization.max_update") == 640  # the recipe's own
 
 
 def test_size__the_demo_is_tiny_and_the_paper_is_base():
@@ -68,7 +68,7 @@ def test_size__reaches_the_run():
     (run,) = plan("pretraining_AS2M", "demo_pretraining", "+size=small").runs
     cfg = compose(run.command)
     assert (cfg.model.depth, cfg.model.embed_dim, cfg.model.modalities.image.decoder.decoder_dim) == (12, 384, 384)
-    assert cfg.model.modalities.image.embed_dim == 384 and cfg.optimization.max_update == 800
+    assert cfg.model.modalities.image.embed_dim == 384 and cfg.optimization.max_update == 640
 
 
 @pytest.mark.parametrize(

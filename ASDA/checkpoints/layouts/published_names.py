@@ -6,9 +6,10 @@ its own. Both directions are prefix rewrites and know nothing of sizes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+if TYPE_CHECKING:  # the launch reads the names, and torch takes seconds to import
+    from torch import Tensor
 
 _IMAGE = "modality_encoders.IMAGE"
 
