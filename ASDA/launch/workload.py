@@ -69,9 +69,10 @@ def _finetuning(recipe: Recipe, checkpoint: Path) -> Workload:
     from ..checkpoints.reading import read_checkpoint
     from ..checkpoints.regridding import regridded
 
-    changes = recipe.get("model.encoder") or {}
+    stated = recipe.get("model.encoder")
+    changes: Any = OmegaConf.to_container(stated) if stated else {}
     try:
-        found = regridded(read_checkpoint(checkpoint), OmegaConf.to_container(changes) if changes else {})
+        found = regridded(read_checkpoint(checkpoint), changes)
     except ValueError as error:
         raise LaunchError(f"CHECKPOINT: {' '.join(str(error).split())}") from error
     encoder, stack = found.encoder_config, found.encoder_config.stack
