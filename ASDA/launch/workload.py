@@ -64,12 +64,16 @@ def _pretraining(recipe: Recipe) -> Workload:
 
 
 def _finetuning(recipe: Recipe, checkpoint: Path) -> Workload:
-    from ..checkpoints.files import CheckpointError
-    from ..checkpoints.reading import read_checkpoint
+    from omegaconf import OmegaConf
 
+    from ..checkpoints.reading import read_checkpoint
+    from ..checkpoints.regridding import regridded
+
+    stated = recipe.get("model.encoder")
+    changes: Any = OmegaConf.to_container(stated) if stated else {}
     try:
-        found = read_checkpoint(checkpoint)
-    except CheckpointError as error:
+        found = regridded(read_checkpoint(checkpoint), changes)
+    except ValueError as error:
         raise LaunchError(f"CHECKPOINT: {' '.join(str(error).split())}") from error
     encoder, stack = found.encoder_config, found.encoder_config.stack
     (rows, bins), (row_step, _) = encoder.patches.size, encoder.patches.stride

@@ -5,9 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from ASDA.checkpoints.layouts.published_names import PUBLISHED_FLAGS
 from ASDA.launch.settings import LaunchError
+from tests.vit_files import ssast_tensors
 
 from .conftest import ROOT, compose, plan
 
@@ -18,6 +20,9 @@ EVERYTHING = [
     ("pretraining_MAE_AST", []),
     *(("pretraining_MAE_AST", [f"MAE_AST_{recipe}"]) for recipe in ("frame", "6_layers", "ViT")),
     ("pretraining_MAE_AST", ["MAE_AST_frame", "MAE_AST_6_layers"]),
+    ("pretraining_SSAST", []),
+    ("pretraining_SSAST", ["SSAST_frame"]),
+    ("finetuning", ["SSAST_AS20K"]),
     *(("finetuning", [recipe] if recipe else []) for recipe in ("", "AS20K", "AS2M", "ESC50", "SPCv2", "FSD50K")),
     *(("finetuning", [recipe]) for recipe in ("UrbanSound8K", "linear_probe", "mean_pooling", "demo_finetuning")),
     *(("finetuning", [f"MAE_AST_{recipe}"]) for recipe in ("ESC50", "SPCv2", "AS20K")),
@@ -44,6 +49,22 @@ def test_launch__composes_with_the_plugin_to_the_recipes_clips_and_the_callers_f
         assert cfg.common.fp16 and not cfg.common.cpu
         if config == "finetuning":
             assert Path(cfg.model.model_path) == tmp_path / "pretrained.pt"
+
+
+def test_launch__a_run_from_an_image_network_composes():
+    cfg = one("finetuning", "AST_AS20K", CHECKPOINT="")
+    assert cfg.model.model_path == "" and cfg.model.init == "timm:deit_base_distilled_patch16_384.fb_in1k"
+    assert cfg.model.prediction_mode.name == "PREFIX_MEAN" and cfg.model.init_colours.name == "sum"
+
+
+def test_launch__memory_is_that_of_the_overlapping_patches_that_fine_tuning_asks_for(tmp_path):
+    torch.save(ssast_tensors(num_patches=512, depth=12), tmp_path / "ssast.pth")
+    gigabytes = []
+    for words in (["SSAST_AS20K"], ["SSAST_AS20K", "model.encoder=null"]):
+        notes = " ".join(plan("finetuning", *words, CHECKPOINT=str(tmp_path / "ssast.pth")).notes)
+        gigabytes.append(float(re.search(r"about ([\d.]+) GB", notes)[1]))
+    overlapping, apart = gigabytes
+    assert overlapping > 1.1 * apart  # most of it is there whatever the patches are
 
 
 def test_launch__a_recipes_own_clips_per_update_count():
