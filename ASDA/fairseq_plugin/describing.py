@@ -15,7 +15,7 @@ from torch import nn
 from ..audio.front_end import FrontEnd
 from ..core.config import EncoderConfig
 from .models.legacy import decide_architecture
-from .tasks.spectrogram_task import corpus_of, front_end_of
+from .tasks.front_end import corpus_of, front_end_of
 
 
 def describe_run(config: Any) -> tuple[EncoderConfig, nn.Module, FrontEnd]:

@@ -200,6 +200,6 @@ def test_launch__validates_on_two_splits_as_the_documentation_has_it():
 )
 def test_launch__published_flags_name_the_data_set(config, word, name):
     cfg = one(config, word)
-    from ASDA.fairseq_plugin.tasks.spectrogram_task import corpus_of
+    from ASDA.fairseq_plugin.tasks.front_end import corpus_of
 
     assert corpus_of(cfg.task).name == name

@@ -25,7 +25,8 @@ from ...metrics import accuracy, mean_average_precision
 from ..aliases import register_task_alias
 from ..run.culprits import places
 from ..run.run_config import run_config, value_in
-from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors, named_corpus
+from .front_end import named_corpus
+from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,6 @@ import logging
 import os
 import zlib
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
@@ -16,29 +15,22 @@ from fairseq.logging import metrics
 from omegaconf import II
 
 from ...audio.front_end import FrontEnd
-from ...checkpoints.layouts.published_names import PUBLISHED_FLAGS
 from ...core.config import PatchConfig
 from ...core.patches import PatchRows
-from ...data.corpora.corpus import AUDIOSET, Corpus, get_corpus
 from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
-from ..models.encoder_keys import plain
 from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
 from ..run.processes import rank_and_size
 from ..run.run_config import check_best_metric, run_config, set_epochs, starting_checkpoint
 from .dataset import FairseqSpectrogramDataset
+from .front_end import NUMBERS, STATED, Padding, corpus_of, front_end_of, origins
 
 logger = logging.getLogger(__name__)
 
 BEST_METRIC_AUTO = "auto"
-
-
-class Padding(Enum):
-    constant = "constant"
-    mask = "mask"
 
 
 @dataclass
@@ -98,59 +90,6 @@ class SpectrogramTaskConfig(EatTaskKeys):
     num_samples: int = field(default=200_000, metadata={"help": "clips per epoch with weighted sampling"})
 
 
-def named_corpus(cfg: Any) -> Optional[Corpus]:
-    """The data set that ``task.dataset`` or one of EAT's flags names; None if nothing does.
-
-    Raises:
-        ValueError: an unknown name, or flags that contradict each other or ``task.dataset``.
-    """
-    flagged = {flag: name for flag, name in PUBLISHED_FLAGS.items() if cfg[flag]}
-    names = sorted({*flagged.values(), *([cfg.dataset] if cfg.dataset else [])})
-    if len(names) > 1:
-        raise ValueError(
-            f"task.dataset={cfg.dataset or '(empty)'} and {', '.join(f'task.{f}=true' for f in flagged)} "
-            f"name different data sets ({', '.join(names)}); set task.dataset alone"
-        )
-    return get_corpus(names[0]) if names else None
-
-
-def corpus_of(cfg: Any) -> Corpus:
-    """The data set whose numbers hold where a run states none: the one that it names, else AudioSet."""
-    return named_corpus(cfg) or AUDIOSET
-
-
-# Field of a front end -> key of the task that states it. A data set has numbers; padding is a matter of training.
-_NUMBERS = {"target_length_frames": "target_length", "norm_mean": "norm_mean", "norm_std": "norm_std"}
-_STATED = {**_NUMBERS, "padding": "padding"}
-
-
-def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None, own: Optional[FrontEnd] = None) -> FrontEnd:
-    """What a run hears: what it states; else the numbers of the data set that it names; else what is recorded.
-
-    Args:
-        cfg: of the task.
-        recorded: the front end of the checkpoint that fine-tuning starts from, if there is one that records it.
-        own: of a task whose models normalise by themselves: a data set then says its length alone.
-    """
-    named = named_corpus(cfg)
-    front_end = own or recorded or AUDIOSET.front_end()
-    if named is not None and own is not None:
-        front_end = replace(front_end, target_length_frames=named.target_length_frames)
-    elif named is not None:
-        its = named.front_end()
-        its_rate = {"sample_rate_hz": its.sample_rate_hz} if recorded is None else {}
-        front_end = replace(front_end, **{name: getattr(its, name) for name in _NUMBERS}, **its_rate)
-    return replace(front_end, **{name: plain(cfg[key]) for name, key in _STATED.items() if cfg[key] is not None})
-
-
-def origins(cfg: Any, recorded: bool, own: bool = False) -> Dict[str, str]:
-    """Key of the task -> whose value `front_end_of` takes, in words."""
-    named = named_corpus(cfg)
-    otherwise = "the model's" if own else "the checkpoint's" if recorded else "the default"
-    found = {key: f"{named.title}'s" if named is not None else otherwise for key in _NUMBERS.values()}
-    return {key: "as stated" if cfg[key] is not None else found.get(key, otherwise) for key in _STATED.values()}
-
-
 class SpectrogramTask(LongRunTask):
     """Base of both tasks. Checkpoints record the front end, so that a program can hear what the model heard."""
 
@@ -195,18 +134,18 @@ class SpectrogramTask(LongRunTask):
         Args:
             recorded: of the checkpoint that it starts from.
         """
-        whose = origins(self.cfg, recorded is not None, self.own_front_end is not None)
+        whose = origins(self.cfg, recorded, self.own_front_end)
         self.front_end = found = front_end_of(self.cfg, recorded, self.own_front_end)
-        shown = ", ".join(f"{key} {getattr(found, name)} ({whose[key]})" for name, key in _STATED.items())
+        shown = ", ".join(f"{key} {getattr(found, name)} ({whose[key]})" for name, key in STATED.items())
         logger.info(f"front end: {shown}, {found.sample_rate_hz} Hz")
         if recorded is not None:
-            for name, key in _STATED.items():
+            for name, key in STATED.items():
                 then, now = getattr(recorded, name), getattr(found, name)
                 if then != now:
                     logger.warning(
                         f"task.{key} is {now} ({whose[key]}), but the checkpoint's encoder was trained with {then}"
                     )
-        for name, key in _NUMBERS.items():
+        for name, key in NUMBERS.items():
             self.settle(key, getattr(found, name))
         self.settle("padding", Padding(found.padding))
 

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.core.places import Places
-from ASDA.fairseq_plugin.tasks.spectrogram_task import front_end_of
+from ASDA.fairseq_plugin.tasks.front_end import front_end_of
 from tests.architectures import encoder_config
 
 from .test_tasks import MASKS, build, classifier_config, corpus  # noqa: F401 - corpus is a fixture
