@@ -7,7 +7,7 @@ stands in benchmarks/results/memory.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FLOAT32, BF16_AUTOCAST, HALF = "float32", "bf16 autocast", "half precision"
 """Precisions: float32 weights that compute in float32 or in bfloat16; half weights with float32 ones beside them."""
@@ -51,6 +51,23 @@ class ConvolutionalDecoder:
 
 
 @dataclass(frozen=True)
+class TransformerDecoder:
+    """A decoder that sees every patch: channels, layers, hidden width of its MLPs, heads, values of a patch."""
+
+    width: int
+    layers: int
+    mlp_width: int
+    num_heads: int
+    patch_values: int
+
+    def parameters(self, embed_dim: int) -> int:
+        D, h = self.width, self.mlp_width
+        block = 4 * D * D + 4 * D + 2 * D * h + h + D + 4 * D
+        projection = (embed_dim + 1) * D if embed_dim != D else 0
+        return projection + self.layers * block + D + 2 * D + 2 * (D + 1) * self.patch_values
+
+
+@dataclass(frozen=True)
 class Workload:
     """What a process trains, by the numbers that its memory depends on.
 
@@ -65,7 +82,8 @@ class Workload:
         position_rows: of the position table, in patches.
         tokens: of a sequence that the encoder is trained on.
         sequences: of a clip: its students in pre-training, else 1.
-        decoder: of pre-training; None: a classifier, which has neither decoder nor teacher.
+        decoder: of pre-training; None where there is none.
+        teacher: whether a second encoder sees every patch and follows the first.
         frozen: the encoder is not trained.
         recomputes: activations are computed again in the backward pass (`model.checkpoint_activations`).
     """
@@ -80,7 +98,8 @@ class Workload:
     position_rows: int
     tokens: int
     sequences: int = 1
-    decoder: ConvolutionalDecoder | None = None
+    decoder: ConvolutionalDecoder | TransformerDecoder | None = None
+    teacher: bool = False
     frozen: bool = False
     recomputes: bool = False
 
@@ -141,10 +160,9 @@ def weight_bytes(work: Workload, machine: Machine) -> float:
     if machine.several:
         per_parameter += 4  # gradients in the buffer in which they are gathered
     table = 4 * work.position_rows * work.width
-    if work.decoder:
-        kept = 4 * work.encoder_parameters + table  # the teacher
-    else:
-        kept = 4 * work.encoder_parameters if work.frozen else 0
+    kept = 4 * work.encoder_parameters if work.teacher or work.frozen else 0
+    if work.decoder:  # the teacher's table, or the decoder's own
+        kept += table
     return work.parameters * per_parameter + kept + table
 
 
@@ -160,11 +178,18 @@ def clip_bytes(work: Workload, machine: Machine) -> float:
     if work.decoder is None:
         return encoder
     grid = work.sequences * work.patches  # patches of all students, each with a place in the decoder
-    layers, layer = work.decoder.layers, _CONVOLUTION_BYTES[kept_in] * work.decoder.width * grid
-    decoder = layer * (layers / 3 + 3) if work.recomputes else layer * (layers + 1)
+    layers = work.decoder.layers
+    if isinstance(work.decoder, TransformerDecoder):
+        width, mlp_width, num_heads = work.decoder.width, work.decoder.mlp_width, work.decoder.num_heads
+        of = replace(work, width=width, mlp_width=mlp_width, num_heads=num_heads, maps=1, tokens=work.patches)
+        layer = _block_bytes(of, machine) * work.sequences
+        decoder = 4 * layer + token * grid * layers if work.recomputes else layer * (layers + 0.5)
+    else:
+        layer = _CONVOLUTION_BYTES[kept_in] * work.decoder.width * grid
+        decoder = layer * (layers / 3 + 3) if work.recomputes else layer * (layers + 1)
     rows = 4 * _ROW_COPIES * work.width * (grid - work.sequences * work.tokens)
     filled = 3 * token * grid  # noise, and the tokens among it
-    teacher = 2 * token * work.depth * work.patches
+    teacher = 2 * token * work.depth * work.patches if work.teacher else 0
     return encoder + decoder + rows + filled + teacher
 
 

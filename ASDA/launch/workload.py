@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from .inputs import KEYS
-from .memory import ConvolutionalDecoder, Workload
+from .memory import ConvolutionalDecoder, TransformerDecoder, Workload
 from .recipe import Recipe
 from .settings import LaunchError
 
+_MEL_BINS = 128  # of MAE-AST's spectrograms, which no key of its says
 _DEFAULT_FRAMES = 1024  # AudioSet's, which the tasks take where nothing says otherwise
 
 
@@ -24,13 +25,17 @@ def workload_of(recipe: Recipe, checkpoint: Path | None) -> Workload | None:
         LaunchError: a value is no number, or the checkpoint cannot be read.
     """
     if recipe.has("model.modalities"):
-        return _pretraining(recipe)
+        return _self_distillation(recipe)
+    if recipe.has("model.random_mask_prob"):
+        return _masked_autoencoding(recipe)
+    if recipe.has("model.discriminative_weight"):
+        return _masked_prediction(recipe)
     if recipe.has(KEYS["CHECKPOINT"]) and checkpoint is not None and checkpoint.exists():
         return _finetuning(recipe, checkpoint)
     return None
 
 
-def _pretraining(recipe: Recipe) -> Workload:
+def _self_distillation(recipe: Recipe) -> Workload:
     image = "model.modalities.image"
     stack = "model.encoder.stack"  # of which the settings have the last word
     size = recipe.get("model.encoder.patches.size") or [_number(recipe, f"{image}.patch_size")] * 2
@@ -59,6 +64,53 @@ def _pretraining(recipe: Recipe) -> Workload:
         decoder=ConvolutionalDecoder(
             *(int(_number(recipe, f"{image}.decoder.decoder_{name}")) for name in ("dim", "layers", "groups", "kernel"))
         ),
+        teacher=True,
+        recomputes=bool(recipe.get("model.checkpoint_activations", False)),
+    )
+
+
+def _masked_autoencoding(recipe: Recipe) -> Workload:
+    """MAE-AST's keys: an encoder of the kept patches, a transformer that decodes all."""
+
+    def number(name: str) -> int:
+        return int(_number(recipe, f"model.{name}"))
+
+    rows, bins = number("ast_kernel_size_time"), number("ast_kernel_size_chan")
+    patches = _steps(_frames(recipe, None), rows, rows) * _steps(_MEL_BINS, bins, bins)
+    width, values, layers = number("decoder_embed_dim"), rows * bins, number("decoder_layers")
+    return Workload(
+        depth=number("encoder_layers"),
+        width=number("encoder_embed_dim"),
+        num_heads=number("encoder_attention_heads"),
+        mlp_width=number("encoder_ffn_embed_dim"),
+        maps=1 if str(recipe.get("model.encoder.stack.attention.kind", "plain")) == "plain" else 2,
+        patches=patches,
+        patch_values=values,
+        position_rows=number("max_token_length"),
+        tokens=max(1, int(patches * (1 - _number(recipe, "model.random_mask_prob")) + 1e-6)),
+        sequences=number("clone_batch"),
+        decoder=TransformerDecoder(width, layers, 4 * width, number("encoder_attention_heads"), values),
+        recomputes=bool(recipe.get("model.checkpoint_activations", False)),
+    )
+
+
+def _masked_prediction(recipe: Recipe) -> Workload:
+    """SSAST's keys: an encoder of all patches, and no decoder."""
+    width = int(_number(recipe, "model.embed_dim"))
+    size = recipe.get("model.patch_size")
+    columns = _steps(int(_number(recipe, "model.num_mel_bins")), size[1], size[1])
+    patches = _steps(_frames(recipe, None), size[0], size[0]) * columns
+    return Workload(
+        depth=int(_number(recipe, "model.depth")),
+        width=width,
+        num_heads=int(_number(recipe, "model.num_heads")),
+        mlp_width=int(width * _number(recipe, "model.mlp_ratio") + 1e-6),
+        maps=1,
+        patches=patches,
+        patch_values=size[0] * size[1],
+        position_rows=int(_number(recipe, "model.max_length")) * columns,
+        tokens=patches + 2,
+        sequences=int(_number(recipe, "model.clone_batch")),
         recomputes=bool(recipe.get("model.checkpoint_activations", False)),
     )
 

@@ -146,3 +146,26 @@ MEASURED = [
 def test_peak__is_within_a_quarter_of_what_was_measured(words, precision, clips, gigabytes):
     estimate = peak_bytes(work(*words), Machine("cpu", precision), clips) / 1e9
     assert 0.95 * gigabytes <= estimate <= 1.25 * gigabytes
+
+
+@pytest.mark.parametrize("config", ["pretraining_MAE_AST", "pretraining_SSAST"])
+@pytest.mark.parametrize("size", ["tiny", "small", "base", "large"])
+def test_workload__of_the_other_objectives_has_their_networks_parameters(config, size):
+    pytest.importorskip("fairseq", reason="the registered models are fairseq's")
+    from ASDA.fairseq_plugin.describing import describe_run
+
+    recipe = Recipe(find_config(config), Arguments.parse([f"+size={size}"]))
+    network = describe_run(recipe.config)[1]
+    of = workload_of(recipe, None)
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    assert 0.8 * trained < of.parameters < 1.02 * trained  # without SSAST's heads and learned positions
+    assert not of.teacher and peak_bytes(of, CPU, 2) > peak_bytes(of, CPU, 1)
+
+
+def test_workload__a_decoder_of_all_patches_costs_what_it_sees():
+    recipe = Recipe(find_config("pretraining_MAE_AST"), Arguments.parse(["+size=small"]))
+    of = workload_of(recipe, None)
+    assert of.tokens < of.patches / 3  # the encoder sees a quarter
+    deeper = replace(of, decoder=replace(of.decoder, layers=4))
+    block = clip_bytes(deeper, CPU) - clip_bytes(of, CPU)
+    assert block > clip_bytes(replace(of, depth=of.depth + 2), CPU) - clip_bytes(of, CPU)
