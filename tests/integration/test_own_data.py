@@ -135,6 +135,18 @@ def test_a_save_folder__refuses_other_data(data, pretrained, tmp_path):
     assert result.returncode != 0 and expected in result.stdout + result.stderr
 
 
+def test_a_save_folder__refuses_the_second_run_of_a_sweep(data, tmp_path):
+    """hydra's own multirun: one SAVE_DIR for two lambdas."""
+    words = [*TINY, "common.cpu=true", "common.fp16=false", "optimization.max_update=2", "task.target_length=96"]
+    words += ["optimizer.groups.default.lr_scheduler.warmup_updates=1", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    words += [f"common.user_dir={ROOT / 'ASDA'}", f"task.data={data}", f"checkpoint.save_dir={tmp_path / 'run'}"]
+    command = [sys.executable, "-m", "fairseq_cli.hydra_train", "-m", "--config-dir", ROOT / "config"]
+    command += ["--config-name", "pretraining_AS2M", "dataset.batch_size=4", *words, "model.diff_lambda=0.1,0.3"]
+    result = run(command, HYDRA_FULL_ERROR="1")
+    text = result.stdout + result.stderr
+    assert result.returncode != 0 and "model.diff_lambda: 0.1 then, 0.3 now" in text, text[-3000:]
+
+
 def test_a_save_folder__is_extended_when_that_is_said(data, tmp_path):
     folder = tmp_path / "run"
     words = ["own_pretraining", *TINY]
