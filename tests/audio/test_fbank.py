@@ -133,7 +133,8 @@ def test_front_end__padded_batch_equals_single_clips(frames):
     clips, batch, lengths = padded_batch()
     front_end = FrontEnd(target_length_frames=frames)
     expected = torch.stack([front_end(clip) for clip in clips])
-    torch.testing.assert_close(front_end.of_batch(batch, lengths), expected, atol=1e-4, rtol=0)
+    # Some processors' FFT rounds otherwise in a batch: 1.1e-4 in one value of a million, where a bin is almost empty.
+    torch.testing.assert_close(front_end.of_batch(batch, lengths), expected, atol=2e-4, rtol=0)
 
 
 @pytest.mark.gpu
