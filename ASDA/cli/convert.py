@@ -82,7 +82,7 @@ def convert(args) -> int:
                 f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95) and "
                 f"will not honour {stated}; this project does, through the keys added to cfg.model"
             )
-        if checkpoint.front_end.padding == "mask":
+        if trainer_layout(state["cfg"]).describe(source, state).front_end.padding == "mask":
             console.note(
                 f"{target}: trained with a padding mask (task.padding=mask), which the published programs do not know: "
                 "they fill short clips up with frames that the network then sees"

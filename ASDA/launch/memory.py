@@ -12,7 +12,7 @@ from dataclasses import dataclass
 FLOAT32, BF16_AUTOCAST, HALF = "float32", "bf16 autocast", "half precision"
 """Precisions: float32 weights that compute in float32 or in bfloat16; half weights with float32 ones beside them."""
 
-RUNTIME_BYTES = {"cpu": 900e6, "cuda": 900e6}
+RUNTIME_BYTES = {"cpu": 950e6, "cuda": 900e6}
 """A process before it has a network: Python, torch and fairseq; on a GPU CUDA's context and libraries."""
 
 WORKER_BYTES = 100e6

@@ -31,7 +31,8 @@ def test_train__a_dry_run_prints_the_command_and_says_what_it_will_do(capsys, tm
     )
     *others, last = printed.err.splitlines()
     assert last == "script.sh: 8 clips x 1 GPUs x update_freq 1 = 8 clips per update, as in the recipe"
-    assert others and all(line.startswith("script.sh: ") for line in others)
+    assert others[-1].startswith("script.sh: memory: about ")
+    assert all(line.startswith("script.sh: ") for line in others)
     assert not list(tmp_path.iterdir())
 
 

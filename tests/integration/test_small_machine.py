@@ -42,9 +42,7 @@ def test_pretraining__is_planned_with_fewer_clips_a_step_than_would_be_killed(la
     told = started_with(result)
     clips, steps = int(told["dataset.batch_size"]), int(told["optimization.update_freq"].strip("[]"))
     assert clips < 12 and clips * steps == 48 and told["model.cls_loss_clips"] == "12"
-    assert re.search(
-        r"memory: about 2?\d(\.\d)? GB of 24 GB available, by estimate; 12 clips a step are too", result.stderr
-    )
+    assert re.search(r"memory: about \S+ GB of 24 GB available, by estimate; 12 clips a step are too", result.stderr)
 
 
 @pytest.mark.parametrize(
