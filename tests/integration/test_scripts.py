@@ -12,9 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from ASDA.launch.settings import SETTINGS
+
+from ..published_files import published_pretraining
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL_SCRIPTS = sorted(
@@ -23,7 +26,7 @@ SHELL_SCRIPTS = sorted(
 LAUNCH = ["pretraining_AS2M.sh", "pretraining_MAE_AST.sh", "finetuning_AS20K.sh", "scripts/finetune.sh"]
 OF_A_RECIPE = sorted(str(script.relative_to(ROOT)) for script in ROOT.glob("scripts/finetuning_*.sh"))
 STARTED_BY_USERS = [
-    *("pretraining_AS2M.sh", "pretraining_MAE_AST.sh", "finetuning_AS20K.sh"),
+    *("pretraining_AS2M.sh", "pretraining_MAE_AST.sh", "pretraining_SSAST.sh", "finetuning_AS20K.sh"),
     *("eval.sh", "inference.sh", "feature_extract.sh"),
     *("scripts/finetune.sh", "scripts/demo.sh", "scripts/setup.sh", "scripts/slurm_pretraining.sbatch"),
     *sorted(str(script.relative_to(ROOT)) for script in ROOT.glob("scripts/prepare_*.sh")),
@@ -183,7 +186,7 @@ def test_launch_script__runs_the_folds_in_turn_and_summarises_them(fake_fairseq,
         (tmp_path / f"data/fold{fold}").mkdir(parents=True)
         for file in ("train.tsv", "eval.tsv", "train.lbl", "eval.lbl", "label_descriptors.csv"):
             (tmp_path / f"data/fold{fold}" / file).touch()
-    (tmp_path / "pretrained.pt").touch()
+    torch.save(published_pretraining(), tmp_path / "pretrained.pt")
     settings = fake_fairseq(FAKE_FINETUNING) | {"CHECKPOINT": "pretrained.pt", "FOLDS": "2 4"}
     result = run("scripts/finetune.sh", "ESC50", cwd=tmp_path, **settings)
     assert result.returncode == 0, result.stderr
