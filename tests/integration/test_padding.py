@@ -50,7 +50,7 @@ def test_pretraining__two_processes_do_what_one_does_with_as_many_batches(clips,
 
 def test_finetuning__pads_as_the_checkpoint_did_and_is_evaluated_so(pretrained, clips, tmp_path, capsys):
     start = f"model.model_path={pretrained.folder / 'checkpoint_last.pt'}"
-    run = Run(tmp_path, clips, *AUGMENTED, "optimization.max_update=6", start, pretraining=False).finish()
+    run = Run(tmp_path, clips, *AUGMENTED, "optimization.max_update=6", start, config="finetuning").finish()
     assert "padding mask (the checkpoint's)" in run.text
     checkpoint = tmp_path / "checkpoint_last.pt"
     assert load_classifier(checkpoint).front_end.padding == "mask"
