@@ -66,15 +66,15 @@ _SPEECH_COMMANDS_STATISTICS: dict[str, Any] = {"norm_mean": -6.846, "norm_std": 
 
 AUDIOSET = Corpus(
     "audioset", "AudioSet", 1024, **_AUDIOSET_STATISTICS, num_classes=527, multi_label=True, class_table="audioset",
-    recipes=("AS2M", "AS20K"),
+    recipes=("AS2M", "AS20K", "AST_AS20K", "MAE_AST_AS20K", "SSAST_AS20K"),
 )  # fmt: skip
 ESC50 = Corpus(
     "esc50", "ESC-50", 512, norm_mean=-6.627, norm_std=5.359, num_classes=50, multi_label=False, num_folds=5,
-    class_table="esc50", recipes=("ESC50",),
+    class_table="esc50", recipes=("ESC50", "MAE_AST_ESC50"),
 )  # fmt: skip
 SPEECH_COMMANDS_V2 = Corpus(
     "spcv2", "Speech Commands v2", 128, **_SPEECH_COMMANDS_STATISTICS, num_classes=35, multi_label=False,
-    class_table="speechcommands_v2", recipes=("SPCv2",),
+    class_table="speechcommands_v2", recipes=("SPCv2", "MAE_AST_SPCv2"),
 )  # fmt: skip
 # No statistics were published for Speech Commands v1; those of v2, recorded in the same way, stand in.
 SPEECH_COMMANDS_V1 = Corpus(
