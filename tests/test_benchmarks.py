@@ -153,29 +153,6 @@ def test_recorded_sound_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
-def test_own_data_script__writes_its_table(tmp_path):
-    pytest.importorskip("fairseq", reason="training runs inside fairseq")
-    import numpy as np
-    import soundfile
-
-    rng = np.random.default_rng(0)
-    for place, level in (("klettres/fr/a/", 0.3), ("klettres/nl/a/", 0.01), ("sonic-pi/samples/bd_", 0.3)):
-        for number in range(9):
-            file = tmp_path / f"{place}{number}.{'flac' if 'sonic' in place else 'ogg'}"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(file, rng.normal(0, level, 2_000 * (1 + number)), 16_000)
-            if "sonic" in place:
-                soundfile.write(file.with_name(f"drum_{number}.flac"), rng.normal(0, 0.01, 8_000), 16_000)
-    rows = run_script(
-        "own_data.sh", tmp_path, DATA=str(tmp_path), SEEDS="1 2", SPEECH_EPOCHS="1 1", SAMPLES_EPOCHS="1 1"
-    )
-    assert [row[:3] for row in rows] == [["speech", "12 + 6", "2"], ["samples", "12 + 6", "2"]]
-    assert "50.0 %" in rows[0][3] and all("%" in cell for row in rows for cell in row[4:])
-    text = (tmp_path / "table.md").read_text()
-    assert text.count("pre-training gains probe") == 2 and text.count("task.multi_label=False") == 2
-
-
-@pytest.mark.slow
 def test_padding_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     import numpy as np
