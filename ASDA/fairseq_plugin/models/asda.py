@@ -20,7 +20,6 @@ from ...checkpoints.layouts.published_names import (
 )
 from ...core.config import EncoderConfig
 from ...core.encoder import SpectrogramEncoder
-from ...core.places import Places
 from ...masks.inverse_block import InverseBlockMask
 from ...objectives.conv_decoder import ConvDecoder2d
 from ...objectives.ema_teacher import EmaTeacher, LinearDecay
@@ -28,13 +27,13 @@ from ...objectives.self_distillation import SelfDistillation
 from ..aliases import register_alias
 from .asda_keys import AsdaConfig, LegacyAsdaConfig
 from .encoder_keys import AttentionKind, encoder_config, encoder_keys, is_complete, regularisation
-from .objective_model import ObjectiveModel
+from .pretraining_model import PretrainingModel
 
 logger = logging.getLogger(__name__)
 
 
 @register_model("asda", dataclass=AsdaConfig)
-class AsdaModel(ObjectiveModel):
+class AsdaModel(PretrainingModel):
     """Encoder, decoder and teacher, trained by :class:`SelfDistillation`.
 
     In checkpoints the teacher stands under ``_ema``, with the number of updates in it under ``_ema_num_updates``, so
@@ -43,6 +42,7 @@ class AsdaModel(ObjectiveModel):
 
     config_class = AsdaConfig
     names = PRETRAINING_NAMES
+    loss_names = {"utterance": "cls", "frame": "IMAGE_regression"}  # what EAT's configs and logs call them
     objective: SelfDistillation
 
     def __init__(self, cfg: Any, encoder: EncoderConfig | None):
@@ -111,58 +111,10 @@ class AsdaModel(ObjectiveModel):
 
     # -- training
 
-    def forward(
-        self,
-        source: Tensor,
-        id: Tensor | None = None,
-        padding_mask: Tensor | None = None,
-        mask: bool = True,
-        features_only: bool = False,
-        remove_extra_tokens: bool = True,
-        places: dict[str, Tensor] | None = None,
-        precomputed_mask: Tensor | None = None,
-        counts: bool = True,
-    ) -> dict[str, Any]:
-        """Losses of a batch, or its features.
+    def schedule_statistics(self) -> dict[str, float]:
+        return {"ema_decay": self.objective.teacher.decay(self.num_updates) * 1000}
 
-        Args:
-            source: spectrograms (B, 1, T, F).
-            id: accepted because fairseq passes it; the masks come from the data set.
-            padding_mask: (B, N), True = padding; with ``features_only`` or ``precomputed_mask``; places hold it.
-            mask: must be True unless ``features_only``.
-            features_only: return the features of :meth:`extract_features` instead of losses.
-            remove_extra_tokens: with ``features_only``, drop CLS.
-            places: the masks as indices, as :meth:`Places.to_dict` gives them.
-            precomputed_mask: instead of these, masks (B * M, N), True = hidden; drawn here when both are absent.
-            counts: whether the batch enters pred_var and target_var.
-
-        Returns:
-            ``losses`` with ``cls`` (utterance) and ``IMAGE_regression`` (frame), both times ``sample_size`` = R;
-            ``masked_pct``, ``pred_var``, ``target_var`` and ``ema_decay`` (times 1000) for the log.
-        """
-        if features_only:
-            return self.extract_features(source, None, padding_mask, False, remove_extra_tokens)
-        if not mask or (padding_mask is not None and precomputed_mask is None):
-            raise ValueError(
-                "pre-training needs mask=True, and takes a padding mask with precomputed_mask alone; for features: "
-                "features_only=True"
-            )
-        if places is not None:
-            hidden = Places.from_dict(places, len(source))
-        else:
-            drawn = self._draw_masks(source) if precomputed_mask is None else precomputed_mask
-            hidden = Places.of(drawn.to(torch.bool).flatten(0, -2), len(source), padding_mask).to(source.device)
-        losses = self.losses(source, mask=hidden, counts=counts)
-        names = {"utterance": "cls", "frame": "IMAGE_regression"}  # what EAT's configs and logs call them
-        return {
-            "losses": {names[term]: losses.terms[term] for term in names if term in losses.terms},
-            "sample_size": losses.sample_size,
-            "masked_pct": losses.sample_size / max(losses.sample_size + hidden.num_kept, 1),
-            "ema_decay": self.objective.teacher.decay(self.num_updates) * 1000,
-            **losses.statistics,
-        }
-
-    def _draw_masks(self, source: Tensor) -> Tensor:
+    def draw_masks(self, source: Tensor) -> Tensor:
         image = self.cfg.modalities.image
         sampler = InverseBlockMask(
             self.encoder.grid(source),

@@ -12,13 +12,12 @@ from ...checkpoints.layouts import mae_ast_names as names
 from ...checkpoints.layouts.mae_ast_architecture import config_of_keys, decoder_of_keys
 from ...core.config import EncoderConfig, Regularisation
 from ...core.encoder import SpectrogramEncoder
-from ...core.places import Places
 from ...core.positions import POSITIONS
 from ...objectives.masked_autoencoder import MaskedAutoencoder
 from ...objectives.transformer_decoder import TransformerDecoder
 from .encoder_keys import plain
 from .mae_ast_keys import MaeAstConfig
-from .objective_model import ObjectiveModel
+from .pretraining_model import PretrainingModel
 
 _OBJECTIVE = "objective."
 _TABLES = ("encoder.positions", "decoder.positions")
@@ -40,7 +39,7 @@ class UnusedParameters(nn.Module):
 
 
 @register_model(names.PUBLISHED_MODEL, dataclass=MaeAstConfig)
-class MaeAstModel(ObjectiveModel):
+class MaeAstModel(PretrainingModel):
     """Encoder, decoder and two heads, trained by :class:`MaskedAutoencoder`."""
 
     config_class = MaeAstConfig
@@ -109,49 +108,7 @@ class MaeAstModel(ObjectiveModel):
         own = {name: tensor for name, tensor in native.items() if name.startswith("encoder.")}
         return {name.removeprefix("encoder."): tensor for name, tensor in own.items()}
 
-    # -- training
-
-    def forward(
-        self,
-        source: Tensor,
-        id: Tensor | None = None,
-        padding_mask: Tensor | None = None,
-        features_only: bool = False,
-        places: dict[str, Tensor] | None = None,
-        precomputed_mask: Tensor | None = None,
-        counts: bool = True,
-    ) -> dict[str, Any]:
-        """Losses of a batch, or its features.
-
-        Args:
-            source: log-mel spectrograms (B, 1, T, F), not normalised: that is part of the model.
-            id: accepted because fairseq passes it; the masks come from the data set.
-            padding_mask: (B, N), True = padding; with ``features_only`` or ``precomputed_mask``; places hold it.
-            features_only: return the features of :meth:`extract_features` instead of losses.
-            places: the masks as indices, as :meth:`Places.to_dict` gives them.
-            precomputed_mask: instead of these, masks (B * M, N), True = hidden.
-            counts: whether the batch enters the running statistics of the input.
-
-        Returns:
-            ``losses`` with ``generative`` and ``discriminative``, those that are not off, both times ``sample_size`` =
-            R and their weight; ``masked_pct``, ``nce_accuracy`` and ``bin_mean_loss`` for the log.
-        """
-        if features_only:
-            return self.extract_features(source, None, padding_mask)
-        if places is not None:
-            hidden = Places.from_dict(places, len(source))
-        elif precomputed_mask is not None:
-            drawn = precomputed_mask.to(torch.bool).flatten(0, -2)
-            hidden = Places.of(drawn, len(source), padding_mask).to(source.device)
-        else:
-            raise ValueError("pre-training needs masks: places, or precomputed_mask (clips x masks, patches)")
-        losses = self.losses(source, mask=hidden, counts=counts)
-        return {
-            "losses": losses.terms,
-            "sample_size": losses.sample_size,
-            "masked_pct": losses.sample_size / max(losses.sample_size + hidden.num_kept, 1),
-            **losses.statistics,
-        }
+    # -- features
 
     def extract_features(self, source: Tensor, *args: Any, **kwargs: Any) -> dict[str, Tensor | None]:
         """As :func:`.objective_model.extract_features`; ``source`` is not normalised."""

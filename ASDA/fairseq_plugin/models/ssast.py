@@ -11,21 +11,21 @@ from ...checkpoints.layouts.published_architecture import merged
 from ...checkpoints.layouts.ssast_names import SSAST_MODEL, from_ssast, to_ssast
 from ...core.config import EncoderConfig
 from ...core.encoder import SpectrogramEncoder
-from ...core.places import Places
 from ...core.zoo import SSAST
 from ...objectives.masked_prediction import MaskedPrediction
 from .encoder_keys import is_complete, plain, regularisation
-from .objective_model import ObjectiveModel
+from .pretraining_model import PretrainingModel
 from .ssast_keys import SsastConfig
 
 _OBJECTIVE, _ENCODER = "objective.", "encoder."
 
 
 @register_model(SSAST_MODEL, dataclass=SsastConfig)
-class SsastModel(ObjectiveModel):
+class SsastModel(PretrainingModel):
     """Encoder, mask token and heads, trained by :class:`MaskedPrediction`; checkpoints have SSAST's own tensors."""
 
     config_class = SsastConfig
+    takes_padding = False
     objective: MaskedPrediction
 
     @classmethod
@@ -67,52 +67,3 @@ class SsastModel(ObjectiveModel):
 
     def encoder_tensors(self, state_dict: dict) -> dict[str, Tensor]:
         return from_ssast("the checkpoint", state_dict, self.architecture(self.cfg))["encoder"]
-
-    # -- training
-
-    def forward(
-        self,
-        source: Tensor,
-        id: Tensor | None = None,
-        padding_mask: Tensor | None = None,
-        mask: bool = True,
-        features_only: bool = False,
-        remove_extra_tokens: bool = True,
-        places: dict[str, Tensor] | None = None,
-        precomputed_mask: Tensor | None = None,
-        counts: bool = True,
-    ) -> dict[str, Any]:
-        """Losses of a batch, or its features.
-
-        Args:
-            source: spectrograms (B, 1, T, F).
-            id: accepted because fairseq passes it; the masks come from the data set.
-            padding_mask: (B, N), True = padding; with ``features_only``.
-            mask: must be True unless ``features_only``.
-            features_only: return the features of :meth:`extract_features` instead of losses.
-            remove_extra_tokens: with ``features_only``, drop the prefix tokens.
-            places: the masks as indices, as :meth:`Places.to_dict` gives them.
-            precomputed_mask: instead of these, masks (B * M, N) or (B, M, N), True = hidden.
-            counts: whether the batch enters statistics over all processes.
-
-        Returns:
-            ``losses`` with ``discriminative`` and ``generative``, both times ``sample_size``; ``masked_pct`` and
-            ``nce_accuracy`` for the log.
-        """
-        if features_only:
-            return self.extract_features(source, None, padding_mask, False, remove_extra_tokens)
-        if not mask or padding_mask is not None:
-            raise ValueError("pre-training needs mask=True and takes no padding mask; for features: features_only=True")
-        if places is not None:
-            hidden = Places.from_dict(places, len(source))
-        elif precomputed_mask is not None:
-            hidden = Places.of(precomputed_mask.bool().flatten(0, -2), len(source)).to(source.device)
-        else:
-            raise ValueError("pre-training needs the masks of the clips: places, or precomputed_mask (B, M, N)")
-        losses = self.losses(source, mask=hidden, counts=counts)
-        return {
-            "losses": losses.terms,
-            "sample_size": losses.sample_size,
-            "masked_pct": losses.sample_size / max(losses.sample_size + hidden.kept.numel(), 1),
-            **losses.statistics,
-        }
