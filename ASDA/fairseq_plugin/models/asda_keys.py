@@ -10,7 +10,15 @@ from fairseq.dataclass import FairseqDataclass
 
 from ...checkpoints.layouts.published_architecture import PUBLISHED_LAMBDA, PUBLISHED_OUT_SCALE
 from ..eat_keys import EatDecoderKeys, EatPretrainingKeys, EatSpectrogramKeys
-from .encoder_keys import AttentionKind, Autocast, ClsPosition, LambdaMode, Positions
+from .encoder_keys import (
+    AttentionKind,
+    ClsPosition,
+    ComputingKeys,
+    DropoutKeys,
+    DropPathKeys,
+    LambdaMode,
+    Positions,
+)
 
 
 @dataclass
@@ -44,7 +52,7 @@ class ModalitiesConfig(FairseqDataclass):
 
 
 @dataclass
-class AsdaConfig(EatPretrainingKeys):
+class AsdaConfig(EatPretrainingKeys, DropoutKeys, DropPathKeys, ComputingKeys):
     """Encoder, decoder, teacher and losses of pre-training."""
 
     attention: AttentionKind = field(
@@ -73,12 +81,6 @@ class AsdaConfig(EatPretrainingKeys):
     embed_dim: int = field(default=768, metadata={"help": "width"})
     mlp_ratio: float = field(default=3.5, metadata={"help": "hidden width of the MLPs over embed_dim"})
     norm_eps: float = field(default=1e-6, metadata={"help": "eps of the encoder's LayerNorms"})
-    start_drop_path_rate: float = field(default=0.0, metadata={"help": "stochastic depth of the first layer"})
-    end_drop_path_rate: float = field(default=0.0, metadata={"help": "stochastic depth of the last layer"})
-    encoder_dropout: float = field(default=0.0, metadata={"help": "dropout after the attention's projection"})
-    post_mlp_drop: float = field(default=0.0, metadata={"help": "dropout after the MLP"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on the attention maps"})
-    activation_dropout: float = field(default=0.0, metadata={"help": "dropout inside the MLP"})
 
     clone_batch: int = field(default=16, metadata={"help": "students (masks) per clip"})
     average_top_k_layers: int = field(default=12, metadata={"help": "teacher layers that make the target"})
@@ -97,9 +99,6 @@ class AsdaConfig(EatPretrainingKeys):
         default=5000, metadata={"help": "updates after which the collapse monitor looks"}
     )
 
-    autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks and the decoder's norms"})
-    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute layers instead of keeping them"})
     no_decay_group: str = field(
         default="no_decay", metadata={"help": "optimiser group of biases and 1-D weights; empty: all in default"}
     )

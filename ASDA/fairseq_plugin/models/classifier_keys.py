@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Optional
 
 from ..eat_keys import EatClassifierKeys
-from .encoder_keys import Autocast
+from .encoder_keys import ComputingKeys, DropoutKeys
 
 
 class PredictionMode(Enum):
@@ -30,7 +30,7 @@ class Colours(Enum):
 
 
 @dataclass
-class ClassifierConfig(EatClassifierKeys):
+class ClassifierConfig(EatClassifierKeys, DropoutKeys, ComputingKeys):
     """A pre-trained encoder with a classification head."""
 
     model_path: str = field(default="", metadata={"help": "pre-trained checkpoint to start from"})
@@ -74,13 +74,6 @@ class ClassifierConfig(EatClassifierKeys):
         default="no_decay", metadata={"help": "optimiser group of biases and 1-D weights; empty: all in default"}
     )
     norm_eps: Optional[float] = field(default=None, metadata={"help": "null: as pre-trained"})
-    encoder_dropout: float = field(default=0.0, metadata={"help": "dropout after the attention's projection"})
-    post_mlp_drop: float = field(default=0.0, metadata={"help": "dropout after the MLP"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on the attention maps"})
-    activation_dropout: float = field(default=0.0, metadata={"help": "dropout inside the MLP"})
-    autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks"})
-    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute blocks instead of keeping them"})
 
 
 @dataclass

@@ -3,10 +3,11 @@
 No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Optional, Tuple
 
+from fairseq.dataclass import FairseqDataclass
 from omegaconf import DictConfig, OmegaConf
 
 from ...checkpoints.layouts.published_architecture import config_of_keys
@@ -40,6 +41,33 @@ class ClsPosition(Enum):
 class Autocast(Enum):
     none = "none"
     bf16 = "bf16"
+
+
+@dataclass
+class DropoutKeys(FairseqDataclass):
+    """Dropout in an encoder's layers, as `Regularisation` has it."""
+
+    encoder_dropout: float = field(default=0.0, metadata={"help": "dropout after the attention's projection"})
+    post_mlp_drop: float = field(default=0.0, metadata={"help": "dropout after the MLP"})
+    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on the attention maps"})
+    activation_dropout: float = field(default=0.0, metadata={"help": "dropout inside the MLP"})
+
+
+@dataclass
+class DropPathKeys(FairseqDataclass):
+    """Stochastic depth that grows from the first layer to the last."""
+
+    start_drop_path_rate: float = field(default=0.0, metadata={"help": "stochastic depth of the first layer"})
+    end_drop_path_rate: float = field(default=0.0, metadata={"help": "stochastic depth of the last layer"})
+
+
+@dataclass
+class ComputingKeys(FairseqDataclass):
+    """How a model computes, whatever it learns."""
+
+    autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
+    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks, and a decoder's"})
+    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute layers instead of keeping them"})
 
 
 _KEYS = ("depth", "num_heads", "embed_dim", "mlp_ratio", "norm_eps", "positions", "cls_position")

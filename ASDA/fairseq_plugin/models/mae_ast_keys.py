@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ..mae_ast_keys import MaeAstModelKeys
-from .encoder_keys import Autocast
+from .encoder_keys import ComputingKeys
 
 
 @dataclass
-class MaeAstConfig(MaeAstModelKeys):
+class MaeAstConfig(MaeAstModelKeys, ComputingKeys):
     """Encoder, decoder and losses of pre-training."""
 
     ast_kernel_size_time: int = field(default=16, metadata={"help": "frames of a patch"})
@@ -50,9 +50,6 @@ class MaeAstConfig(MaeAstModelKeys):
     reconstruction_weight: float = field(default=10.0, metadata={"help": "weight of the generative loss; 0: off"})
     classification_weight: float = field(default=1.0, metadata={"help": "weight of the discriminative loss; 0: off"})
 
-    autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks"})
-    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute layers instead of keeping them"})
     no_decay_group: str = field(
         default="", metadata={"help": "optimiser group of biases and 1-D weights; empty: all in default"}
     )

@@ -51,10 +51,8 @@ class PretrainingModel(ObjectiveModel):
         if features_only:
             return self.extract_features(source, None, padding_mask, False, remove_extra_tokens)
         if not mask or (padding_mask is not None and (precomputed_mask is None or not self.takes_padding)):
-            padding = (
-                "takes a padding mask with precomputed_mask alone" if self.takes_padding else "takes none of padding"
-            )
-            raise ValueError(f"pre-training needs mask=True, and {padding}; for features: features_only=True")
+            padding = "a padding mask with precomputed_mask alone" if self.takes_padding else "no padding mask"
+            raise ValueError(f"pre-training needs mask=True, and takes {padding}; for features: features_only=True")
         if places is not None:
             hidden = Places.from_dict(places, len(source))
         else:

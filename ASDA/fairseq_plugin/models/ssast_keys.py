@@ -6,13 +6,11 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 from dataclasses import dataclass, field
 from typing import Any, List
 
-from fairseq.dataclass import FairseqDataclass
-
-from .encoder_keys import Autocast
+from .encoder_keys import ComputingKeys, DropoutKeys, DropPathKeys
 
 
 @dataclass
-class SsastConfig(FairseqDataclass):
+class SsastConfig(DropoutKeys, DropPathKeys, ComputingKeys):
     """Encoder over all patches with a mask token, and two heads."""
 
     depth: int = field(default=12, metadata={"help": "layers"})
@@ -34,15 +32,6 @@ class SsastConfig(FairseqDataclass):
     clone_batch: int = field(default=2, metadata={"help": "masks per clip; with several each loss has its own"})
     discriminative_weight: float = field(default=1.0, metadata={"help": "of telling hidden patches apart; 0: off"})
     generative_weight: float = field(default=10.0, metadata={"help": "of the error of their values; 0: off"})
-    start_drop_path_rate: float = field(default=0.0, metadata={"help": "stochastic depth of the first layer"})
-    end_drop_path_rate: float = field(default=0.0, metadata={"help": "stochastic depth of the last layer"})
-    encoder_dropout: float = field(default=0.0, metadata={"help": "dropout after the attention's projection"})
-    post_mlp_drop: float = field(default=0.0, metadata={"help": "dropout after the MLP"})
-    attention_dropout: float = field(default=0.0, metadata={"help": "dropout on the attention maps"})
-    activation_dropout: float = field(default=0.0, metadata={"help": "dropout inside the MLP"})
-    autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks"})
-    checkpoint_activations: bool = field(default=False, metadata={"help": "recompute blocks instead of keeping them"})
     no_decay_group: str = field(
         default="no_decay", metadata={"help": "optimiser group of biases and 1-D weights; empty: all in default"}
     )
