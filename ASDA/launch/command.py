@@ -14,7 +14,7 @@ from .available import available_bytes
 from .batch_plan import Batch, BatchPlan
 from .composing import PROJECT, search_path
 from .fitting import Budget, fit_batch
-from .inputs import KEYS, find_inputs
+from .inputs import KEYS, Inputs, find_inputs
 from .memory import Machine, Workload
 from .own_data import choose
 from .precision import Precision, choose_precision
@@ -22,6 +22,7 @@ from .processes import Processes, choose_processes, count_gpus
 from .recipe import Recipe, find_config
 from .settings import LaunchError, Settings
 from .sizes import by_size, size_files
+from .starting_point import StartingPoint
 from .workload import workload_of
 
 # Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.
@@ -60,6 +61,8 @@ class Launch:
     runs: tuple[Run, ...]
     notes: tuple[str, ...]
     recipe: Recipe
+    inputs: Inputs
+    start: StartingPoint | None
     batch: BatchPlan
 
 
@@ -88,8 +91,11 @@ def plan_launch(
     processes = choose_processes(settings, gpus)
     precision = choose_precision(recipe, arguments, processes, inputs.folders()[0][2])
     batch = _batch(recipe, arguments, settings)
-    choices = choose(recipe, inputs.folders()[0][1], inputs.checkpoint, settings.dry_run)  # of all folds those of one
-    plan, memory = _fitted(batch, recipe, arguments, settings, processes, precision, inputs.checkpoint)
+    start = None
+    if inputs.checkpoint is not None and inputs.checkpoint.exists():  # in a dry run it need not be there
+        start = StartingPoint.read(inputs.checkpoint, recipe)
+    choices = choose(recipe, inputs, start, settings.dry_run)
+    plan, memory = _fitted(batch, recipe, arguments, settings, processes, precision, start)
     said = plan.describe(recipe.get("task.clips_per_update"), processes.unit)
     notes = (*inputs.notes, *precision.notes, *choices.notes, memory, said)
     fixed = [*recipe.groups, *_fixed(recipe, processes, plan, batch.most_clips), *precision.overrides]
@@ -108,7 +114,7 @@ def plan_launch(
             f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
         ]
         runs.append(Run((*program, *folders, *fixed, *typed), save_dir, fold))
-    return Launch(tuple(runs), notes, recipe, plan)
+    return Launch(tuple(runs), notes, recipe, inputs, start, plan)
 
 
 def _batch(recipe: Recipe, arguments: Arguments, settings: Settings) -> Batch:
@@ -141,10 +147,10 @@ def _fitted(
     settings: Settings,
     processes: Processes,
     precision: Precision,
-    checkpoint: Path | None,
+    start: StartingPoint | None,
 ) -> tuple[BatchPlan, str]:
     """The plan that fits into memory, and what to say about it. A dry run does not look at this machine's memory."""
-    work = workload_of(recipe, checkpoint)
+    work = workload_of(recipe, start)
     if work is None:
         init = recipe.get("model.init", "")
         unknown = f"nothing is known of {f'model.init={init}' if init else recipe.model}"

@@ -75,7 +75,7 @@ def choose_validation(recipe: Recipe, arguments: Arguments, data: Path) -> list[
     What is chosen on `eval` would be measured on what it was chosen by.
     """
     key, name = "dataset.valid_subset", "valid"
-    known = recipe.get("task.dataset") or arguments.names(key) or recipe.get(key) != "eval"
+    known = recipe.dataset or arguments.names(key) or recipe.get(key) != "eval"
     if not is_labelled(recipe) or known or not (data / f"{name}.tsv").exists():
         return []
     recipe.set(key, name)

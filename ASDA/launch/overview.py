@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
-from .command import Launch, Run
+from ..training.file_names import NEWEST
+from ..training.updates import updates_per_epoch
+from .command import Launch
 from .inputs import splits_of
 from .recipe import Recipe
+from .starting_point import StartingPoint
 
 
 def overview(launch: Launch) -> list[str]:
-    """The lines of the table, then the command of each run."""
-    recipe, run = launch.recipe, launch.runs[0]
-    rows = [*_data(recipe, run), *_window(recipe, run), *_network(recipe, run), *_schedule(launch), *_folder(run)]
+    """The lines of the table, then the command of each run. Of folds the table is about the first."""
+    recipe, (_, data, save_dir) = launch.recipe, launch.inputs.folders()[0]
+    rows = [*_data(recipe, data), *_window(recipe, data), *_network(recipe, launch.start), *_schedule(launch, data)]
+    state = f"goes on from its {NEWEST}" if (save_dir / NEWEST).exists() else "begins anew"
+    rows.append(("saves into", f"{save_dir}; {state}"))
     width = max(len(name) for name, _ in rows)
     return [*(f"{name:<{width}}  {value}" for name, value in rows), "", *map(str, launch.runs)]
 
 
-def _stated(run: Run, key: str) -> str:
-    """The value that the command gives a key; empty if it gives none."""
-    return next((word.partition("=")[2] for word in reversed(run.command) if word.partition("=")[0] == key), "")
-
-
-def _data(recipe: Recipe, run: Run) -> list[tuple[str, str]]:
-    from ..data.manifest import Manifest
-
-    folder = Path(_stated(run, "task.data"))
-    rows = [("data", str(folder))]
+def _data(recipe: Recipe, data: Path) -> list[tuple[str, str]]:
+    rows = [("data", str(data))]
     for split in splits_of(recipe):
-        file = folder / f"{split}.tsv"
-        rows.append(
-            (f"  {split}", f"{len(Manifest.read(file)):,} clips" if file.exists() else f"{file.name} is absent")
-        )
+        clips = _num_clips(data, split)
+        rows.append((f"  {split}", f"{split}.tsv is absent" if clips is None else f"{clips:,} clips"))
     return rows
 
 
-def _window(recipe: Recipe, run: Run) -> list[tuple[str, str]]:
+def _num_clips(data: Path, split: str) -> int | None:
+    """Clips of a split; None if it is not there."""
+    from ..data.manifest import Manifest
+
+    file = data / f"{split}.tsv"
+    return len(Manifest.read(file)) if file.exists() else None
+
+
+def _window(recipe: Recipe, data: Path) -> list[tuple[str, str]]:
     from ..data.manifest import ManifestError
     from ..data.preparation.cached_statistics import cached_lengths
 
-    length = int(_stated(run, "task.target_length") or 0) or recipe.get("task.target_length")
+    length = recipe.get("task.target_length")
     rows = [("window", f"{length} frames" if length else "the data set's, or the checkpoint's")]
-    folder, split = Path(_stated(run, "task.data")), splits_of(recipe)[0]
-    if not (folder / f"{split}.tsv").exists():
+    split = splits_of(recipe)[0]
+    if not (data / f"{split}.tsv").exists():
         return rows
     try:
-        lengths = cached_lengths(folder, split, h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000))
+        lengths = cached_lengths(data, split, h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000))
     except ManifestError as error:
         return [*rows, ("  lengths", str(error))]
     rows.append(("  lengths", lengths.summary().removeprefix("length: ")))
@@ -56,33 +58,31 @@ def _window(recipe: Recipe, run: Run) -> list[tuple[str, str]]:
     return [*rows, ("  suggested", lengths.window().suggestion())]
 
 
-def _network(recipe: Recipe, run: Run) -> list[tuple[str, str]]:
+def _network(recipe: Recipe, start: StartingPoint | None) -> list[tuple[str, str]]:
+    if start is None:
+        return [("network", f"model._name={recipe.model}; asda-info --config tells its parts")]
     import torch
 
-    from ..checkpoints.reading import read_checkpoint
     from ..core.encoder import SpectrogramEncoder
     from ..core.zoo import system_of
 
-    path = _stated(run, "model.model_path")
-    if not path:
-        return [("network", f"model._name={recipe.get('model._name')}; asda-info --config tells its parts")]
-    checkpoint = read_checkpoint(path)
     with torch.device("meta"):
-        encoder = SpectrogramEncoder(checkpoint.encoder_config)
+        encoder = SpectrogramEncoder(start.encoder)
     count = sum(parameter.numel() for parameter in encoder.parameters())
-    stack = checkpoint.encoder_config.stack
-    name = system_of(checkpoint.encoder_config) or "an encoder"
-    return [("network", f"{name}, {stack.depth} layers of width {stack.embed_dim}, {count:,} parameters: {path}")]
+    stack, name = start.encoder.stack, system_of(start.encoder) or "an encoder"
+    return [("network", f"{name}, {stack.depth} layers of width {stack.embed_dim}, {count:,} parameters: {start.path}")]
 
 
-def _schedule(launch: Launch) -> list[tuple[str, str]]:
+def _schedule(launch: Launch, data: Path) -> list[tuple[str, str]]:
     recipe, batch = launch.recipe, launch.batch
     rows = [("batch", batch.describe(recipe.get("task.clips_per_update"), "processes"))]
     epochs, updates = recipe.get("task.epochs"), recipe.get("optimization.max_update")
-    clips = _num_clips(launch)
+    clips = _num_clips(data, splits_of(recipe)[0])
+    if recipe.get("task.weights_file"):
+        clips = recipe.get("task.num_samples")
     if epochs and clips:
-        per_epoch = math.ceil(math.ceil(clips / (batch.clips * batch.processes)) / batch.update_freq)
-        rows.append(("schedule", f"{epochs} epochs of {per_epoch:,} updates: {epochs * per_epoch:,}"))
+        each = updates_per_epoch(clips, batch.clips, batch.processes, batch.update_freq)
+        rows.append(("schedule", f"{epochs} epochs of {each:,} updates: {epochs * each:,}"))
     elif clips:
         passes = updates * batch.clips_per_update / clips
         rows.append(("schedule", f"{updates:,} updates, {passes:,.1f} times through the {clips:,} clips"))
@@ -90,18 +90,3 @@ def _schedule(launch: Launch) -> list[tuple[str, str]]:
         rows.append(("schedule", f"{epochs} epochs" if epochs else f"{updates:,} updates"))
     rates: Any = recipe.get("optimization.lr", [])
     return [*rows, ("  learning rate", ", ".join(map(str, rates)))]
-
-
-def _num_clips(launch: Launch) -> int:
-    from ..data.manifest import Manifest
-
-    if launch.recipe.get("task.weights_file"):
-        return launch.recipe.get("task.num_samples")
-    file = Path(_stated(launch.runs[0], "task.data")) / f"{splits_of(launch.recipe)[0]}.tsv"
-    return len(Manifest.read(file)) if file.exists() else 0
-
-
-def _folder(run: Run) -> list[tuple[str, str]]:
-    last = run.save_dir / "checkpoint_last.pt"
-    state = "goes on from its checkpoint_last.pt" if last.exists() else "begins anew"
-    return [("saves into", f"{run.save_dir}; {state}")]

@@ -10,18 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..checkpoints.layouts.published_names import PUBLISHED_FLAGS
+from .inputs import Inputs, is_labelled, splits_of
 from .recipe import Recipe
 from .settings import LaunchError
+from .starting_point import StartingPoint
 
 if TYPE_CHECKING:
     from ..audio.front_end import FrontEnd
-    from ..checkpoints.checkpoint import Checkpoint
     from ..data.preparation.cached_statistics import SplitStatistics
+    from ..data.preparation.window import WindowFit
 
 MOST_FRAMES = 1024
 """The longest window that is chosen unasked: what published encoders hear."""
 _NORMALISES_ITSELF = ("mae_ast",)  # models for which the task's normalisation means nothing
+_TAKES_NO_MASK = ("ssast",)  # models that see padding, whatever task.padding says
+_PATCH_FRAMES = 16  # where nothing is known of the network
+_MUCH_CUT = 0.1  # share of the clips
 _FIELDS = {"target_length": "target_length_frames", "norm_mean": "norm_mean", "norm_std": "norm_std"}
 # Statistics further apart than this are those of other sound: half a unit of log energy, a seventh of the spread.
 _SAME_MEAN, _SAME_STD = 0.5, 0.15
@@ -35,39 +39,37 @@ class Choices:
     notes: list[str] = field(default_factory=list)
 
 
-def choose(recipe: Recipe, data: Path, checkpoint: Path | None, dry_run: bool = False) -> Choices:
-    """Looks at own data; chooses nothing for a data set that is named.
+def choose(recipe: Recipe, inputs: Inputs, start: StartingPoint | None, dry_run: bool = False) -> Choices:
+    """Looks at own data; chooses nothing for a data set that is named. Of folds the first stands for all.
 
     Args:
         recipe: what the run is composed of.
-        data: the folder of the manifests.
-        checkpoint: that fine-tuning starts from; None in pre-training.
+        inputs: where the data lie.
+        start: what fine-tuning starts from; None in pre-training, and with `model.init`.
         dry_run: data or checkpoint may be absent; nothing is chosen then.
 
     Raises:
-        LaunchError: the data or the checkpoint cannot be used; one line says why.
+        LaunchError: the labels cannot be used; one line says why.
     """
-    if recipe.get("task.dataset") or any(recipe.get(f"task.{flag}", False) for flag in PUBLISHED_FLAGS):
+    if recipe.dataset:
         return Choices()
-    missing = [path for path in (data, checkpoint) if path is not None and not path.exists()]
+    data = inputs.folders()[0][1]
+    missing = [path for path in (data, inputs.checkpoint) if path is not None and not path.exists()]
     if dry_run and missing:
         return Choices(notes=[f"{missing[0]} is not there: window and normalisation will be chosen when it is"])
-    from ..checkpoints.files import CheckpointError  # all of these need torch, which takes seconds to import
-    from ..checkpoints.reading import read_checkpoint
-    from ..data.manifest import ManifestError
+    from ..data.manifest import ManifestError  # needs torch, which takes seconds to import
 
-    choices, split = Choices(), recipe.get("dataset.train_subset", "train")
-    try:
-        found = None if checkpoint is None else read_checkpoint(checkpoint)
-        if found is not None:
+    choices, split = Choices(), splits_of(recipe)[0]
+    if is_labelled(recipe):
+        try:
             _describe_labels(recipe, data, split, choices)
-    except (ManifestError, CheckpointError) as error:
-        raise LaunchError(str(error)) from error
+        except ManifestError as error:
+            raise LaunchError(str(error)) from error
     try:
-        if found is not None:
-            _fit_to_checkpoint(recipe, data, found, split, choices)
-        elif recipe.get("model._name") not in _NORMALISES_ITSELF:
+        if start is None:
             _fit_to_data(recipe, data, split, choices)
+        else:
+            _fit_to_checkpoint(recipe, data, start, split, choices)
     except ManifestError as error:  # what cannot be read is the run's to judge
         choices.notes.append(f"warning: nothing is chosen by these clips: {error}")
     return choices
@@ -75,6 +77,7 @@ def choose(recipe: Recipe, data: Path, checkpoint: Path | None, dry_run: bool = 
 
 def _describe_labels(recipe: Recipe, data: Path, split: str, choices: Choices) -> None:
     """The task decides the same way; here it is said, and refused, before anything is loaded."""
+    from ..checkpoints.layouts.project import trained_with_softmax
     from ..data.labels import LabelTable, read_clip_labels
     from ..data.manifest import Manifest
 
@@ -88,9 +91,8 @@ def _describe_labels(recipe: Recipe, data: Path, split: str, choices: Choices) -
     multi_label = recipe.get("task.multi_label")
     several = labels.is_multi_label if multi_label is None else multi_label
     what = "several per clip, or none: mAP" if several else "one per clip: accuracy"
-    loss = recipe.get("model.loss", "auto")
-    if loss == "auto":
-        loss = "bce" if several or recipe.get("model.mixup", 0) else "cross_entropy"
+    softmax = trained_with_softmax(recipe.get("model.loss", "auto"), several, recipe.get("model.mixup", 0))
+    loss = "cross_entropy" if softmax else "bce"
     how = "as their files have it" if multi_label is None else "as stated"
     choices.notes.append(f"labels: {len(table)} classes, {what}, {how}; model.loss={loss}")
     if several and labels.max_labels_per_clip <= 1 and multi_label is None:
@@ -100,39 +102,39 @@ def _describe_labels(recipe: Recipe, data: Path, split: str, choices: Choices) -
         )
 
 
-def _fit_to_checkpoint(recipe: Recipe, data: Path, checkpoint: Checkpoint, split: str, choices: Choices) -> None:
+def _fit_to_checkpoint(recipe: Recipe, data: Path, start: StartingPoint, split: str, choices: Choices) -> None:
     """A checkpoint that says what its encoder heard is followed; of another only the network is known."""
-    if not checkpoint.front_end_recorded:
-        _fit_window(recipe, data, split, checkpoint.encoder_config.patches.size[0], choices)
-        statistics = _statistics(recipe, data, split, checkpoint.front_end)
-        _take(recipe, statistics, "the checkpoint records none", choices)
+    patch_frames = start.encoder.patches.size[0]
+    if not start.front_end_recorded:
+        _fit_window(recipe, data, split, patch_frames, choices)
+        _take(recipe, _statistics(recipe, data, split, start.front_end), "the checkpoint records none", choices)
         return
-    followed = checkpoint.front_end
     stated = {name: recipe.get(f"task.{key}") for key, name in _FIELDS.items()}
-    front_end = replace(followed, **{name: value for name, value in stated.items() if value is not None})
+    front_end = replace(start.front_end, **{name: value for name, value in stated.items() if value is not None})
+    whose = "the checkpoint's" if front_end == start.front_end else "as stated, else the checkpoint's"
     choices.notes.append(
         f"front end: target_length {front_end.target_length_frames}, norm_mean {front_end.norm_mean:.4f}, norm_std "
-        f"{front_end.norm_std:.4f}: {'the checkpoint' if front_end == followed else 'as stated, else the checkpoint'}'s"
+        f"{front_end.norm_std:.4f}: {whose}"
     )
     statistics = _statistics(recipe, data, split, front_end)
     if not _alike(statistics, front_end.norm_mean, front_end.norm_std):
         choices.notes.append(f"warning: these clips have other statistics: {statistics.describe()}")
     if front_end.target_length_frames is not None:
         fit = statistics.lengths.fit(front_end.target_length_frames)
-        better = statistics.lengths.window(checkpoint.encoder_config.patches.size[0], max_frames=MOST_FRAMES)
-        padding = recipe.get("task.padding") or front_end.padding
-        if fit.share_cut > 0.1 or (fit.mask_is_worth_it and padding == "constant"):
-            choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
+        seen = (recipe.get("task.padding") or front_end.padding) == "constant"
+        if fit.share_cut > _MUCH_CUT or (fit.mask_is_worth_it and seen):
+            _warn_of_window(fit, statistics, patch_frames, choices)
 
 
 def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> None:
-    """Pre-training: the recipe's window if it has one; AudioSet's normalisation for data like AudioSet."""
+    """The recipe's window if it has one; AudioSet's normalisation for data like AudioSet."""
     from ..data.corpora.corpus import AUDIOSET
 
-    if recipe.get("task.norm_mean") is not None and recipe.get("task.norm_std") is not None:
-        return  # as stated; the window, too, is then the user's business
-    patch_frames = recipe.get("model.modalities.image.patch_size", 16)
-    _fit_window(recipe, data, split, patch_frames, choices)
+    patch_frames = _patch_frames(recipe)
+    chosen = _fit_window(recipe, data, split, patch_frames, choices)
+    normalised = None not in (recipe.get("task.norm_mean"), recipe.get("task.norm_std"))
+    if normalised or recipe.model in _NORMALISES_ITSELF:
+        return  # what was stated is the user's business, the window too
     front_end = AUDIOSET.front_end()
     statistics = _statistics(recipe, data, split, front_end)
     if _alike(statistics, front_end.norm_mean, front_end.norm_std):
@@ -142,19 +144,25 @@ def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> No
         )
     else:
         _take(recipe, statistics, f"far from {AUDIOSET.title}'s", choices)
-    if not any(word.startswith("task.target_length=") for word in choices.overrides):
-        length = recipe.get("task.target_length")
-        fit = statistics.lengths.fit(length)
+    if not chosen:
+        fit = statistics.lengths.fit(recipe.get("task.target_length"))
         if fit.mask_is_worth_it and recipe.get("task.padding") != "mask":
-            better = statistics.lengths.window(patch_frames, max_frames=MOST_FRAMES)
-            choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
+            _warn_of_window(fit, statistics, patch_frames, choices)
 
 
-def _fit_window(recipe: Recipe, data: Path, split: str, patch_frames: int, choices: Choices) -> None:
+def _patch_frames(recipe: Recipe) -> int:
+    """Frames of a patch of a network that is not trained yet, by the key that its model has for it."""
+    size = recipe.get("model.patch_size")
+    found = (recipe.get("model.modalities.image.patch_size"), recipe.get("model.ast_kernel_size_time"))
+    return next((frames for frames in (*found, size and size[0]) if frames), _PATCH_FRAMES)
+
+
+def _fit_window(recipe: Recipe, data: Path, split: str, patch_frames: int, choices: Choices) -> bool:
+    """Chooses a window where none is stated; says whether it did."""
     from ..data.preparation.cached_statistics import cached_lengths
 
     if recipe.get("task.target_length") is not None:
-        return
+        return False
     lengths = cached_lengths(
         data,
         split,
@@ -163,11 +171,17 @@ def _fit_window(recipe: Recipe, data: Path, split: str, patch_frames: int, choic
     )
     fit = lengths.window(patch_frames, max_frames=MOST_FRAMES)
     chosen = [f"task.target_length={fit.target_length_frames}"]
-    if fit.mask_is_worth_it and recipe.get("task.padding") is None:
+    if fit.mask_is_worth_it and recipe.get("task.padding") is None and recipe.model not in _TAKES_NO_MASK:
         chosen.append("task.padding=mask")
     choices.overrides += chosen
     recipe.set("task.target_length", fit.target_length_frames)
     choices.notes.append(f"window: {' '.join(chosen)}: {fit.describe()}")
+    return True
+
+
+def _warn_of_window(fit: WindowFit, statistics: SplitStatistics, patch_frames: int, choices: Choices) -> None:
+    better = statistics.lengths.window(patch_frames, max_frames=MOST_FRAMES)
+    choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
 
 
 def _statistics(recipe: Recipe, data: Path, split: str, front_end: FrontEnd) -> SplitStatistics:

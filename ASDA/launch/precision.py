@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..training.file_names import RUN_RECORD
 from .arguments import Arguments
 from .memory import BF16_AUTOCAST, FLOAT32, HALF
 from .processes import Processes
@@ -83,7 +84,7 @@ def begun_autocast(save_dir: Path) -> str:
     from omegaconf import OmegaConf
 
     try:
-        begun = OmegaConf.load(save_dir / "run.yaml")
+        begun = OmegaConf.load(save_dir / RUN_RECORD)
         return str(OmegaConf.select(begun, AUTOCAST) or "")
     except (OSError, ValueError):
         return ""

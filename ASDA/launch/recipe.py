@@ -6,6 +6,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.layouts.published_names import PUBLISHED_FLAGS
 from .arguments import Arguments, one_size
 from .composing import CONFIG_FOLDER, compose, leaves, one_line
 from .settings import LaunchError
@@ -47,6 +48,12 @@ class Recipe:
         except OmegaConfBaseException as error:
             raise LaunchError(f"{self.file}: {key}: {one_line(error)}") from error
         return default if value is None else value
+
+    @property
+    def dataset(self) -> str:
+        """The data set that is named, by `task.dataset` or by one of EAT's flags; empty for own data."""
+        flagged = (name for flag, name in PUBLISHED_FLAGS.items() if self.get(f"task.{flag}", False))
+        return self.get("task.dataset", "") or next(flagged, "")
 
     def set(self, key: str, value: Any) -> None:
         """Changes a value, so that those which refer to it follow."""

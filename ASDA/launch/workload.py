@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from .inputs import KEYS
 from .memory import ConvolutionalDecoder, TransformerDecoder, Workload
 from .recipe import Recipe
 from .settings import LaunchError
+from .starting_point import StartingPoint
 
 _MEL_BINS = 128  # of MAE-AST's spectrograms, which no key of its says
 _DEFAULT_FRAMES = 1024  # AudioSet's, which the tasks take where nothing says otherwise
 
 
-def workload_of(recipe: Recipe, checkpoint: Path | None) -> Workload | None:
+def workload_of(recipe: Recipe, start: StartingPoint | None) -> Workload | None:
     """The workload of a run; None for a model whose keys nothing here knows, or whose checkpoint is not there (yet).
 
     Args:
         recipe: what is trained.
-        checkpoint: that fine-tuning starts from.
+        start: what fine-tuning starts from.
 
     Raises:
-        LaunchError: a value is no number, or the checkpoint cannot be read.
+        LaunchError: a value is no number.
     """
     if recipe.has("model.modalities"):
         return _self_distillation(recipe)
@@ -30,9 +29,7 @@ def workload_of(recipe: Recipe, checkpoint: Path | None) -> Workload | None:
         return _masked_autoencoding(recipe)
     if recipe.has("model.discriminative_weight"):
         return _masked_prediction(recipe)
-    if recipe.has(KEYS["CHECKPOINT"]) and checkpoint is not None and checkpoint.exists():
-        return _finetuning(recipe, checkpoint)
-    return None
+    return None if start is None else _finetuning(recipe, start)
 
 
 def _self_distillation(recipe: Recipe) -> Workload:
@@ -115,21 +112,10 @@ def _masked_prediction(recipe: Recipe) -> Workload:
     )
 
 
-def _finetuning(recipe: Recipe, checkpoint: Path) -> Workload:
-    from omegaconf import OmegaConf
-
-    from ..checkpoints.reading import read_checkpoint
-    from ..checkpoints.regridding import regridded
-
-    stated = recipe.get("model.encoder")
-    changes: Any = OmegaConf.to_container(stated) if stated else {}
-    try:
-        found = regridded(read_checkpoint(checkpoint), changes)
-    except ValueError as error:
-        raise LaunchError(f"CHECKPOINT: {' '.join(str(error).split())}") from error
-    encoder, stack = found.encoder_config, found.encoder_config.stack
+def _finetuning(recipe: Recipe, start: StartingPoint) -> Workload:
+    encoder, stack = start.encoder, start.encoder.stack
     (rows, bins), (row_step, _) = encoder.patches.size, encoder.patches.stride
-    patches = _steps(_frames(recipe, found.front_end.target_length_frames), rows, row_step) * encoder.columns
+    patches = _steps(_frames(recipe, start.front_end.target_length_frames), rows, row_step) * encoder.columns
     return Workload(
         depth=stack.depth,
         width=stack.embed_dim,
@@ -149,7 +135,7 @@ def _frames(recipe: Recipe, recorded: int | None) -> int:
     """Frames of a clip: as stated, else the data set's, else those that the checkpoint records."""
     if recipe.get("task.target_length") is not None:
         return int(_number(recipe, "task.target_length"))
-    name = recipe.get("task.dataset", "")
+    name = recipe.dataset
     if name:
         from ..data.corpora.corpus import CORPORA
 

@@ -107,7 +107,9 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         head=parts["head"],
         label_names=expect_texts(path, "task_state.label_names", task_state.get("label_names") or []),
         multi_label=multi_label,
-        independent_scores=not _trained_with_softmax(cfg["model"], multi_label),
+        independent_scores=not trained_with_softmax(
+            cfg["model"].get("loss", "auto"), multi_label, cfg["model"].get("mixup")
+        ),
         training_config=cfg,
         training_parts={"decoder": sum(t.numel() for t in parts["decoder"].values())} if parts["decoder"] else {},
         num_updates=expect_history(path, state.get("optimizer_history"))[-1].get("num_updates"),
@@ -233,6 +235,12 @@ def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any], num
     return FrontEnd(length, corpus.norm_mean, corpus.norm_std, num_mel_bins=num_mel_bins)
 
 
-def _trained_with_softmax(model: dict[str, Any], multi_label: bool | None) -> bool:
-    loss = model.get("loss", "auto")
-    return loss == "cross_entropy" or (loss == "auto" and multi_label is False and not model.get("mixup"))
+def trained_with_softmax(loss: str, multi_label: bool | None, mixup: float | None) -> bool:
+    """Whether ``model.loss`` means one softmax over the classes, rather than a sigmoid for each.
+
+    Args:
+        loss: ``bce``, ``cross_entropy`` or ``auto``, which is the latter for clips of one label that are not mixed.
+        multi_label: whether a clip may have several labels; None if nobody says.
+        mixup: ``model.mixup``; 0 or None without.
+    """
+    return loss == "cross_entropy" or (loss == "auto" and multi_label is False and not mixup)

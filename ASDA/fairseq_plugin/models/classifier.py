@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ...adaptation.parameter_groups import decay_by_layer
-from ...checkpoints.layouts.project import pretraining_model_config
+from ...checkpoints.layouts.project import pretraining_model_config, trained_with_softmax
 from ...checkpoints.layouts.published_architecture import recorded_architecture
 from ...checkpoints.layouts.published_names import CLASSIFIER_NAMES, LEGACY_CLASSIFIER
 from ...core.classifier import SpectrogramClassifier
@@ -17,7 +17,7 @@ from ...core.config import EncoderConfig, HeadConfig
 from ...core.encoder import SpectrogramEncoder
 from ...objectives.classification import BatchAugmentation, Classification
 from ..aliases import register_alias
-from .classifier_keys import ClassificationLoss, ClassifierConfig, LegacyClassifierConfig, PredictionMode
+from .classifier_keys import ClassifierConfig, LegacyClassifierConfig, PredictionMode
 from .encoder_keys import is_complete, plain, regularisation, with_norm_eps
 from .objective_model import EncoderView, ObjectiveModel
 from .starting_weights import starting_weights
@@ -78,10 +78,9 @@ class ClassifierModel(ObjectiveModel):
         drop_path = 0.0 if cfg.linear_classifier else cfg.drop_path_rate
         head = HeadConfig(cfg.num_classes, _POOLINGS[cfg.prediction_mode], cfg.use_fc_norm, cfg.fc_norm_eps)
         network = SpectrogramEncoder(encoder, regularisation(cfg, (drop_path, drop_path)))
-        by_data = self._multi_label or cfg.mixup > 0
         return Classification(
             SpectrogramClassifier(network, head),
-            independent_scores=by_data if cfg.loss is ClassificationLoss.auto else cfg.loss is ClassificationLoss.bce,
+            independent_scores=not trained_with_softmax(cfg.loss.name, self._multi_label, cfg.mixup),
             augmentation=BatchAugmentation(
                 spec_augment=cfg.specaug,
                 mask_ratio=cfg.mask_ratio,

@@ -13,13 +13,10 @@ import yaml
 from omegaconf import OmegaConf
 
 from ...atomic import atomic_writer
+from ...training.file_names import NEWEST, RUN_RECORD
 
 logger = logging.getLogger(__name__)
 
-FILE = "run.yaml"
-"""In the save folder: the configuration of the run, resolved, and the identity of its data."""
-
-_NEWEST = "checkpoint_last.pt"
 # Other sections of fairseq's configuration are of other programs, or copies.
 _SECTIONS = ("data", "common", "checkpoint", "dataset", "optimization", "optimizer", "lr_scheduler")
 _SECTIONS += ("task", "model", "criterion")
@@ -99,7 +96,7 @@ def require_same_experiment(save_dir: str, now: Dict[str, Any], extend: bool) ->
 def record(save_dir: str, now: Dict[str, Any]) -> None:
     """Writes what a run is into its save folder."""
     os.makedirs(save_dir, exist_ok=True)
-    with atomic_writer(Path(save_dir) / FILE) as handle:
+    with atomic_writer(Path(save_dir) / RUN_RECORD) as handle:
         handle.write("# What runs in this folder, resolved. A run is only continued here with the same.\n")
         yaml.safe_dump(now, handle, sort_keys=False, allow_unicode=True)
 
@@ -149,21 +146,21 @@ def _processes(snapshot: Dict[str, Any]) -> int:
 
 
 def _read(folder: Path) -> Optional[Dict[str, Any]]:
-    if not (folder / _NEWEST).exists() or not (folder / FILE).exists():
+    if not (folder / NEWEST).exists() or not (folder / RUN_RECORD).exists():
         return None
     try:
-        content = yaml.safe_load((folder / FILE).read_text(encoding="utf-8"))
+        content = yaml.safe_load((folder / RUN_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ExperimentError(f"{folder / FILE} cannot be read: {' '.join(str(error).split())}") from error
+        raise ExperimentError(f"{folder / RUN_RECORD} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise ExperimentError(f"{folder / FILE}: expected the configuration of a run, found {_shown(content)}")
+        raise ExperimentError(f"{folder / RUN_RECORD}: expected the configuration of a run, found {_shown(content)}")
     return content
 
 
 def _refusal(
     save_dir: str, held: List[Difference], extendable: List[Difference], free: List[Difference], extend: bool
 ) -> str:
-    parts = [f"{save_dir} holds the checkpoints of another experiment ({FILE} there): "]
+    parts = [f"{save_dir} holds the checkpoints of another experiment ({RUN_RECORD} there): "]
     parts.append("; ".join(map(str, held or extendable)))
     if held:
         parts.append(". Give this run a checkpoint.save_dir (SAVE_DIR) of its own")

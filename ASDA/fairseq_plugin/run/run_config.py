@@ -1,12 +1,13 @@
 """The configuration of a whole run, seen from its task: finding it, and refusing what cannot work before it starts."""
 
 import logging
-import math
 import os
 from typing import Any, Dict, Optional
 
 from fairseq.logging import progress_bar
 
+from ...training.file_names import NEWEST
+from ...training.updates import updates_per_epoch
 from .schedule import COSINES
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def starting_checkpoint(cfg: Any) -> Optional[str]:
     if run is None:
         return None
     file = run.checkpoint.restore_file
-    if file != "checkpoint_last.pt":  # the default, and the one name that is relative to the save folder
+    if file != NEWEST:  # the default, and the one name that is relative to the save folder
         return file
     last = os.path.join(run.checkpoint.save_dir, file)
     return last if os.path.isfile(last) else run.checkpoint.finetune_from_model or last
@@ -131,7 +132,7 @@ def set_epochs(run: Any, epochs: int, clips: int, processes: int) -> int:
     batch = run.dataset.batch_size
     if epochs < 1 or batch is None:
         raise ValueError(f"task.epochs={epochs} needs a number of at least 1 and dataset.batch_size, which is {batch}")
-    updates = epochs * math.ceil(math.ceil(clips / (batch * processes)) / run.optimization.update_freq[0])
+    updates = epochs * updates_per_epoch(clips, batch, processes, run.optimization.update_freq[0])
     run.optimization.max_update = updates
     for schedule in _schedules(run).values():
         if "warmup_updates" in schedule:

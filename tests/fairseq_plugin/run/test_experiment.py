@@ -10,13 +10,13 @@ from omegaconf import OmegaConf
 
 from ASDA.fairseq_plugin.models.encoder_keys import Autocast
 from ASDA.fairseq_plugin.run.experiment import (
-    FILE,
     ExperimentError,
     differences,
     record,
     require_same_experiment,
     snapshot,
 )
+from ASDA.training.file_names import RUN_RECORD
 
 DATA = {"train": {"clips": 8, "train.tsv": 1234}}
 RUN = {
@@ -129,6 +129,6 @@ def test_require_same_experiment__keys_that_were_added_since_are_no_difference(u
 
 @pytest.mark.parametrize("content", ["- a list", "{unclosed", ""])
 def test_require_same_experiment__a_damaged_record_is_refused(used, content):
-    (used / FILE).write_text(content)
-    with pytest.raises(ExperimentError, match=FILE):
+    (used / RUN_RECORD).write_text(content)
+    with pytest.raises(ExperimentError, match=RUN_RECORD):
         require_same_experiment(str(used), run_of(), extend=False)

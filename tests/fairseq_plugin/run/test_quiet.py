@@ -14,6 +14,16 @@ HYDRAS = {"version": 1, "disable_existing_loggers": False, "root": {"level": "IN
 HYDRAS["handlers"] = {"console": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}}
 
 
+@pytest.fixture(autouse=True)
+def level_info():
+    """The level that hydra gives the root logger, whatever another test has left there."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.INFO)
+    yield
+    root.setLevel(before)
+
+
 def passes(name, file, level=logging.INFO, function="f"):
     return quiet.OwnLines().filter(logging.LogRecord(name, level, file, 1, "text", (), None, function))
 
@@ -64,7 +74,7 @@ def test_verbose_logger__passes():
 
 def test_handlers__that_a_later_configuration_makes_are_filtered(monkeypatch):
     root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    before = list(root.handlers)
     monkeypatch.setattr(logging.config, "dictConfigClass", quiet._Configurator)
     try:
         logging.config.dictConfig(HYDRAS)
@@ -73,7 +83,6 @@ def test_handlers__that_a_later_configuration_makes_are_filtered(monkeypatch):
         assert [type(f) for f in handler.filters] == [quiet.OwnLines]
     finally:
         root.handlers = before
-        root.setLevel(level)
 
 
 CODE = """
