@@ -1,6 +1,6 @@
 """How many updates of other pre-trainings take as much arithmetic as so many of the first?
 
-    python -m benchmarks.equal_work --updates 1000 "pretraining_MAE_AST demo_MAE_AST" "pretraining_AS2M demo_pretraining"
+    python -m benchmarks.equal_work --updates 400 "pretraining_MAE_AST demo_MAE_AST" "pretraining_AS2M demo_pretraining"
 
 Prints a line for each: GFLOP per update, forward and backward, and updates, with a tab between.
 """

@@ -9,7 +9,6 @@ from torch import Tensor
 
 import ASDA  # noqa: F401
 from ASDA.core.patches import patch_grid
-from ASDA.core.places import Places
 from ASDA.fairseq_plugin.describing import describe_run
 from ASDA.fairseq_plugin.tasks.mask_settings import make_masks
 from ASDA.launch.arguments import Arguments

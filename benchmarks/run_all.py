@@ -8,6 +8,7 @@ The tables lie in benchmarks/results/cpu or benchmarks/results/cuda. benchmarks/
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,22 @@ class Plan:
     cpu: str | None
     cuda: str | None
     tiny: str
+
+
+def _objectives(layers: int, size: str = "") -> str:
+    """MAE-AST against an encoder over all patches, SSAST and ASDA, on clips of 1024 frames."""
+    dropout = "model.dropout=0 model.attention_dropout=0 model.dropout_input=0"  # the others have none
+    frames_and_layers = f"task.target_length=1024 model.encoder_layers={layers} model.encoder_layerdrop=0"
+    mae_ast, ssast = f"pretraining_MAE_AST{size} {frames_and_layers}", f"pretraining_SSAST{size} model.depth={layers}"
+    runs = {
+        "MAE-AST": f"{mae_ast} {dropout}",
+        "MAE-AST with dropout, as its recipe has it": mae_ast,
+        "SSAST, one pass for both losses": f"{ssast} model.clone_batch=1",
+        "SSAST, a pass for each loss": ssast,
+        "ASDA, 16 students": f"pretraining_AS2M{size} model.depth={layers}",
+    }
+    texts = " ".join(shlex.quote(f"{name}: {words}") for name, words in runs.items())
+    return f"--runs {texts} --whole-clips {shlex.quote(f'encoder over all patches: {mae_ast} {dropout}')}"
 
 
 PLANS = {
@@ -49,6 +66,15 @@ PLANS = {
         "--clips 12 --compiled --checkpointed --repeats 10",
         "--students 2 --depth 1 --embed-dim 64 --repeats 1 --checkpointed",
     ),
+    **{
+        f"objectives_{layers}_layers": Plan(
+            "bench_step",
+            f"{_objectives(layers)} --precisions fp32 --clips 1 --threads 1 --repeats 2",
+            f"{_objectives(layers)} --clips 16 --repeats 10",
+            f"{_objectives(layers, ' +size=tiny')} --clips 1 --repeats 1",
+        )
+        for layers in (6, 12)
+    },
     "students": Plan(
         "bench_students",
         "--repeats 2",
@@ -76,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments is None:
             continue
         print(f"\n== {name}", flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{plan.module}", *arguments.split()]
+        command = [sys.executable, "-m", f"benchmarks.{plan.module}", *shlex.split(arguments)]
         if subprocess.run([*command, "--output", str((output / f"{name}.md").absolute())]).returncode != 0:
             failed.append(name)
     if failed:
