@@ -4,7 +4,8 @@
 # each with its own network at random weights, once per seed.
 #
 # Settings (environment variables):
-#   DATA    folder that holds the recorded samples (default /usr/share/sonic-pi/samples); empty: the demo's corpus alone
+#   CORPORA demo, recorded (default: both, side by side, each with one process and one that loads its data)
+#   DATA    folder that holds the recorded samples (default /usr/share/sonic-pi/samples)
 #   WORK    folder for corpora and runs (default: a temporary one); runs that it holds are continued or taken as they are
 #   SEEDS   the seeds to pre-train with (default "1 2 3")
 #   METHODS of patch, frame, generative, discriminative, asda (default: all); the first says how much arithmetic all get
@@ -12,17 +13,16 @@
 #   OUTPUT  the report (default benchmarks/results/objectives.md)
 #   NUM_CLIPS, TARGET_LENGTH: as for make demo
 #
-# The two corpora are worked on side by side, each by one process and one that loads its data.
-#
 # benchmarks/objectives.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/sonic_pi.sh"
 
-SAMPLES=${DATA-/usr/share/sonic-pi/samples}
+SAMPLES=$(absolute "${DATA:-/usr/share/sonic-pi/samples}")
 WORK=$(absolute "${WORK:-$(mktemp -d)}")
 OUTPUT=$(absolute "${OUTPUT:-$ROOT/benchmarks/results/objectives.md}")
 PRETRAINING_UPDATES=${PRETRAINING_UPDATES:-400}
 read -ra seeds <<<"${SEEDS:-1 2 3}"
+read -ra corpora <<<"${CORPORA:-demo recorded}"
 read -ra methods <<<"${METHODS:-patch frame generative discriminative asda}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=$ROOT
 
@@ -58,24 +58,31 @@ compare() {
   measure_front_end "$DATA/train.tsv"
   normalisation=("${front_end[@]::2}")
   front_end=()
-  while read -u 3 -r method _ updates; do
-    checkpoints=()
-    for seed in "${seeds[@]}"; do
-      SAVE_DIR=$WORK/$CORPUS/$method/seed$seed
-      pretrain "$method" "$updates" "$seed"
-      checkpoints+=("$SAVE_DIR/checkpoint_last.pt")
-    done
-    "$PYTHON" -m ASDA.cli.probe --data "$@" --checkpoint "${checkpoints[@]}" --bootstrap 0 \
+  for seed in "${seeds[@]}"; do
+    while read -u 3 -r method _ updates; do
+      SAVE_DIR=$WORK/$CORPUS/$method/seed$seed pretrain "$method" "$updates" "$seed"
+    done 3<"$WORK/work.tsv"
+  done
+  for method in "${methods[@]}"; do
+    checkpoints=("${seeds[@]/#/$WORK/$CORPUS/$method/seed}")
+    "$PYTHON" -m ASDA.cli.probe --data "$@" --checkpoint "${checkpoints[@]/%//checkpoint_last.pt}" --bootstrap 0 \
       --json "$WORK/$CORPUS/$method/probe.json"
-  done 3<"$WORK/work.tsv"
+  done
 }
 
-corpora=(demo)
-if [[ -n $SAMPLES ]]; then
-  SAMPLES=$(absolute "$SAMPLES")
+# compare_demo, compare_recorded: on a corpus that is made if it is not there yet.
+compare_demo() {
+  local folder=$WORK/data/demo
+  [[ -f $folder/eval.tsv ]] || "$PYTHON" -m ASDA.demo.corpus "$folder" --num-clips "${NUM_CLIPS:-800}"
+  compare demo "$folder" "$folder"
+}
+compare_recorded() {
+  local folder=$WORK/data/recorded
   require_samples "$SAMPLES"
-  corpora+=(recorded)
-fi
+  [[ -d $folder/folds/fold5 ]] || prepare_samples "$SAMPLES" "$folder"
+  compare recorded "$folder/all" "$folder/folds"/fold[1-5]
+}
+
 mkdir -p "$WORK"
 descriptions=()
 for method in "${methods[@]}"; do
@@ -85,13 +92,11 @@ done
 "$PYTHON" -m benchmarks.equal_work --updates "$PRETRAINING_UPDATES" "${descriptions[@]}" |
   paste <(printf '%s\n' "${methods[@]}") - >"$WORK/work.tsv"
 
-[[ -f $WORK/data/demo/eval.tsv ]] || "$PYTHON" -m ASDA.demo.corpus "$WORK/data/demo" --num-clips "${NUM_CLIPS:-800}"
-compare demo "$WORK/data/demo" "$WORK/data/demo" &
-running=($!)
-if [[ -n $SAMPLES ]]; then
-  [[ -d $WORK/data/recorded/folds/fold5 ]] || prepare_samples "$SAMPLES" "$WORK/data/recorded"
-  compare recorded "$WORK/data/recorded/all" "$WORK/data/recorded/folds"/fold[1-5] &
+running=()
+for corpus in "${corpora[@]}"; do
+  [[ $corpus == demo || $corpus == recorded ]] || die "CORPORA: there is no $corpus; expected demo or recorded"
+  "compare_$corpus" &
   running+=($!)
-fi
-for process in "${running[@]}"; do wait "$process"; done # the status of a plain wait is 0
+done
+for process in "${running[@]}"; do wait "$process"; done # a plain wait tells nothing of how they ended
 "$PYTHON" -m benchmarks.objectives_report --work "$WORK" --corpora "${corpora[@]}" --output "$OUTPUT"

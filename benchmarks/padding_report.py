@@ -4,32 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 
 from benchmarks import measuring
-from benchmarks.learning_report import mean_and_deviation
-
-# Two-sided 95 % of Student's t by degrees of freedom, for means over a few seeds.
-_STUDENT_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-
-
-def interval(numbers: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean of numbers from as many seeds."""
-    mean = statistics.fmean(numbers)
-    half = _STUDENT_T[len(numbers) - 1] * statistics.stdev(numbers) / len(numbers) ** 0.5
-    return mean - half, mean + half
-
-
-def compared(what: str, constant: list[float], mask: list[float]) -> str:
-    """A sentence: what the mask gains seed by seed, and whether the seeds tell it from nothing."""
-    gains = [100 * (b - a) for a, b in zip(constant, mask, strict=True)]
-    sentence = f"* {what}: {statistics.fmean(gains):+.1f} points"
-    if len(gains) < 2:
-        return f"{sentence}, by one seed."
-    low, high = interval(gains)
-    told = "" if low > 0 or high < 0 else ", which includes 0: these seeds do not tell it from nothing"
-    return f"{sentence}, 95 % interval {low:+.1f} to {high:+.1f} over {len(gains)} seeds{told}."
+from benchmarks.seeds import compared, mean_and_deviation
 
 
 def accuracies(file: Path, weights: str) -> list[float]:
@@ -75,10 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         "constant padding shows as an edge of the sound. Gains are of the same seeds, mask minus constant."
     )
     parts = ["`benchmarks/padding.sh`", args.about, measuring.environment(), legend, report(args.work)]
-    text = "\n\n".join(parts) + "\n"
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(text, encoding="utf-8")
-    print(text, end="")
+    measuring.write_report(parts, args.output)
     return 0
 
 

@@ -29,18 +29,20 @@ class Plan:
     tiny: str
 
 
-def _objectives(layers: int, size: str = "") -> str:
-    """MAE-AST against an encoder over all patches, SSAST and ASDA, on clips of 1024 frames."""
+def _objectives(layers: int, frames: int = 1024, size: str = "") -> str:
+    """MAE-AST against an encoder over all patches, SSAST and ASDA."""
     dropout = "model.dropout=0 model.attention_dropout=0 model.dropout_input=0"  # the others have none
-    frames_and_layers = f"task.target_length=1024 model.encoder_layers={layers} model.encoder_layerdrop=0"
-    mae_ast, ssast = f"pretraining_MAE_AST{size} {frames_and_layers}", f"pretraining_SSAST{size} model.depth={layers}"
+    of_all = f"{size}task.target_length={frames} model."
+    mae_ast = f"pretraining_MAE_AST {of_all}encoder_layers={layers} model.encoder_layerdrop=0"
+    ssast = f"pretraining_SSAST {of_all}depth={layers}"
     runs = {
         "MAE-AST": f"{mae_ast} {dropout}",
         "MAE-AST with dropout, as its recipe has it": mae_ast,
         "SSAST, one pass for both losses": f"{ssast} model.clone_batch=1",
         "SSAST, a pass for each loss": ssast,
-        "ASDA, 16 students": f"pretraining_AS2M{size} model.depth={layers}",
     }
+    if layers == 12:
+        runs["ASDA, 16 students"] = f"pretraining_AS2M {of_all}depth=12"
     texts = " ".join(shlex.quote(f"{name}: {words}") for name, words in runs.items())
     return f"--runs {texts} --whole-clips {shlex.quote(f'encoder over all patches: {mae_ast} {dropout}')}"
 
@@ -69,9 +71,9 @@ PLANS = {
     **{
         f"objectives_{layers}_layers": Plan(
             "bench_step",
-            f"{_objectives(layers)} --precisions fp32 --clips 1 --threads 1 --repeats 2",
+            f"{_objectives(layers)} --precisions fp32 --clips 1 --threads 1 --repeats 1",
             f"{_objectives(layers)} --clips 16 --repeats 10",
-            f"{_objectives(layers, ' +size=tiny')} --clips 1 --repeats 1",
+            f"{_objectives(layers, 64, '+size=tiny ')} --precisions fp32 --clips 1 --repeats 1",
         )
         for layers in (6, 12)
     },

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import learning_report, measuring, padding_report, run_all
+from benchmarks import bench_memory, learning_report, measuring, objectives_report, run_all, seeds
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,13 +93,59 @@ def test_learning_report__tables_hold_each_seed_and_the_means(tmp_path):
     ]
 
 
-def test_padding_report__says_where_seeds_do_not_tell():
-    assert padding_report.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
-    told = padding_report.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.71, 0.8])
+def write_objectives(work: Path, updates: int = 20) -> None:
+    """What objectives.sh leaves of the demo's corpus, with two methods and two seeds."""
+    from ASDA.data.manifest import write_manifest
+
+    data = work / "data" / "demo"
+    data.mkdir(parents=True)
+    for split, count in (("train", 3), ("eval", 2)):
+        write_manifest(data / f"{split}.tsv", data, [(f"{split}{n}.wav", 16_000) for n in range(count)])
+    (data / "label_descriptors.csv").write_text('index,mid,display_name\n0,a,"a"\n1,b,"b"\n')
+    (work / "work.tsv").write_text(f"patch\t4.6\t{updates}\nasda\t13.8\t{updates // 2}\n")
+    for method, values, count in (("patch", (0.4, 0.5), updates), ("asda", (0.42, 0.5), updates // 2)):
+        folder = work / "demo" / method
+        rows = [
+            {"weights": weights, "seed": seed, "mAP": value if weights == "pre-trained" else 0.2 + 0.01 * seed}
+            for seed, value in enumerate(values, start=1)
+            for weights in ("pre-trained", "random")
+        ]
+        for seed in (1, 2):
+            run = folder / f"seed{seed}"
+            run.mkdir(parents=True)
+            lines = []
+            for update in range(1, count + 1):
+                line = {"num_updates": str(update), "wall": str(60 * seed)}
+                if method == "patch":  # the last two of twenty count
+                    line |= {"loss_generative": "1.5" if update > 18 else "9", "bin_mean_loss": "0.3"}
+                    line |= {"loss_discriminative": "4.25", "nce_accuracy": "0.125"}
+                lines.append(f"[2026-11-28 17:00:00,000][train_inner][INFO] - {json.dumps(line)}")
+            (run / "train.log").write_text("\n".join(lines))
+            (run / "run.yaml").write_text("model: {reconstruction_weight: 10.0}" if method == "patch" else "model: {}")
+        (folder / "probe.json").write_text(json.dumps(rows))
+
+
+def test_objectives_report__rows_and_sentences_say_what_the_seeds_tell(tmp_path):
+    write_objectives(tmp_path / "work")
+    arguments = ["--work", str(tmp_path / "work"), "--corpora", "demo", "--output", str(tmp_path / "out.md")]
+    assert objectives_report.main(arguments) == 0
+    text = (tmp_path / "out.md").read_text()
+    patch, asda = rows_of(tmp_path / "out.md")
+    random = "21.5 (15.1 to 27.9) %"
+    assert patch[1:5] == ["4.6", "20", "1.5", random] and asda[1:5] == ["13.8", "10", "1.5", random]
+    assert patch[6:] == ["0.150", "0.300", "4.250", "12.5 %"] and asda[6:] == ["-"] * 4
+    assert "3 clips to pre-train on" in text and "2 held out, several of 2 classes" in text
+    assert "* ASDA, against MAE-AST, patches: +1.0 points, 95 % interval -11.7 to +13.7 over 2 seeds, which" in text
+    assert "* MAE-AST, patches: 0.50 times the squared error of the per-bin mean; more than" in text
+
+
+def test_seeds__say_where_they_do_not_tell():
+    assert seeds.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
+    told = seeds.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.71, 0.8])
     assert told == "* Probe: +10.3 points, 95 % interval +8.9 to +11.8 over 3 seeds."
-    vague = padding_report.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.6, 0.7])
+    vague = seeds.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.6, 0.7])
     assert vague.startswith("* Probe: +3.3 points, 95 % interval -11.0 to +17.7 over 3 seeds, which includes 0: these")
-    assert padding_report.compared("Probe", [0.5], [0.4]) == "* Probe: -10.0 points, by one seed."
+    assert seeds.compared("Probe", [0.5], [0.4]) == "* Probe: -10.0 points, by one seed."
 
 
 TINY = {
@@ -167,3 +213,34 @@ def test_padding_script__writes_its_table(tmp_path):
     rows = run_script("padding.sh", tmp_path, DATA=str(tmp_path / "clips"), SEEDS="1 2")
     assert [row[0] for row in rows] == ["constant, constant", "constant, mask", "mask, mask"]
     assert len((tmp_path / "work" / "labels.csv").read_text().splitlines()) == 19
+
+
+@pytest.mark.slow
+def test_objectives_script__writes_its_table(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    settings = {"CORPORA": "demo", "SEEDS": "1", "METHODS": "patch asda", "NUM_CLIPS": "150"}
+    rows = run_script("objectives.sh", tmp_path, **settings)
+    assert [row[0] for row in rows] == ["MAE-AST, patches", "ASDA"]
+    work = {name: (float(gflop), int(updates)) for name, gflop, updates, *_ in rows}
+    (gflop, updates), (other_gflop, other_updates) = work.values()
+    assert (updates, other_updates) == (2, round(2 * gflop / other_gflop))
+    done = {file: file.stat().st_mtime for file in tmp_path.rglob("checkpoint_last.pt")}
+    assert run_script("objectives.sh", tmp_path, **settings) == rows and len(done) == 2
+    assert done == {file: file.stat().st_mtime for file in tmp_path.rglob("checkpoint_last.pt")}
+
+
+@pytest.mark.slow
+def test_bench_memory__measures_a_run_beside_its_estimate(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("what a process takes is read from /proc")
+    assert bench_memory.main(["tiny, the demo's", "--output", str(tmp_path / "out.md")]) == 0
+    ((name, clips, estimate, peak, ratio, _),) = rows_of(tmp_path / "out.md")
+    assert (name, clips) == ("tiny, the demo's", "8") and float(peak) > 0.3
+    assert float(ratio) == pytest.approx(float(estimate) / float(peak), abs=0.02)
+
+
+def test_bench_memory__unknown_case():
+    with pytest.raises(SystemExit) as stop:
+        bench_memory.main(["nothing"])
+    assert stop.value.code == 2
