@@ -90,7 +90,8 @@ for method in "${methods[@]}"; do
   descriptions+=("${words[*]}")
 done
 "$PYTHON" -m benchmarks.equal_work --updates "$PRETRAINING_UPDATES" "${descriptions[@]}" |
-  paste <(printf '%s\n' "${methods[@]}") - >"$WORK/work.tsv"
+  paste <(printf '%s\n' "${methods[@]}") - >"$WORK/work.tsv.$$"
+mv "$WORK/work.tsv.$$" "$WORK/work.tsv" # another run on the same folder may be reading it
 
 running=()
 for corpus in "${corpora[@]}"; do
