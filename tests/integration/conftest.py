@@ -59,6 +59,12 @@ def pretraining(request) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module", params=["pretraining_AS2M", "pretraining_MAE_AST"])
+def either(request) -> str:
+    """The yaml of an objective with a teacher, and of one without: what a run survives depends on no more than that."""
+    return request.param
+
+
 def run(command: list, timeout_s: int = 300, **environment) -> subprocess.CompletedProcess:
     """Runs a command of the project from another folder than the repository; output is kept."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
