@@ -137,8 +137,9 @@ def sentences(methods: list[Method]) -> str:
 def numbers_of(folder: Path, corpus: str) -> dict[str, int]:
     """What the sentence about a corpus says, from its manifests."""
     if corpus == "recorded":
-        labelled = folder / "folds" / "fold1"
-        return {"all": len(Manifest.read(folder / "all" / "train.tsv")), "classes": num_classes(labelled)}
+        fold = folder / "folds" / "fold1"
+        count = sum(len(Manifest.read(fold / f"{split}.tsv")) for split in ("train", "eval"))
+        return {"all": count, "classes": num_classes(fold)}
     splits = {split: len(Manifest.read(folder / f"{split}.tsv")) for split in ("train", "eval")}
     return {**splits, "classes": num_classes(folder)}
 
