@@ -16,7 +16,7 @@
 #
 # Settings (environment variables):
 #   DATA     folder that holds klettres and sonic-pi (default /usr/share)
-#   WORK     folder for manifests and runs (default: a temporary one); runs that it holds are continued or taken as they are
+#   WORK     folder for manifests and runs (default: a temporary one); runs that it holds go on or are taken as they are
 #   CORPORA  (default "speech samples")
 #   SEEDS    (default "1 2 3")
 #   OUTPUT   the table (default benchmarks/results/own_data.md)
@@ -32,24 +32,30 @@ read -ra corpora <<<"${CORPORA:-speech samples}"
 read -ra seeds <<<"${SEEDS:-1 2 3}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-# files FOLDER PATTERN: the files of a package, relative to the folder.
-files() {
-  [[ -d $1 ]] || die "DATA: there is no $1; install the package or name the folder that holds klettres and sonic-pi"
-  find "$1" -name "$2" -printf '%P\n' | sort
+declare -A folders=([speech]=$SHARE/klettres [samples]=$SHARE/sonic-pi/samples)
+declare -A epochs=([speech]=${SPEECH_EPOCHS:-1 2} [samples]=${SAMPLES_EPOCHS:-6 10})
+
+# labels CORPUS: its clips and their classes, as lines of a csv file.
+labels() {
+  case $1 in
+    speech) find "${folders[$1]}" -name '*.ogg' -printf '%P\n' | sed -nE '/^(ar|ml|cs)\//d; s#^([^/]+)/.*#&,\1#p' ;;
+    samples) find "${folders[$1]}" -name '*.flac' -printf '%P\n' | sed -nE 's#^(.*/)?([^_/]+)_.*#&,\2#p' ;;
+  esac | sort
 }
 
-# measure CORPUS FOLDER PRETRAINING_EPOCHS FINETUNING_EPOCHS: all about one corpus; its labels are in WORK/CORPUS/labels.csv.
+# measure CORPUS PRETRAINING_EPOCHS FINETUNING_EPOCHS: all about one corpus; its labels are in WORK/CORPUS/labels.csv.
 measure() {
   local corpus=$1 here=$WORK/$1 seed weights words overrides checkpoints=()
   export DATA=$here/data
-  "$PYTHON" -m ASDA.cli.manifest folder "$2" --overwrite --labels "$here/labels.csv" --split train=2 eval=1 --out "$DATA"
+  "$PYTHON" -m ASDA.cli.manifest folder "${folders[$corpus]}" --overwrite --labels "$here/labels.csv" \
+    --split train=2 eval=1 --out "$DATA"
   for seed in "${seeds[@]}"; do
-    words=("common.seed=$seed" dataset.num_workers=1)
+    words=("common.seed=$seed" dataset.num_workers=0) # epochs are short beside the start of a worker
     checkpoints+=("$here/pretrained$seed/checkpoint_last.pt")
     say "$corpus, seed $seed: pre-training"
     SAVE_DIR=$here/pretrained$seed show_progress "$ROOT/pretraining_AS2M.sh" own_pretraining +size=tiny \
-      "task.epochs=$3" "${words[@]}"
-    words+=("task.epochs=$4" dataset.validate_interval=1000) # nothing is chosen by validation: once is enough, at the end
+      "task.epochs=$2" "${words[@]}"
+    words+=("task.epochs=$3" dataset.validate_interval=1000) # nothing is chosen by validation: once is enough, at the end
     for weights in pretrained random; do
       say "$corpus, seed $seed: fine-tuning from $weights weights"
       overrides=("${words[@]}")
@@ -62,22 +68,15 @@ measure() {
 }
 
 for corpus in "${corpora[@]}"; do
+  [[ -n ${folders[$corpus]:-} ]] || die "CORPORA: $corpus is neither speech nor samples"
+  [[ -d ${folders[$corpus]} ]] ||
+    die "DATA: there is no ${folders[$corpus]}; install the package or name the folder that holds klettres and sonic-pi"
   mkdir -p "$WORK/$corpus"
-  case $corpus in
-    speech)
-      folder=$SHARE/klettres
-      read -ra epochs <<<"${SPEECH_EPOCHS:-1 2}"
-      labels=$(files "$folder" '*.ogg' | grep -vE '^(ar|ml|cs)/' | sed -E 's#^([^/]+)/.*#&,\1#')
-      ;;
-    samples)
-      folder=$SHARE/sonic-pi/samples
-      read -ra epochs <<<"${SAMPLES_EPOCHS:-6 10}"
-      labels=$(files "$folder" '*.flac' | sed -E 's#^(.*/)?([^_/]+)_.*#&,\2#')
-      ;;
-    *) die "CORPORA: $corpus is neither speech nor samples" ;;
-  esac
-  printf 'file,label\n%s\n' "$labels" >"$WORK/$corpus/labels.csv"
-  measure "$corpus" "$folder" "${epochs[@]}"
+  { echo "file,label" && labels "$corpus"; } >"$WORK/$corpus/labels.csv"
+done
+for corpus in "${corpora[@]}"; do
+  # shellcheck disable=SC2086 # two numbers
+  measure "$corpus" ${epochs[$corpus]}
 done
 PYTHONPATH=$ROOT "$PYTHON" -m benchmarks.own_data_report --work "$WORK" --corpora "${corpora[@]}" \
   --seeds "${seeds[@]}" --output "$OUTPUT"
