@@ -55,7 +55,7 @@ measure() {
     say "$corpus, seed $seed: pre-training"
     SAVE_DIR=$here/pretrained$seed show_progress "$ROOT/pretraining_AS2M.sh" own_pretraining +size=tiny \
       "task.epochs=$2" "${words[@]}"
-    words+=("task.epochs=$3" dataset.validate_interval=1000) # nothing is chosen by validation: once is enough, at the end
+    words+=("task.epochs=$3" dataset.validate_interval=1000) # nothing is chosen by it: once, at the end
     for weights in pretrained random; do
       say "$corpus, seed $seed: fine-tuning from $weights weights"
       overrides=("${words[@]}")
