@@ -72,6 +72,11 @@ def choose(recipe: Recipe, inputs: Inputs, start: StartingPoint | None, dry_run:
             _fit_to_checkpoint(recipe, data, start, split, choices)
     except ManifestError as error:  # what cannot be read is the run's to judge
         choices.notes.append(f"warning: nothing is chosen by these clips: {error}")
+    if is_labelled(recipe) and splits_of(recipe)[1:2] == ["eval"]:
+        choices.notes.append(
+            "warning: checkpoint_best.pt will be chosen on eval, so that its score there is too good: keep a split "
+            "valid aside (asda-manifest folder --split train=0.7 valid=0.15 eval=0.15), or judge checkpoint_last.pt"
+        )
     return choices
 
 
