@@ -57,6 +57,8 @@ class Plan:
         labels_from: where the labels come from, if that was a choice.
         warnings: what may not be meant, about the plan as a whole.
         lengths: of the clips that can be read; reading their headers fills it.
+        title: the data set's name in a sentence, if it has one.
+        published: how many clips the data set is published with, of the splits for which that is known.
     """
 
     root: Path
@@ -68,6 +70,8 @@ class Plan:
     labels_from: str = ""
     warnings: list[str] = field(default_factory=list)
     lengths: LengthDistribution = field(default_factory=LengthDistribution)
+    title: str = ""
+    published: Mapping[str, int] = field(default_factory=dict)
 
     def clips_of_classes(self) -> dict[str, int]:
         """How many clips each class has, by its name, in the order of the table; each clip counts once."""
