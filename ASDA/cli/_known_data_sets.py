@@ -12,6 +12,7 @@ from ..data.corpora.audioset import plan_audioset
 from ..data.corpora.corpus import (
     AUDIOSET,
     FSD50K,
+    GTZAN,
     IEMOCAP,
     SPEECH_COMMANDS_V1_WORDS,
     SPEECH_COMMANDS_V2,
@@ -19,6 +20,7 @@ from ..data.corpora.corpus import (
 )
 from ..data.corpora.folded import FOLDED_LAYOUTS, FoldedLayout, plan_folded
 from ..data.corpora.fsd50k import plan_fsd50k
+from ..data.corpora.gtzan import plan_gtzan
 from ..data.corpora.iemocap import plan_iemocap
 from ..data.corpora.librispeech import SUBSETS, plan_librispeech
 from ..data.corpora.speechcommands import plan_commands, plan_words
@@ -115,6 +117,14 @@ def _voxceleb1_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", type=Path, metavar="TXT", help="iden_split.txt, if it does not lie in the root")
 
 
+def _gtzan_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--lists", type=Path, metavar="DIR",
+        help="folder of the fault-filtered lists ({train,valid,test}_filtered.txt), if they do not lie in the root",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="without the lists: of the random division (default 1)")
+
+
 KNOWN_DATA_SETS = (
     KnownDataSet(
         AUDIOSET.name, "AudioSet: Google's segment lists and a folder of clips", _plan_audioset, _audioset_flags
@@ -137,5 +147,8 @@ KNOWN_DATA_SETS = (
         _voxceleb1_flags,
     ),
     KnownDataSet(IEMOCAP.name, "IEMOCAP, four emotions, five sessions as folds", lambda args: plan_iemocap(args.root)),
+    KnownDataSet(
+        GTZAN.name, "GTZAN, ten genres", lambda args: plan_gtzan(args.root, args.lists, args.seed), _gtzan_flags
+    ),
 )
 """In the order in which `--help` lists them."""
