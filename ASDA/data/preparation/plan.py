@@ -27,6 +27,7 @@ class PlannedClip:
     Args:
         row: path relative to the root, or absolute, in the manifest's forms for containers.
         labels: mids of its classes; one that is given twice counts once.
+        absent: of partial labels, the mids of the classes that it was judged not to have; None: all others.
         name: its path as a reader of the folder would say it, where the row says it otherwise (members of a zip).
         columns: the row of the table that lists the clip, by column; None if there is none.
         group: what must not be divided, such as its speaker; None: the clip goes by itself.
@@ -37,6 +38,7 @@ class PlannedClip:
     name: str = ""
     columns: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     group: str | None = None
+    absent: tuple[str, ...] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "labels", tuple(dict.fromkeys(self.labels)))
