@@ -14,6 +14,7 @@ from ..data.corpora.corpus import (
     FSD50K,
     GTZAN,
     IEMOCAP,
+    OPENMIC,
     SPEECH_COMMANDS_V1_WORDS,
     SPEECH_COMMANDS_V2,
     VOXCELEB1,
@@ -23,6 +24,7 @@ from ..data.corpora.fsd50k import plan_fsd50k
 from ..data.corpora.gtzan import plan_gtzan
 from ..data.corpora.iemocap import plan_iemocap
 from ..data.corpora.librispeech import SUBSETS, plan_librispeech
+from ..data.corpora.openmic import plan_openmic
 from ..data.corpora.speechcommands import plan_commands, plan_words
 from ..data.corpora.tables import official_table
 from ..data.corpora.voxceleb1 import plan_voxceleb1
@@ -147,6 +149,7 @@ KNOWN_DATA_SETS = (
         _voxceleb1_flags,
     ),
     KnownDataSet(IEMOCAP.name, "IEMOCAP, four emotions, five sessions as folds", lambda args: plan_iemocap(args.root)),
+    KnownDataSet(OPENMIC.name, "OpenMIC-2018, 20 instruments, partly judged", lambda args: plan_openmic(args.root)),
     KnownDataSet(
         GTZAN.name, "GTZAN, ten genres", lambda args: plan_gtzan(args.root, args.lists, args.seed), _gtzan_flags
     ),

@@ -127,6 +127,11 @@ IEMOCAP = Corpus(
     "iemocap", "IEMOCAP", 1024, **_NO_STATISTICS, num_classes=4, multi_label=False, num_folds=5, class_table="iemocap",
     recipes=("MAE_AST_IEMOCAP",), num_clips=_folds(1085, 1023, 1151, 1031, 1241),
 )  # fmt: skip
+# Statistics as AAT has them (arXiv 2401.10544).
+OPENMIC = Corpus(
+    "openmic", "OpenMIC-2018", 1024, norm_mean=-4.0147, norm_std=4.0522, num_classes=20, multi_label=True,
+    class_table="openmic", num_clips={"train": 14_915, "eval": 5_085},
+)  # fmt: skip
 # Statistics as AAT has them (arXiv 2401.10544); the splits are the fault-filtered ones.
 GTZAN = Corpus(
     "gtzan", "GTZAN", 3000, norm_mean=-3.0709, norm_std=3.4615, num_classes=10, multi_label=False, class_table="gtzan",
@@ -145,6 +150,7 @@ CORPORA: dict[str, Corpus] = {
         URBANSOUND8K,
         VOXCELEB1,
         IEMOCAP,
+        OPENMIC,
         GTZAN,
     )
 }

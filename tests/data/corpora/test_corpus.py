@@ -19,6 +19,7 @@ PUBLISHED = {  # name: (target_length, mean, std, classes, multi-label)
     "fsd50k": (1024, -7.966, 4.753, 200, True),
     "urbansound8k": (400, -4.4520, 3.9358, 10, False),
     "spcv1_words": (128, -6.7851, 5.4963, 30, False),
+    "openmic": (1024, -4.0147, 4.0522, 20, True),
     "gtzan": (3000, -3.0709, 3.4615, 10, False),
 }
 
@@ -49,7 +50,7 @@ def test_corpus__published_numbers_of_clips_add_up():
         assert sum(number for split, number in counts.items() if split.endswith("/eval")) == total
         for fold in range(1, get_corpus(name).num_folds + 1):
             assert counts[f"fold{fold}/train"] + counts[f"fold{fold}/eval"] == total
-    totals = {"spcv2": 105_829, "fsd50k": 51_197, "voxceleb1": 153_516, "gtzan": 930}
+    totals = {"spcv2": 105_829, "fsd50k": 51_197, "voxceleb1": 153_516, "openmic": 20_000, "gtzan": 930}
     assert {name: sum(get_corpus(name).num_clips.values()) for name in totals} == totals
 
 
