@@ -20,6 +20,7 @@ from ...core.patches import PatchRows
 from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
+from ..models.encoder_keys import record_encoder
 from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
@@ -194,7 +195,7 @@ class SpectrogramTask(LongRunTask):
             reject_unsupported(self.config_class, self.cfg, "task", training=True)
             model.reject_unsupported()
             require_recorded_architecture(model.cfg.encoder, file)
-            cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
+            record_encoder(cfg, model.cfg.encoder)  # the checkpoint has to record what was built
             if model.objective is not None:
                 self._patches = model.encoder.config.patches
         return model
