@@ -152,9 +152,9 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
         Returns:
             `id` int, `source` (1, T, F) float32 (with `waveforms` (W,)), `seed` int64 scalar tensor, `num_unreadable`
-            int; `mask` (M, N) bool with a mask sampler, `target` (C,) float32 multi-hot with labels. With a padding
-            mask `num_frames` int, the frames that are no padding, and N is that of these. Without `source` if the clip
-            cannot be read and is not replaced.
+            int; `mask` (M, N) bool with a mask sampler, `target` (C,) float32 with labels, see `ClipLabels.multi_hot`.
+            With a padding mask `num_frames` int, the frames that are no padding, and N is that of these. Without
+            `source` if the clip cannot be read and is not replaced.
         """
         index = int(index)
         clip = index % len(self.manifest)
@@ -175,8 +175,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         if mask_sampler is not None:
             sample["mask"] = mask_sampler(self._generator(index, _STREAM_MASK))
         if self.labels is not None:
-            sample["target"] = torch.zeros(self.num_classes)
-            sample["target"][self.labels.targets(clip)] = 1.0
+            sample["target"] = torch.from_numpy(self.labels.multi_hot(clip))
         return sample
 
     def _readable_clip(self, index: int) -> tuple[int, Heard] | None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .labels import ClipLabels, LabelError, match_by_id
+from .clip_ids import LabelError, match_by_id
+from .labels import ClipLabels
 from .manifest import Manifest
 
 CLASS_WEIGHT_NUMERATOR = 1000.0

@@ -152,6 +152,8 @@ class FinetuningTask(SpectrogramTask):
         labels = self._read_labels(split, manifest, table)
         if not self.multi_label:
             _require_single_labels(labels, manifest, table)
+        if labels.absent is not None:
+            self._require_independent_scores(split, labels)
         is_weighted = cfg.weights_file and self.trains_on(split)
         self.datasets[split] = self.spectrograms(
             split,
@@ -160,6 +162,23 @@ class FinetuningTask(SpectrogramTask):
             labels=labels,
             sample_weights=read_clip_weights(cfg.weights_file, manifest) if is_weighted else None,
             num_draws=cfg.num_samples if is_weighted else None,
+        )
+
+    def _require_independent_scores(self, split: str, labels: ClipLabels) -> None:
+        """Says that a split's labels are partial, and refuses a softmax, in which each class is judged by the others.
+
+        Raises:
+            LabelError: the model has one.
+        """
+        loss = value_in(run_config(self.cfg) or {}, "model", "loss")
+        if getattr(loss, "name", loss) == "cross_entropy":
+            raise LabelError(
+                f"the labels of {split} are partial: clips were not judged for each class, which "
+                "model.loss=cross_entropy cannot leave out; take model.loss=bce"
+            )
+        logger.info(
+            f"labels of {split} are partial: {labels.judged_share:.1%} of the pairs of a clip and a class were judged; "
+            "the others enter neither loss nor metric"
         )
 
     def valid_step(self, sample, model, criterion):
@@ -206,6 +225,11 @@ def _require_single_labels(labels: ClipLabels, manifest: Manifest, table: LabelT
     Raises:
         LabelError: there are such clips; the message names the first.
     """
+    if labels.absent is not None:
+        raise LabelError(
+            f"{manifest.file.with_suffix('').name}: labels are partial, clips were not judged for each class, but this "
+            "task expects one label per clip; set task.multi_label=true"
+        )
     per_clip = labels.labels_per_clip
     for wrong, remedy in ((per_clip > 1, "leave one label to each clip"), (per_clip == 0, "give each clip its label")):
         rows = np.flatnonzero(wrong)
