@@ -33,12 +33,13 @@ def data_folders(data: str | os.PathLike | Sequence[str]) -> tuple[str, ...]:
                 f'task.data: the name of {folder} holds "{os.pathsep}", which stands between several folders; give it '
                 "another name, or a link with one"
             )
-        earlier = seen.setdefault(os.path.realpath(folder), folder)
-        if earlier is not folder:
-            same = "twice" if earlier == folder else f"and {earlier}, which is the same folder"
+        place = os.path.realpath(folder)
+        if place in seen:
+            same = "twice" if seen[place] == folder else f"and {seen[place]}, which is the same folder"
             raise FoldersError(
                 f"task.data names {folder} {same}; name each once: task.data_weights says how often its clips are drawn"
             )
+        seen[place] = folder
     return folders
 
 

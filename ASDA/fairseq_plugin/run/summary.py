@@ -13,10 +13,11 @@ from ...data.containers import ClipReader, split_container
 from ...data.folders import folder_names
 from ...data.manifest import Manifest
 from ...data.sampling import shuffled_order
+from ...training.epoch_decay import EPOCH_DECAY
 from .processes import rank_and_size
 from .progress_line import duration
 from .run_config import starting_checkpoint, value_in
-from .schedule import COSINES
+from .schedule import COSINES, epoch_decay_of
 
 _PROBED_CLIPS = 32
 _SEED = 1
@@ -149,6 +150,8 @@ def _learning_rate(run: Any) -> str:
         parts.append(f"after {warmup:,} update(s) of warm-up")
     if value_in(group, "lr_scheduler", "_name") in COSINES:
         parts.append(f"then a cosine to {value_in(group, 'lr_scheduler', 'min_lr') or 0.0:g}")
+    if value_in(group, "lr_scheduler", "_name") == EPOCH_DECAY:
+        parts.append(epoch_decay_of(group["lr_scheduler"]).describe())
     decay = value_in(run, "model", "layer_decay")
     if decay not in (None, 0.0, 1.0):
         parts.append(f"times {decay:g} for each layer down")

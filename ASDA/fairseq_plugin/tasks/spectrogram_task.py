@@ -137,7 +137,7 @@ class SpectrogramTask(LongRunTask):
             return
         clips = self.cfg.num_samples if self.cfg.weights_file else len(self.manifest(run.dataset.train_subset))
         updates = set_epochs(run, self.cfg.epochs, clips, rank_and_size()[1])
-        logger.info(f"task.epochs={self.cfg.epochs} of {clips} clips: {updates} updates, a tenth of them warm-up")
+        logger.info(f"task.epochs={self.cfg.epochs} of {clips} clips: {updates} updates")
 
     def settle_front_end(self, recorded: Optional[FrontEnd]) -> None:
         """Decides what the run hears, says so, and has its checkpoints record the numbers.
