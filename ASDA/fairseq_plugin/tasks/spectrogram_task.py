@@ -20,7 +20,7 @@ from ...data.folders import data_folders, joined
 from ...data.joined_manifest import JoinedManifest
 from ...data.manifest import Manifest
 from ..eat_keys import EatTaskKeys, reject_unsupported
-from ..models.encoder_keys import plain
+from ..models.encoder_keys import plain, record_encoder
 from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
 from ..run.data_identity import identity
@@ -197,7 +197,7 @@ class SpectrogramTask(LongRunTask):
             reject_unsupported(self.config_class, self.cfg, "task", training=True)
             model.reject_unsupported()
             require_recorded_architecture(model.cfg.encoder, file)
-            cfg.encoder = model.cfg.encoder  # the checkpoint has to record what was built
+            record_encoder(cfg, model.cfg.encoder)  # the checkpoint has to record what was built
             if model.objective is not None:
                 self._patches = model.encoder.config.patches
         return model
