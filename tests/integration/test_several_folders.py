@@ -15,11 +15,6 @@ OPTIONS = ("optimization.max_update=7", "checkpoint.save_interval_updates=3", "t
 WEIGHTED = "task.data_weights=[1,3]"
 
 
-@pytest.fixture(scope="module", params=["pretraining_AS2M", "pretraining_MAE_AST"])
-def objective(request) -> str:
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     parent = tmp_path_factory.mktemp("data")
@@ -30,8 +25,8 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def weighted(folders, objective, tmp_path_factory):
-    return Run(tmp_path_factory.mktemp("weighted"), folders, *OPTIONS, WEIGHTED, config=objective).finish()
+def weighted(folders, either, tmp_path_factory):
+    return Run(tmp_path_factory.mktemp("weighted"), folders, *OPTIONS, WEIGHTED, config=either).finish()
 
 
 def drawn(run, updates, ranks=1):
@@ -68,9 +63,9 @@ def test_weights__decide_the_shares_and_the_log_says_them(weighted):
     assert data["clips"] == 10 and data["folder1"]["clips"] == 6 and data["folder2"]["clips"] == 4
 
 
-def test_resume__within_an_epoch_and_over_its_end(weighted, folders, objective, tmp_path):
+def test_resume__within_an_epoch_and_over_its_end(weighted, folders, either, tmp_path):
     resume_from(weighted.folder / "checkpoint_1_3.pt", tmp_path)
-    resumed = Run(tmp_path, folders, *OPTIONS, WEIGHTED, "dataset.num_workers=2", config=objective).finish()
+    resumed = Run(tmp_path, folders, *OPTIONS, WEIGHTED, "dataset.num_workers=2", config=either).finish()
     assert {u: resumed.records()[u] for u in range(4, 8)} == {u: weighted.records()[u] for u in range(4, 8)}
     assert difference(resumed.checkpoint(), weighted.checkpoint()) == []
 
@@ -84,10 +79,10 @@ def test_two_processes__draw_the_clips_of_one(folders, tmp_path):
     assert [two.records()[u]["weights"] for u in (1, 7)] == [one.records()[u]["weights"] for u in (1, 7)]
 
 
-@pytest.mark.parametrize("objective", ["pretraining_AS2M"], indirect=True)
-def test_resume__with_other_weights_or_another_order_of_folders_is_refused(weighted, folders, objective, tmp_path):
+@pytest.mark.parametrize("either", ["pretraining_AS2M"], indirect=True, scope="module")
+def test_resume__with_other_weights_or_another_order_of_folders_is_refused(weighted, folders, either, tmp_path):
     other_order = "[{1},{0}]".format(*folders.strip("[]").split(","))
-    run = Run(weighted.folder, other_order, *OPTIONS, "task.data_weights=[1,2]", config=objective)
+    run = Run(weighted.folder, other_order, *OPTIONS, "task.data_weights=[1,2]", config=either)
     run.output = tmp_path / "output.txt"
     assert run.start().wait() == 1
     for message in ("task.data_weights: [1, 3] then, [1, 2] now", "data.train.folder1.clips: 6 then, 4 now"):
