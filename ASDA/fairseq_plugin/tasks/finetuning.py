@@ -6,6 +6,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 import logging
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -18,12 +19,14 @@ from fairseq.tasks import register_task
 from ...checkpoints.checkpoint import Checkpoint
 from ...checkpoints.reading import read_checkpoint
 from ...data.corpora.corpus import metric_of
+from ...data.folders import FoldersError
 from ...data.labels import ClipLabels, LabelError, LabelTable, read_clip_labels
 from ...data.manifest import Manifest
 from ...data.sampling import read_clip_weights
 from ...metrics import accuracy, mean_average_precision
 from ..aliases import register_task_alias
 from ..run.culprits import places
+from ..run.data_identity import checksum
 from ..run.run_config import run_config, value_in
 from .front_end import named_corpus
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors
@@ -59,6 +62,8 @@ class FinetuningTask(SpectrogramTask):
     @classmethod
     def for_run(cls, cfg: Any, run: Any) -> "FinetuningTask":
         task = super(SpectrogramTask, cls).for_run(cfg, run)
+        if cfg.data:
+            task.settle("data", *task.folders())
         task.settle_schedule(run)
         if cfg.data:  # else the first split that is asked for says that it is missing
             task._settle_labels(run.dataset.train_subset)
@@ -68,6 +73,15 @@ class FinetuningTask(SpectrogramTask):
         recorded = task.pretrained is not None and task.pretrained.front_end_recorded
         task.settle_front_end(task.pretrained.front_end if recorded else None)
         return task
+
+    def folders(self) -> Tuple[str, ...]:
+        folders = super().folders()
+        if len(folders) > 1:
+            raise FoldersError(
+                f"task.data names {len(folders)} folders ({', '.join(folders)}), but fine-tuning takes one, "
+                "whose label table holds for all of its clips"
+            )
+        return folders
 
     def _settle_labels(self, split: str) -> None:
         """Whether a clip may have several labels: by those of a split, where neither the run nor its data set says so.
@@ -94,7 +108,8 @@ class FinetuningTask(SpectrogramTask):
     def data_identity(self) -> Dict[str, Any]:
         identity = super().data_identity()
         split = run_config(self.cfg).dataset.train_subset
-        return {**identity, split: {**identity[split], **self._checksums(f"{split}.{self.cfg.labels}")}}
+        labels = Path(self.cfg.data, f"{split}.{self.cfg.labels}")
+        return {**identity, split: {**identity[split], labels.name: checksum(labels)}}
 
     def state_dict(self) -> dict:
         return {**super().state_dict(), "label_names": self.label_names, "multi_label": self.multi_label}
