@@ -83,11 +83,11 @@ def evaluate(args) -> int:
     model = build_classifier(checkpoint).to(device)
     flags.choose_scores(args, model)
 
-    targets = np.zeros((len(manifest), len(table)), dtype=bool)
-    for row in range(len(manifest)):
-        targets[row, labels.targets(row)] = True
-    if args.confusion and (targets.sum(axis=1) > 1).any():
-        raise ValueError(f"--confusion: {labels_file} has clips with several labels; leave --confusion out")
+    partial = labels.absent is not None
+    if args.confusion and (labels.max_labels_per_clip > 1 or partial):
+        fault = "was not judged for every class of each clip" if partial else "has clips with several labels"
+        raise ValueError(f"--confusion: {labels_file} {fault}; leave --confusion out")
+    targets = labels.multi_hots()
     scores, bad = score_clips(args, model, manifest)
     readable = np.ones(len(manifest), dtype=bool)
     readable[[clip.index for clip in bad]] = False
@@ -97,10 +97,15 @@ def evaluate(args) -> int:
         )
     targets, scores = targets[readable], scores[readable]
 
-    single_label = checkpoint.multi_label is False or (
-        checkpoint.multi_label is None and bool((targets.sum(axis=1) == 1).all())
+    single_label = not partial and (
+        checkpoint.multi_label is False or (checkpoint.multi_label is None and bool((targets.sum(axis=1) == 1).all()))
     )
-    if num_unlabelled := int((~targets.any(axis=1)).sum()):
+    if partial:
+        console.note(
+            f"partial labels: {labels.judged_share:.1%} of the pairs of a clip and a class were judged; the others "
+            "enter no metric" + (", and there is no accuracy" if checkpoint.multi_label is False else "")
+        )
+    elif num_unlabelled := int((~targets.any(axis=1)).sum()):
         console.note(
             f"{num_unlabelled} clips have no label: they count as negatives of every class"
             + (", and accuracy leaves them out" if single_label else "")
@@ -188,7 +193,7 @@ def write_table(path: Path, table: LabelTable, targets: np.ndarray, scores: np.n
     }
     if single_label:
         columns["accuracy"] = [
-            accuracy(targets[mine], scores[mine]) if (mine := targets[:, c]).any() else math.nan
+            accuracy(targets[mine], scores[mine]) if (mine := targets[:, c] == 1).any() else math.nan
             for c in range(len(table))
         ]
     with atomic_writer(path) as file:
@@ -196,7 +201,7 @@ def write_table(path: Path, table: LabelTable, targets: np.ndarray, scores: np.n
         rows.writerow([*TABLE_COLUMNS, *columns])
         for index, (mid, name) in enumerate(zip(table.mids, table.names, strict=True)):
             values = ["" if math.isnan(column[index]) else f"{column[index]:.6f}" for column in columns.values()]
-            rows.writerow([index, mid, name, int(targets[:, index].sum()), *values])
+            rows.writerow([index, mid, name, int((targets[:, index] == 1).sum()), *values])
 
 
 def write_matrix(path: Path, table: LabelTable, matrix: np.ndarray) -> None:
