@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
 from ..atomic import atomic_writer
 from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
@@ -74,6 +77,7 @@ def evaluate(args) -> int:
     refuse_same({"--errors": args.errors, "--ap_log_path": args.ap_log_path, "--confusion": args.confusion})
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
+    flags.share_cores(args, device)
     folder = Path(args.eval_dir)
     table = LabelTable.read(args.label_file or folder / "label_descriptors.csv")
     flags.check_labels(checkpoint, table)

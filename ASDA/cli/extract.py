@@ -15,6 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
 from ..inference.clips import Clips, find_clips
 from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, Assembly, FeatureSpec, hidden_states
 from ..inference.h5_store import H5File
@@ -105,6 +108,7 @@ def extract(args) -> int:
         kind = "a fine-tuned" if checkpoint.head else "a pre-trained"
         raise ValueError(f"{checkpoint.path}: --mode {args.mode}, but this is {kind} checkpoint")
     device = flags.choose_device(args.device)
+    flags.share_cores(args, device)
     model = build_encoder(checkpoint).to(device)
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
     windowing = Windowing(model.front_end, args.padding, patches=model.encoder.config.patches)

@@ -11,6 +11,9 @@ import argparse
 import sys
 from dataclasses import asdict
 
+from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
 from ..inference.clips import find_clips
 from ..inference.model import build_classifier
 from ..inference.predictions import Event, Prediction, clip_scores, events, predictions, window_scores
@@ -57,6 +60,7 @@ def infer(args) -> int:
     console.check_errors_path(args.errors)
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
+    flags.share_cores(args, device)
     model = build_classifier(checkpoint).to(device)
     flags.choose_scores(args, model)
     names = flags.label_names(args, checkpoint)

@@ -255,7 +255,10 @@ def _num_samples(clip: Clip, reader: ClipReader) -> int:
 def load_clips(
     numbered: Iterable[tuple[int, Clip]], windowing: Windowing, *, num_threads: int = 2, h5_sample_rate_hz: int = 32_000
 ) -> Iterator[LoadedClip | BadClip]:
-    """Loads clips ahead of their use on several threads; yields in the order given, an error in a bad clip's place."""
+    """Loads clips ahead of their use on several threads; yields in the order given, an error in a bad clip's place.
+
+    Each of the threads computes on one core: the clips are what is done in parallel.
+    """
     local = threading.local()  # a reader for each thread: open containers have no lock
 
     def attempt(index: int, clip: Clip) -> LoadedClip | BadClip:
@@ -267,7 +270,8 @@ def load_clips(
             return BadClip(index, clip, error.reason)
 
     pending = iter(numbered)
-    with ThreadPoolExecutor(num_threads) as pool:
+    computing = torch.get_num_threads()
+    with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         queue: deque[Future] = deque(pool.submit(attempt, *entry) for entry in islice(pending, 2 * num_threads))
         try:
             while queue:
@@ -277,6 +281,7 @@ def load_clips(
         finally:
             for future in queue:
                 future.cancel()
+            torch.set_num_threads(computing)  # threads that are yet to come would take over the decoders' number
 
 
 def batches(windows: Iterable[Window], batch_size: int, padding: str, lookahead: int = 16) -> Iterator[list[Window]]:

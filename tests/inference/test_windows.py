@@ -1,5 +1,7 @@
 """Cutting, padding and batching."""
 
+import threading
+
 import numpy as np
 import pytest
 import soundfile
@@ -12,7 +14,7 @@ from ASDA.core.patches import patch_padding_mask
 from ASDA.data.containers import ClipReader
 from ASDA.data.excerpt import excerpt_s
 from ASDA.inference import windows
-from ASDA.inference.clips import Clip
+from ASDA.inference.clips import Clip, find_clips
 from ASDA.inference.windows import BadClip, LoadedClip, Windowing, batches, collate, load_clip, load_clips
 from tests.architectures import make_encoder
 
@@ -220,3 +222,29 @@ def test_load_clips__reads_only_a_little_ahead(tmp_path):
     next(results)
     assert len(asked) <= 6
     results.close()
+
+
+def test_load_clips__each_decoder_computes_on_one_core_and_its_caller_on_as_many_as_before(tmp_path, monkeypatch):
+    for number in range(6):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(16_000, 0.1), 16_000)
+    seen = []
+    load = ClipReader.load
+
+    def counting(self, *arguments, **options):
+        seen.append(torch.get_num_threads())
+        return load(self, *arguments, **options)
+
+    monkeypatch.setattr(ClipReader, "load", counting)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for _ in load_clips(enumerate(find_clips([str(tmp_path)])), Windowing(FrontEnd(96))):
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 3 and seen == [1] * 6
+        late = []
+        thread = threading.Thread(target=lambda: late.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert late == [3]
+    finally:
+        torch.set_num_threads(before)
