@@ -24,8 +24,9 @@ from ..inference.h5_store import H5File
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
 from ..inference.run import run_clips
-from ..inference.store import FeatureStore, UnwritableClipError
+from ..inference.store import FeatureStore
 from ..inference.windows import BadClip, Windowing
+from ..inference.writing import FeatureWriter
 from . import _console as console
 from . import _flags as flags
 from ._outputs import refuse_same
@@ -136,20 +137,14 @@ def extract(args) -> int:
             make=lambda clip: Assembly(clip, spec, args.half),
         )
         start = time.monotonic()
-        for result in console.progress(results, len(wanted)):
-            if isinstance(result, BadClip):
-                bad.append(result)
-                continue
-            cut.count(result.clip)
-            features = result.features()
-            if not features.is_finite():
-                reason = "a feature is beyond what float16 holds; extract without --half"
-                bad.append(BadClip(result.clip.index, result.clip.clip, reason, not_finite=True))
-                continue
-            try:
-                store.write(result.clip.clip, features)
-            except UnwritableClipError as error:
-                bad.append(BadClip(result.clip.index, result.clip.clip, str(error)))
+        with FeatureWriter(store) as writer:
+            for result in console.progress(results, len(wanted)):
+                if isinstance(result, BadClip):
+                    bad.append(result)
+                    continue
+                cut.count(result.clip)
+                writer.write(result)
+        bad += writer.bad
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)

@@ -183,6 +183,12 @@ class Assembly:
             self._rows = Rows((part.shape[0], num_rows, *part.shape[2:]), self._dtype)
         self._rows.put(first, part)
 
+    @property
+    def num_bytes(self) -> int:
+        """Room that the features take, in memory or in a file."""
+        of_rows = 0 if self._rows is None else self._rows.num_bytes
+        return of_rows + (0 if self._mean is None else self._mean.nbytes)
+
     def features(self) -> ClipFeatures:
         """The clip's, once all of its windows are there."""
         spec, patches = self._spec, self.clip.windowing.patches

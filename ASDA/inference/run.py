@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..audio.io import AudioError
 from .clips import Clip
-from .windows import BadClip, LoadedClip, Window, Windowing, batches, collate, load_clips, seconds
+from .loading import load_clips
+from .windows import BadClip, LoadedClip, Window, Windowing, batches, collate, seconds
 
 
 class Result(Protocol):
