@@ -21,6 +21,7 @@ from ..atomic import atomic_writer
 from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
 from ..inference.clips import find_clips
+from ..inference.half_precision import cast_weights
 from ..inference.model import TrainedClassifier, build_classifier
 from ..inference.predictions import clip_scores, window_scores
 from ..inference.run import run_clips
@@ -86,6 +87,8 @@ def evaluate(args) -> int:
     labels = read_clip_labels(labels_file, manifest, table)
     model = build_classifier(checkpoint).to(device)
     flags.choose_scores(args, model)
+    if args.half:
+        cast_weights(model, device)
 
     targets = np.zeros((len(manifest), len(table)), dtype=bool)
     for row in range(len(manifest)):
@@ -130,6 +133,7 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
     windowing = flags.score_windowing(args, model)
     scores = np.zeros((len(clips), model.num_classes), dtype=np.float32)
     bad: list[BadClip] = []
+    lengths = console.ClipLengths(windowing)
     results = run_clips(
         model.logits,
         enumerate(clips),
@@ -144,7 +148,9 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
         if isinstance(result, BadClip):
             bad.append(result)
         else:
+            lengths.count(result.clip)
             scores[result.clip.index] = clip_scores(window_scores(result, model), result).numpy()
+    lengths.report()
     return scores, bad
 
 

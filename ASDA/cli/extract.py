@@ -21,6 +21,7 @@ from . import _threads  # noqa: F401 (its settings are to be there when torch lo
 from ..inference.clips import Clips, find_clips
 from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, Assembly, FeatureSpec, hidden_states
 from ..inference.h5_store import H5File
+from ..inference.half_precision import cast_weights
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
 from ..inference.run import run_clips
@@ -122,11 +123,13 @@ def extract(args) -> int:
             "give several clips as inputs, with --output"
         )
     bad: list[BadClip] = []
-    cut = console.CutClips(windowing)
+    lengths = console.ClipLengths(windowing)
     with _open_store(args, clips, model, spec, windowing) as store:
         wanted = _wanted(args, clips, store)
+        if args.half:  # now that the settings have the checkpoint's weights
+            cast_weights(model, device)
         results = run_clips(
-            lambda source, padding_mask: hidden_states(model.encoder, source, padding_mask, spec.layers),
+            lambda source, padding_mask: spec.wanted(hidden_states(model.encoder, source, padding_mask, spec.layers)),
             ((index, clips[index]) for index in wanted),
             windowing,
             device=device,
@@ -142,14 +145,14 @@ def extract(args) -> int:
                 if isinstance(result, BadClip):
                     bad.append(result)
                     continue
-                cut.count(result.clip)
+                lengths.count(result.clip)
                 writer.write(result)
         bad += writer.bad
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)
         console.note(f"{written} clips written in {took_s:.1f} s ({len(wanted) / max(took_s, 1e-9):.1f} clips/s)")
-    cut.report()
+    lengths.report()
     return console.report_bad_clips(bad, len(wanted), _errors_path(args))
 
 

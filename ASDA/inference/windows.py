@@ -285,6 +285,6 @@ def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor |
     return source, row_padding_mask(num_rows, grid)
 
 
-def seconds(frames: int) -> float:
+def seconds(frames: float) -> float:
     """Frames of 10 ms -> seconds."""
     return frames * FRAME_SHIFT_MS / 1000
