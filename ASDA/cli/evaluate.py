@@ -14,10 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
 from ..atomic import atomic_writer
 from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
 from ..inference.clips import find_clips
+from ..inference.half_precision import cast_weights
 from ..inference.model import TrainedClassifier, build_classifier
 from ..inference.predictions import clip_scores, window_scores
 from ..inference.run import run_clips
@@ -74,6 +78,7 @@ def evaluate(args) -> int:
     refuse_same({"--errors": args.errors, "--ap_log_path": args.ap_log_path, "--confusion": args.confusion})
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
+    flags.share_cores(args, device)
     folder = Path(args.eval_dir)
     table = LabelTable.read(args.label_file or folder / "label_descriptors.csv")
     flags.check_labels(checkpoint, table)
@@ -82,6 +87,8 @@ def evaluate(args) -> int:
     labels = read_clip_labels(labels_file, manifest, table)
     model = build_classifier(checkpoint).to(device)
     flags.choose_scores(args, model)
+    if args.half:
+        cast_weights(model, device)
 
     partial = labels.absent is not None
     if args.confusion and (labels.max_labels_per_clip > 1 or partial):
@@ -131,6 +138,7 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
     windowing = flags.score_windowing(args, model)
     scores = np.zeros((len(clips), model.num_classes), dtype=np.float32)
     bad: list[BadClip] = []
+    lengths = console.ClipLengths(windowing)
     results = run_clips(
         model.logits,
         enumerate(clips),
@@ -145,7 +153,9 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
         if isinstance(result, BadClip):
             bad.append(result)
         else:
+            lengths.count(result.clip)
             scores[result.clip.index] = clip_scores(window_scores(result, model), result).numpy()
+    lengths.report()
     return scores, bad
 
 
