@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 
 from benchmarks import measuring
-from benchmarks.seeds import mean_and_deviation, percent
+from benchmarks.over_seeds import mean_and_deviation, percent
 
 METRICS = ("mAP", "accuracy")
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--about", required=True, help="what was done, in a sentence")
     parser.add_argument("--command", required=True, help="what makes the table again")
-    parser.add_argument("--probe", type=Path, required=True, help="json of ASDA.demo.probe")
+    parser.add_argument("--probe", type=Path, required=True, help="json of ASDA.cli.probe")
     parser.add_argument("--finetuned", type=Path, help="json of ASDA.reports.folds, from pre-trained weights")
     parser.add_argument("--from-random", type=Path, help="the same from random weights")
     parser.add_argument("--output", type=Path, required=True, help="markdown file")

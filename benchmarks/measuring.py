@@ -208,7 +208,7 @@ def publish(module: str, argv: list[str] | None, text: str, output: Path | None)
 
 
 def write_report(parts: Sequence[str], output: Path | None) -> None:
-    """Prints the paragraphs of a report, and writes them to a file if one is named."""
+    """Prints a report, the command that makes it first, and writes it to a file if one is named."""
     report = "\n\n".join(parts) + "\n"
     print(report, end="")
     if output is not None:

@@ -15,7 +15,7 @@ from ASDA.data.labels import LabelTable
 from ASDA.data.manifest import Manifest
 from ASDA.reports.run_logs import INTERVAL, Series, read_run
 from benchmarks import measuring
-from benchmarks.seeds import compared, mean_and_interval
+from benchmarks.over_seeds import compared, mean_and_interval
 
 NAMES = {
     "patch": "MAE-AST, patches",

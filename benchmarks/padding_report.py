@@ -7,35 +7,30 @@ import json
 from pathlib import Path
 
 from benchmarks import measuring
-from benchmarks.seeds import compared, mean_and_deviation
-
-
-def accuracies(file: Path, weights: str) -> list[float]:
-    """A probe's accuracies by seed."""
-    return [row["accuracy"] for row in json.loads(file.read_text()) if row["weights"] == weights]
+from benchmarks.over_seeds import compared, mean_and_deviation, probed
 
 
 def report(work: Path) -> str:
     """Tables and sentences, from what padding.sh left in its folder."""
-    rows, probed, finetuned = [], {}, {}
+    rows, probes, finetuned = [], {}, {}
     for trained in ("constant", "mask"):
         finetuned[trained] = json.loads((work / trained / "finetuned.json").read_text())["last"]
     for trained, used in (("constant", "constant"), ("constant", "mask"), ("mask", "mask")):
         file = work / trained / f"probed_{used}.json"
-        probed[trained, used], random = accuracies(file, "pre-trained"), accuracies(file, "random")
+        probes[trained, used], random = probed(file, "pre-trained"), probed(file, "random")
         rows.append(
             [
                 f"{trained}, {used}",
                 mean_and_deviation(random),
-                mean_and_deviation(probed[trained, used]),
+                mean_and_deviation(probes[trained, used]),
                 mean_and_deviation(finetuned[trained]) if trained == used else "",
             ]
         )
     headings = ["padding: pre-training, then", "probe, random", "probe, pre-trained", "fine-tuned"]
     sentences = [
-        compared("Probe, mask throughout", probed["constant", "constant"], probed["mask", "mask"]),
-        compared("Of that, the mask in the probe", probed["constant", "constant"], probed["constant", "mask"]),
-        compared("Of that, the mask in pre-training", probed["constant", "mask"], probed["mask", "mask"]),
+        compared("Probe, mask throughout", probes["constant", "constant"], probes["mask", "mask"]),
+        compared("Of that, the mask in the probe", probes["constant", "constant"], probes["constant", "mask"]),
+        compared("Of that, the mask in pre-training", probes["constant", "mask"], probes["mask", "mask"]),
         compared("Fine-tuning, mask throughout", finetuned["constant"], finetuned["mask"]),
     ]
     return "\n\n".join([measuring.table(headings, rows), "\n".join(sentences)])
