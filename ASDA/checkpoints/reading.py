@@ -110,9 +110,9 @@ def _place_of_base(adapter: Adapter) -> Path:
         for place in (recorded, adapter.path.parent / recorded.name):
             if place.exists() and place.resolve() != adapter.path.resolve():
                 return place
+    known = f"which is not at {recorded}" if recorded else "which they do not record"
     raise CheckpointError(
-        f"{adapter.path}: adapters without their base, {f'which is not at {recorded}' if recorded else 'of no record'}; "
-        "name the base as the checkpoint, and this as --adapter"
+        f"{adapter.path}: adapters without their base, {known}; name the base as the checkpoint, and this as --adapter"
     )
 
 

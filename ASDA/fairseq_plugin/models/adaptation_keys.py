@@ -16,8 +16,8 @@ class AdaptationKeys(FairseqDataclass):
     adaptation: List[str] = field(
         default_factory=list,
         metadata={
-            "help": "freeze the encoder but aat, aat_m, mlp_adapter, spatial_adapter, lora, prompts, last_blocks, head, "
-            "all, or several of them; []: fine-tuning, which trains everything"
+            "help": "freeze the encoder and train of aat, aat_m, mlp_adapter, spatial_adapter, lora, prompts, "
+            "last_blocks, head, all what is named; []: fine-tuning, which trains everything"
         },
     )
     adapter_width: Optional[int] = field(
