@@ -77,9 +77,16 @@ def system(request):
     return request.param
 
 
-@pytest.fixture(params=SETS.values(), ids=SETS.keys())
-def methods(request):
-    return request.param
+# All methods on the kinds of attention and of blocks; what differs between other encoders is met by all at once.
+CASES = [(system, methods) for system in ("ASDA", "AST") for methods in SETS]
+CASES += [(system, methods) for system in zoo.SYSTEMS for methods in ("added together", "lora and last_blocks")]
+CASES = list(dict.fromkeys(CASES))
+
+
+@pytest.fixture(params=CASES, ids=" ".join)
+def case(request):
+    system, methods = request.param
+    return zoo.SYSTEMS[system], SETS[methods]
 
 
 def trained_classifier(config, methods, regularisation=DROPOUTS):
@@ -102,7 +109,8 @@ def train(objective, source, steps=2):
     return optimizer
 
 
-def test_adapt__output_is_the_encoders_bit_for_bit_and_so_are_names(system, methods):
+def test_adapt__output_is_the_encoders_bit_for_bit_and_so_are_names(case):
+    system, methods = case
     encoder = tiny(system).eval()
     source, before = sound(encoder), {n: t.clone() for n, t in encoder.state_dict().items()}
     padding = torch.zeros(2, encoder.grid(source).num_patches, dtype=torch.bool)
@@ -117,7 +125,8 @@ def test_adapt__output_is_the_encoders_bit_for_bit_and_so_are_names(system, meth
     assert bool(added) == any(type(method) in map(type, ALL) for method in methods)
 
 
-def test_training__moves_what_is_trained_and_not_a_bit_of_the_rest(system, methods):
+def test_training__moves_what_is_trained_and_not_a_bit_of_the_rest(case):
+    system, methods = case
     objective = trained_classifier(system, methods, Regularisation())
     before = {name: p.detach().clone() for name, p in objective.named_parameters()}
     buffers = {name: b.clone() for name, b in objective.named_buffers()}
