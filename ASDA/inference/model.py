@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..adaptation.adapting import adapt
 from ..audio.fbank import num_frames
@@ -16,10 +18,11 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import CheckpointError
 from ..checkpoints.reading import read_checkpoint
 from ..core.classifier import SpectrogramClassifier
-from ..core.config import ConfigError
 from ..core.encoder import SpectrogramEncoder
 from ..core.patches import PatchRows
 from .audio_input import Audio, read_waveform
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class TrainedEncoder(nn.Module):
@@ -174,11 +177,8 @@ def build_classifier(checkpoint: Checkpoint, **front_end: Any) -> TrainedClassif
         raise CheckpointError(
             f"{checkpoint.path}: a pre-trained encoder without a classification head; expected a fine-tuned checkpoint"
         )
-    encoder = _encoder(checkpoint)
-    try:
-        classifier = SpectrogramClassifier(encoder, checkpoint.head_config)
-    except ConfigError as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+    encoder, head = _encoder(checkpoint), checkpoint.head_config
+    classifier = _built(checkpoint, lambda: SpectrogramClassifier(encoder, head))
     _load(checkpoint, classifier.head, checkpoint.head)
     return TrainedClassifier(
         classifier,
@@ -190,20 +190,46 @@ def build_classifier(checkpoint: Checkpoint, **front_end: Any) -> TrainedClassif
 
 
 def _encoder(checkpoint: Checkpoint) -> SpectrogramEncoder:
-    try:
+    def build() -> SpectrogramEncoder:
         encoder = SpectrogramEncoder(checkpoint.encoder_config)
         if checkpoint.adaptation:
             adapt(encoder, checkpoint.adaptation)
-    except (ConfigError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+        return encoder
+
+    encoder = _built(checkpoint, build)
     _load(checkpoint, encoder, {**checkpoint.encoder, **checkpoint.adapters})
     return encoder
 
 
+def _built(checkpoint: Checkpoint, build: Callable[[], Module]) -> Module:
+    """A module whose weights are still to be filled in: drawing them would take longer than reading them."""
+    try:
+        with _NothingDrawn():
+            return build()
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves new weights as the memory is."""
+
+    _DRAWS = frozenset((nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, Tensor.normal_, Tensor.uniform_))
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func in self._DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _load(checkpoint: Checkpoint, module: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Gives a module copies of its tensors: those of a checkpoint are maps of its file."""
     # A checkpoint may have been saved in half precision; programs compute in float32 unless told otherwise.
-    tensors = {name: tensor.float() for name, tensor in tensors.items()}
-    damaged = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    tensors = {
+        name: tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    damaged = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if damaged:
         count = int((~torch.isfinite(tensors[damaged[0]])).sum())
         others = f", and {len(damaged) - 1} more tensors hold such values" if len(damaged) > 1 else ""
@@ -212,9 +238,14 @@ def _load(checkpoint: Checkpoint, module: nn.Module, tensors: dict[str, Tensor])
             "damaged, or its training had diverged: use an earlier one"
         )
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         details = " ".join(str(error).split("\n\t")[1:]) or str(error)  # without the line that names the class
         raise CheckpointError(
             f"{checkpoint.path}: the tensors do not fit the recorded architecture: {details}"
         ) from error
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether a tensor holds neither NaN nor infinity; its extremes tell, in one pass and without a mask."""
+    return tensor.numel() == 0 or bool(torch.isfinite(torch.stack(tensor.aminmax())).all())

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from ASDA.audio.front_end import FrontEnd
+from ASDA.checkpoints.reading import read_checkpoint
 from ASDA.inference import CheckpointError, load_classifier, load_encoder
 from tests.published_files import published_finetuned, published_pretraining
 
@@ -72,3 +73,17 @@ def test_load__a_model_that_was_trained_with_a_padding_mask_hears_short_clips_at
     with torch.no_grad():
         logits = classifier.logits(spectrogram, torch.arange(48)[None] >= 24)
     torch.testing.assert_close(classifier.scores(sound), classifier.scores_of(logits)[0], rtol=0, atol=1e-5)
+
+
+def test_load__draws_no_weights_and_holds_copies_of_the_files(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save(published_finetuned(), path)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    classifier = load_classifier(path)
+    assert torch.equal(torch.get_rng_state(), before)
+    stored = read_checkpoint(path)
+    loaded = {**classifier.encoder.state_dict(), **classifier.classifier.head.state_dict()}
+    for name, tensor in {**stored.encoder, **stored.head}.items():
+        assert torch.equal(loaded[name], tensor.float()) and loaded[name].data_ptr() != tensor.data_ptr(), name
+    assert all(parameter.requires_grad for parameter in classifier.parameters())

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Optional, Tuple
 
 from fairseq.dataclass import FairseqDataclass
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ...checkpoints.layouts.published_architecture import config_of_keys
 from ...core.config import EncoderConfig, Regularisation
@@ -79,7 +79,7 @@ def plain(value: Any) -> Any:
     """A value of a config as json would have it."""
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, DictConfig):
+    if isinstance(value, (DictConfig, ListConfig)):
         return OmegaConf.to_container(value, resolve=True, enum_to_str=True)
     return value
 
@@ -111,6 +111,12 @@ def encoder_config(cfg: Any) -> EncoderConfig:
 def is_complete(encoder: Any) -> bool:
     """Whether ``model.encoder`` is a whole architecture, as checkpoints record it, rather than a few settings."""
     return encoder is not None and "stack" in encoder and "patches" in encoder and "positions" in encoder
+
+
+def record_encoder(cfg: Any, encoder: Any) -> None:
+    """Puts an architecture, or a part of one, into ``model.encoder`` in place of what is stated there."""
+    with open_dict(cfg):  # omegaconf 2.0.6 takes no plain dictionary, nor a key that the old value lacks
+        cfg.encoder = OmegaConf.create(plain(encoder))
 
 
 def regularisation(cfg: Any, drop_path: Optional[Tuple[float, float]] = None) -> Regularisation:

@@ -6,12 +6,10 @@ import logging
 import os
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from ...checkpoints.reading import read_checkpoint
 from ...core.config import Differential, EncoderConfig
 from ..run.epoch_position import configuration_in
-from .encoder_keys import AttentionKind, is_complete, plain
+from .encoder_keys import AttentionKind, is_complete, plain, record_encoder
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ def decide_architecture(cfg: Any, file: str | None) -> None:
         elif recorded["stack"]["attention"]["kind"] == Differential.kind:
             constants = ("diff_lambda", "out_scale", "lambda_init")
             recorded["stack"]["attention"] |= {name: plain(cfg[name]) for name in constants}
-        cfg.encoder = OmegaConf.create({**recorded, **(plain(cfg.get("encoder")) or {})})
+        record_encoder(cfg, {**recorded, **(plain(cfg.get("encoder")) or {})})
         logger.info(f"the architecture is that of {file}: {plain(cfg.encoder)}")
     elif is_open:
         cfg.attention = AttentionKind.differential

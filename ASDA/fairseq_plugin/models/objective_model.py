@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from fairseq.models import BaseFairseqModel
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from ...adaptation.parameter_groups import exclude_from_decay
@@ -21,7 +20,7 @@ from ...core.config import EncoderConfig
 from ...core.encoder import SpectrogramEncoder
 from ...objectives.objective import Losses, Objective
 from ..eat_keys import reject_unsupported
-from .encoder_keys import Autocast, is_complete
+from .encoder_keys import Autocast, is_complete, record_encoder
 from .published_state import PublishedState
 
 
@@ -74,7 +73,7 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
 
     def _build(self, encoder: EncoderConfig) -> None:
         self.objective = self.build_objective(encoder)
-        self.cfg.encoder = OmegaConf.create(encoder.to_dict())  # omegaconf 2.0.6 takes no plain dictionary
+        record_encoder(self.cfg, encoder.to_dict())
         self.group_parameters()
         if self.cfg.compile:
             self.objective.compile_layers()
