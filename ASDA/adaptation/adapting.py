@@ -15,7 +15,7 @@ from .method import AdaptationError, Method
 from .partial import Everything, HeadOnly, LastBlocks
 from .prompts import DeepPrompts
 
-METHODS: dict[str, type] = {
+METHODS: dict[str, type[Any]] = {
     method.kind: method
     for method in (MlpAdapters, SpatialAdapters, Lora, DeepPrompts, LastBlocks, HeadOnly, Everything)
 }

@@ -82,7 +82,7 @@ class Lora:
                 parameter.requires_grad_(before)
         layers = []
         for name, changed in rows.items():
-            layer = encoder.get_submodule(name)
+            layer: Any = encoder.get_submodule(name)  # peft's LoraLayer around the linear map
             if not bool(changed.all()):
                 _keep_rows(layer.lora_B[_ADAPTER].weight, changed)
             layer.register_state_dict_post_hook(_to_plain_names)

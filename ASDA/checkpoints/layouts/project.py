@@ -240,12 +240,14 @@ def recorded_head(path: Path, model: dict[str, Any], head: dict[str, Any]) -> He
     return HeadConfig(len(head["linear.bias"]), _POOLINGS[mode], norm="norm.weight" in head, norm_eps=eps)
 
 
-def published_corpus(task: dict[str, Any]) -> Corpus:
+def published_corpus(task: Mapping[str, Any]) -> Corpus:
     """The data set that a published file says it was trained on."""
     return get_corpus(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
 
 
-def recorded_front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any], num_mel_bins: int) -> FrontEnd:
+def recorded_front_end(
+    path: Path, task: Mapping[str, Any], task_state: Mapping[str, Any], num_mel_bins: int
+) -> FrontEnd:
     """As recorded; published files do not, but say which data set they were trained on."""
     if task_state.get("front_end"):
         return front_end_of(path, "task_state.front_end", task_state["front_end"])
