@@ -59,7 +59,7 @@ class Method:
         random: the same at random weights.
         metric: which.
         runs: series of each seed's log.
-        generative_weight: of the squared error in the logged loss.
+        weights: of MAE-AST's two terms in the loss: generative (squared error), discriminative (InfoNCE).
     """
 
     name: str
@@ -69,7 +69,7 @@ class Method:
     random: list[float]
     metric: str
     runs: list[Series]
-    generative_weight: float
+    weights: dict[str, float]
 
     def last(self, key: str) -> float | None:
         """The mean of a logged number over the last tenth of the updates and over the seeds; None if there is none."""
@@ -81,10 +81,13 @@ class Method:
         ]
         return statistics.fmean(numbers) if numbers else None
 
-    @property
-    def squared_error(self) -> float | None:
-        loss = self.last("loss_generative")
-        return None if loss is None else loss / self.generative_weight
+    def term(self, name: str) -> float | None:
+        """A term of the loss, without its weight; None if the method does not learn from it."""
+        if not self.weights.get(name):
+            return None
+        alone = sum(map(bool, self.weights.values())) == 1
+        loss = self.last("loss" if alone else f"loss_{name}")  # a single term is logged as the loss
+        return None if loss is None else loss / self.weights[name]
 
     @property
     def minutes(self) -> float:
@@ -102,8 +105,9 @@ def methods_of(work: Path, corpus: str) -> Iterator[Method]:
         seeds = sorted(folder.glob("seed*"))
         runs = [read_run(seed)[INTERVAL] for seed in seeds]
         model = yaml.safe_load((seeds[0] / "run.yaml").read_text())["model"]
-        weight = model.get("reconstruction_weight") or 1.0
-        yield Method(NAMES[method], gflop, int(updates), trained, random, metric, runs, weight)
+        keys = {"generative": "reconstruction_weight", "discriminative": "classification_weight"}
+        weights = {term: model[key] for term, key in keys.items() if key in model}
+        yield Method(NAMES[method], gflop, int(updates), trained, random, metric, runs, weights)
 
 
 def methods_table(methods: list[Method]) -> str:
@@ -112,7 +116,7 @@ def methods_table(methods: list[Method]) -> str:
     headings += ["squared error", "per-bin mean", "InfoNCE", "right patch"]
     rows = []
     for method in methods:
-        losses = (method.squared_error, method.last("bin_mean_loss"), method.last("loss_discriminative"))
+        losses = (method.term("generative"), method.last("bin_mean_loss"), method.term("discriminative"))
         hits = method.last("nce_accuracy")
         cells = [method.gflop, str(method.updates), f"{method.minutes:.1f}"]
         cells += [mean_and_interval(method.random), mean_and_interval(method.trained)]
@@ -127,8 +131,9 @@ def sentences(methods: list[Method]) -> str:
     lines = [compared(f"{method.name}, against random weights", method.random, method.trained) for method in methods]
     lines += [compared(f"{method.name}, against {first.name}", first.trained, method.trained) for method in others]
     for method in methods:
-        if method.squared_error is not None:
-            share = method.squared_error / (method.last("bin_mean_loss") or 1.0)
+        error = method.term("generative")
+        if error is not None:
+            share = error / (method.last("bin_mean_loss") or 1.0)
             verdict = "more than the spectrum's mean was learnt" if share < 1 else "no more than a mean was learnt"
             lines.append(f"* {method.name}: {share:.2f} times the squared error of the per-bin mean; {verdict}.")
     return "\n".join(lines)

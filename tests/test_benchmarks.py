@@ -111,8 +111,10 @@ def write_objectives(work: Path, updates: int = 20) -> None:
     for split, count in (("train", 3), ("eval", 2)):
         write_manifest(data / f"{split}.tsv", data, [(f"{split}{n}.wav", 16_000) for n in range(count)])
     (data / "label_descriptors.csv").write_text('index,mid,display_name\n0,a,"a"\n1,b,"b"\n')
-    (work / "work.tsv").write_text(f"patch\t4.6\t{updates}\nasda\t13.8\t{updates // 2}\n")
-    for method, values, count in (("patch", (0.4, 0.5), updates), ("asda", (0.42, 0.5), updates // 2)):
+    (work / "work.tsv").write_text(f"patch\t4.6\t{updates}\ngenerative\t4.4\t{updates}\nasda\t13.8\t{updates // 2}\n")
+    weights = {"patch": (10.0, 1.0), "generative": (10.0, 0.0)}
+    methods = (("patch", (0.4, 0.5), updates), ("generative", (0.3, 0.4), updates), ("asda", (0.42, 0.5), updates // 2))
+    for method, values, count in methods:
         folder = work / "demo" / method
         rows = [
             {"weights": weights, "seed": seed, "mAP": value if weights == "pre-trained" else 0.2 + 0.01 * seed}
@@ -128,9 +130,12 @@ def write_objectives(work: Path, updates: int = 20) -> None:
                 if method == "patch":  # the last two of twenty count
                     line |= {"loss_generative": "1.5" if update > 18 else "9", "bin_mean_loss": "0.3"}
                     line |= {"loss_discriminative": "4.25", "nce_accuracy": "0.125"}
+                if method == "generative":  # of a single term there is only the loss
+                    line |= {"loss": "2", "bin_mean_loss": "0.3"}
                 lines.append(f"[2026-11-28 17:00:00,000][train_inner][INFO] - {json.dumps(line)}")
             (run / "train.log").write_text("\n".join(lines))
-            (run / "run.yaml").write_text("model: {reconstruction_weight: 10.0}" if method == "patch" else "model: {}")
+            keys = zip(("reconstruction_weight", "classification_weight"), weights.get(method, ()), strict=False)
+            (run / "run.yaml").write_text(json.dumps({"model": dict(keys)}))
         (folder / "probe.json").write_text(json.dumps(rows))
 
 
@@ -139,10 +144,11 @@ def test_objectives_report__rows_and_sentences_say_what_the_seeds_tell(tmp_path)
     arguments = ["--work", str(tmp_path / "work"), "--corpora", "demo", "--output", str(tmp_path / "out.md")]
     assert objectives_report.main(arguments) == 0
     text = (tmp_path / "out.md").read_text()
-    patch, asda = rows_of(tmp_path / "out.md")
+    patch, generative, asda = rows_of(tmp_path / "out.md")
     random = "21.5 % (15.1 to 27.9)"
     assert patch[1:5] == ["4.6", "20", "1.5", random] and asda[1:5] == ["13.8", "10", "1.5", random]
     assert patch[6:] == ["0.150", "0.300", "4.250", "12.5 %"] and asda[6:] == ["-"] * 4
+    assert generative[6:] == ["0.200", "0.300", "-", "-"]
     assert "3 clips to pre-train on" in text and "2 held out, several of 2 classes" in text
     assert "* ASDA, against MAE-AST, patches: +1.0 points, 95 % interval -11.7 to +13.7 over 2 seeds, which" in text
     assert "* MAE-AST, patches: 0.50 times the squared error of the per-bin mean; more than" in text
