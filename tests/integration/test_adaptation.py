@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-import torch
 
 pytest.importorskip("peft", reason="LoRA is peft's")
 
@@ -42,4 +41,4 @@ def test_adaptation__resumes_exactly_and_its_checkpoints_are_used_by_the_program
         + ["--adapter", whole.folder / "checkpoint_last.pt", "--json"]
     )
     assert_ok(evaluated)
-    assert torch.isfinite(torch.tensor(json.loads(evaluated.stdout)["mAP"]))
+    assert 0 < json.loads(evaluated.stdout)["mAP"]["value"] <= 1
