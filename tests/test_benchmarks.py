@@ -32,6 +32,7 @@ def rows_of(file: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", run_all.PLANS)
 def test_run_all__every_benchmark_writes_its_table(name, tmp_path):
     command = [sys.executable, "-m", "benchmarks.run_all", name, "--tiny", "--output", str(tmp_path)]
@@ -260,6 +261,7 @@ def run_script(name: str, folder: Path, **settings: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_learning_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     rows = run_script("learning.sh", tmp_path, NUM_CLIPS="150", SEEDS="1 2")
@@ -267,6 +269,7 @@ def test_learning_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_recorded_sound_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     import numpy as np
@@ -285,6 +288,7 @@ def test_recorded_sound_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_own_data_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     import numpy as np
@@ -304,6 +308,7 @@ def test_own_data_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_padding_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     import numpy as np
@@ -321,6 +326,7 @@ def test_padding_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_objectives_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     settings = {"CORPORA": "demo", "SEEDS": "1", "METHODS": "patch asda", "NUM_CLIPS": "150"}
@@ -335,6 +341,7 @@ def test_objectives_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_bench_memory__measures_a_run_beside_its_estimate(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     if not sys.platform.startswith("linux"):
