@@ -50,6 +50,8 @@ class _BlockAdapters:
 
     kind: ClassVar[str]
     folds: ClassVar[bool] = False
+    _adapter: ClassVar[type[Bottleneck]]
+    _place: ClassVar[str]  # attribute of a block
 
     width: int | None = None
 
@@ -57,8 +59,14 @@ class _BlockAdapters:
         if self.width is not None:
             require_at_least_one(self, "width")
 
-    def _width(self, embed_dim: int) -> int:
-        return self.width or max(1, embed_dim // _REDUCTION)
+    def attach(self, encoder: SpectrogramEncoder) -> list[nn.Module]:
+        width = self.width or max(1, encoder.embed_dim // _REDUCTION)
+        added: list[nn.Module] = []
+        for block in encoder.stack.blocks:
+            adapter = self._adapter(encoder.embed_dim, width).to(encoder.device)
+            setattr(block, self._place, adapter)
+            added.append(adapter)
+        return added
 
 
 @dataclass(frozen=True)
@@ -66,13 +74,8 @@ class MlpAdapters(_BlockAdapters):
     """Parallel to the MLP, from the MLP's own input (AAT^M)."""
 
     kind: ClassVar[str] = "mlp_adapter"
-
-    def attach(self, encoder: SpectrogramEncoder) -> list[nn.Module]:
-        added: list[nn.Module] = []
-        for block in encoder.stack.blocks:
-            block.beside_mlp = Bottleneck(encoder.embed_dim, self._width(encoder.embed_dim)).to(encoder.device)
-            added.append(block.beside_mlp)
-        return added
+    _adapter = Bottleneck
+    _place = "beside_mlp"
 
 
 @dataclass(frozen=True)
@@ -80,12 +83,5 @@ class SpatialAdapters(_BlockAdapters):
     """In series after the attention, before the residual sum; with the MLP's adapters it is AAT^MS."""
 
     kind: ClassVar[str] = "spatial_adapter"
-
-    def attach(self, encoder: SpectrogramEncoder) -> list[nn.Module]:
-        added: list[nn.Module] = []
-        for block in encoder.stack.blocks:
-            block.after_attention = ResidualBottleneck(encoder.embed_dim, self._width(encoder.embed_dim)).to(
-                encoder.device
-            )
-            added.append(block.after_attention)
-        return added
+    _adapter = ResidualBottleneck
+    _place = "after_attention"

@@ -116,7 +116,7 @@ def on_base(checkpoint: Checkpoint, adapter: Adapter) -> Checkpoint:
         CheckpointError: it is another base, or the adapters do not fit it.
     """
     plain = plain_encoder(checkpoint)
-    base = base_of(checkpoint)
+    base = base_of(plain)
     require_base(adapter.path, adapter.base, base)
     config = adapter.encoder_config or plain.encoder_config
     grids = [(found.patches.stride, found.max_rows) for found in (config, plain.encoder_config)]

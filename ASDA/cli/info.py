@@ -195,7 +195,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def _print_zoo(systems: list[dict[str, Any]]) -> None:
     heading = ("SYSTEM", "LAYERS", "WIDTH", "ATTENTION", "NORM", "POSITIONS", "PREFIX", "PATCH", "STRIDE", "PARAMETERS")
-    rows = [heading]
+    rows: list[Sequence[Any]] = [heading]
     for system in systems:
         encoder = system["encoder"]
         stack, patches = encoder["stack"], encoder["patches"]
@@ -203,9 +203,7 @@ def _print_zoo(systems: list[dict[str, Any]]) -> None:
         names = (stack["attention"]["kind"], stack["norm"], encoder["positions"], encoder["num_prefix_tokens"])
         sizes = (stack["depth"], stack["embed_dim"])
         rows.append((system["name"], *sizes, *names, *pair, f"{system['parameters']['total']:,}"))
-    widths = [max(len(str(row[column])) for row in rows) for column in range(len(heading))]
-    for row in rows:
-        print("  ".join(f"{value!s:<{width}}" for value, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(console.aligned(rows)))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
