@@ -40,11 +40,8 @@ def compare(folders: list[Path], json_file: Path | None) -> int:
     if not runs:
         raise LogError(f"none of the {len(folders)} folders holds a run")
     rows = table(runs)
-    print(
-        "\n".join(
-            console.aligned(rows if len(rows[0]) <= len(rows) else [list(row) for row in zip(*rows, strict=True)])
-        )
-    )
+    is_narrow = len(rows[0]) <= len(rows)
+    print("\n".join(console.aligned(rows if is_narrow else list(zip(*rows, strict=True)))))
     if json_file is not None:
         names = names_of([run.folder for run in runs])
         content = {"asda_runs": [{"name": name, **_plain(run)} for name, run in zip(names, runs, strict=True)]}
