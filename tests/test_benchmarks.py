@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    bench_extract,
     bench_memory,
     learning_report,
     measuring,
@@ -46,6 +47,18 @@ def test_run_all__every_benchmark_writes_its_table(name, tmp_path):
     assert "torch" in report.read_text() and rows_of(report)
     for row in rows_of(report):
         assert any(re.match(r"[0-9.]+", cell) for cell in row[1:]), row
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_bench_extract__compares_settings_sizes_of_folders_and_lengths_of_recordings(tmp_path):
+    sizes = ["--clips", "2", "--seconds", "1", "--depths", "1", "--width", "64", "--turns", "1"]
+    modes = ["--compare", *bench_extract.COMPARED, "--growth", "2", "3", "--recording", "1"]
+    assert bench_extract.main([*sizes, *modes, "--device", "cpu", "--output", str(tmp_path / "a.md")]) == 0
+    rows = rows_of(tmp_path / "a.md")
+    assert [row[0] for row in rows[-3:]] == ["2 clips", "3 clips", "1 minutes"]
+    assert len(rows) == 2 * len(bench_extract.COMPARED) + 3
+    assert all(float(cell) > 0 for row in rows for cell in row[1:])
 
 
 def test_run_all__a_benchmark_that_fails_is_named_and_the_rest_runs(tmp_path, monkeypatch, capsys):
