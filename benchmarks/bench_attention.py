@@ -1,6 +1,9 @@
 """An attention layer at base width over sequence lengths: differential against plain, fast path against explicit maps.
 
     python -m benchmarks.bench_attention [--tokens 103 257 513 1025 2049] [--precisions fp32 bf16] [--forward-only]
+    python -m benchmarks.bench_attention --encoder [--depth 12]
+
+The second compares whole encoders with each kind of attention: parameters, FLOPs, time and memory (attention_cost.py).
 
 What does the second attention map cost? And what do explicit maps? A layer is all of it: projections, attention, norm.
 Times are of forward and backward together; the sequences per batch are as many as make 1024 tokens, at least one.
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from ASDA.core.attention import Attention, DifferentialAttention
 from benchmarks import measuring, reference
+from benchmarks.attention_cost import cost_report
 from benchmarks.bench_step import DTYPES
 
 KINDS = {"plain": Attention, "differential": DifferentialAttention}
@@ -103,9 +107,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--embed-dim", type=int, default=768, help="a multiple of 64")
     parser.add_argument("--forward-only", action="store_true")
+    parser.add_argument("--encoder", action="store_true", help="whole encoders, with every kind of attention")
+    parser.add_argument("--depth", type=int, default=12, help="layers, with --encoder")
     measuring.add_arguments(parser, repeats=5)
     args = parser.parse_args(argv)
     measuring.set_threads(args.threads)
+    if args.encoder:
+        if args.forward_only:
+            parser.error("--forward-only: --encoder measures both")
+        text = cost_report(args.tokens, args.precisions, args.depth, args.embed_dim, args.device, args.repeats)
+        measuring.publish("bench_attention", argv, text, args.output)
+        return 0
     tables = "\n\n".join(
         attention_table(args.tokens, p, args.embed_dim, args.device, args.repeats, args.forward_only)
         for p in args.precisions

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ASDA.core.attention import Attention, DifferentialAttention
 from ASDA.core.block import PostNormBlock
+from ASDA.core.differential_v2 import DifferentialAttentionV2
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.masks.inverse_block import InverseBlockMask
 from ASDA.objectives.conv_decoder import ConvDecoder2d
@@ -38,18 +39,28 @@ def _attention_map(q: Tensor, k: Tensor, padding_mask: Tensor | None) -> Tensor:
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32))
 
 
-def attention(layer: Attention | DifferentialAttention, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+def attention(
+    layer: Attention | DifferentialAttention | DifferentialAttentionV2, x: Tensor, padding_mask: Tensor | None = None
+) -> Tensor:
     """An attention layer with explicit maps: (A1 - lambda A2) V, or A V for the plain layer."""
     H = layer.num_heads
+    coefficient: Tensor | float = 0.0
     if isinstance(layer, DifferentialAttention):
         q1, q2, k1, k2 = (_split_heads(part, H) for part in layer.qk(x).chunk(4, dim=-1))
         v = _split_heads(layer.v(x), H)
         maps = [_attention_map(q1, k1, padding_mask), _attention_map(q2, k2, padding_mask)]
+        coefficient = layer.current_lambda()
+    elif isinstance(layer, DifferentialAttentionV2):
+        q1, q2 = (_split_heads(part, H) for part in layer.q(x).chunk(2, dim=-1))
+        k, v = (_split_heads(part, H) for part in layer.kv(x).chunk(2, dim=-1))
+        maps = [_attention_map(q, k, padding_mask) for q in (q1, q2)]
+        logits = layer.lambda_proj(x) + math.log(layer.lambda_init / (1 - layer.lambda_init))
+        coefficient = (1 / (1 + torch.exp(-logits))).transpose(1, 2)[..., None]  # (B, H, S, 1)
     else:
         q, k, v = (_split_heads(part, H) for part in layer.qkv(x).chunk(3, dim=-1))
         maps = [_attention_map(q, k, padding_mask)]
     maps = [F.dropout(each, layer.attention_dropout, layer.training) for each in maps]
-    combined = maps[0] if len(maps) == 1 else maps[0] - layer.current_lambda() * maps[1]
+    combined = maps[0] if len(maps) == 1 else maps[0] - coefficient * maps[1]
     out = (combined.to(v.dtype) @ v).transpose(1, 2).flatten(2)
     if isinstance(layer, DifferentialAttention):
         out = layer.norm(out) * layer.out_scale

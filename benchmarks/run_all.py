@@ -62,6 +62,12 @@ PLANS = {
         "--tokens 103 257 513 1025 2049 4097",
         "--tokens 17 --embed-dim 64 --repeats 1",
     ),
+    "attention_cost": Plan(
+        "bench_attention",
+        "--encoder --depth 6 --tokens 103 257 513 1025 --precisions fp32 --threads 1 --repeats 2",
+        "--encoder --tokens 103 257 513 1025 2049 --repeats 10",
+        "--encoder --depth 1 --tokens 17 --embed-dim 64 --repeats 1",
+    ),
     "step": Plan(
         "bench_step",
         "--compiled --checkpointed --repeats 2",

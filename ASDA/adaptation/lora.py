@@ -24,9 +24,9 @@ _BASE = "base_layer."
 # A word of what attention and MLP consist of -> the linear map that holds it, with the share of its rows: (first, last)
 # of so many. Of the maps that are there, which depends on the kind of attention.
 _PARTS: dict[str, tuple[tuple[str, tuple[int, int, int]], ...]] = {
-    "q": (("qkv", (0, 1, 3)), ("qk", (0, 1, 2))),
-    "k": (("qkv", (1, 2, 3)), ("qk", (1, 2, 2))),
-    "v": (("qkv", (2, 3, 3)), ("v", (0, 1, 1))),
+    "q": (("qkv", (0, 1, 3)), ("qk", (0, 1, 2)), ("q", (0, 1, 1))),
+    "k": (("qkv", (1, 2, 3)), ("qk", (1, 2, 2)), ("kv", (0, 1, 2))),
+    "v": (("qkv", (2, 3, 3)), ("v", (0, 1, 1)), ("kv", (1, 2, 2))),
     "output": (("proj", (0, 1, 1)),),
     "mlp": (("fc1", (0, 1, 1)), ("fc2", (0, 1, 1))),
 }
@@ -40,9 +40,9 @@ class Lora:
         rank: of each update.
         alpha: updates are scaled by alpha / rank.
         dropout: on the input of the updates.
-        targets: parts (q, k, v, output, mlp) or names of maps as the blocks have them (qkv or qk, v, proj, fc1, fc2).
-            Queries, keys and values that share a map share the update's first factor; rows of parts that are no target
-            stay 0.
+        targets: parts (q, k, v, output, mlp) or names of maps as the blocks have them (qkv; or qk, v; or q, kv,
+            lambda_proj; proj, fc1, fc2). Queries, keys and values that share a map share the update's first factor;
+            rows of parts that are no target stay 0.
     """
 
     kind: ClassVar[str] = "lora"

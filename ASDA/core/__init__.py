@@ -2,7 +2,17 @@
 
 from .attention import Attention, DifferentialAttention
 from .classifier import ClassificationHead, SpectrogramClassifier
-from .config import Differential, EncoderConfig, HeadConfig, PatchConfig, Plain, Regularisation, StackConfig
+from .config import (
+    Differential,
+    DifferentialV2,
+    EncoderConfig,
+    HeadConfig,
+    PatchConfig,
+    Plain,
+    Regularisation,
+    StackConfig,
+)
+from .differential_v2 import DifferentialAttentionV2
 from .encoder import SpectrogramEncoder
 from .places import Places
 from .stack import TransformerStack
@@ -12,6 +22,8 @@ __all__ = [
     "ClassificationHead",
     "Differential",
     "DifferentialAttention",
+    "DifferentialAttentionV2",
+    "DifferentialV2",
     "EncoderConfig",
     "HeadConfig",
     "PatchConfig",

@@ -1,7 +1,7 @@
 """Self-attention layers: plain (EAT) and differential (ASDA, arXiv 2507.02666; arXiv 2410.05258).
 
-Both take tokens (B, S, D) and return (B, S, D). A padding mask (B, S) is True at padding; padded tokens
-are never attended to.
+All take tokens (B, S, D) and return (B, S, D). A padding mask (B, S) is True at padding; padded tokens
+are never attended to. differential_v2.py has the second version of differential attention.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ def depth_lambda_init(layer: int) -> float:
     return 0.8 - 0.6 * math.exp(-0.3 * (layer - 1))
 
 
-def _check_heads(embed_dim: int, num_heads: int) -> None:
+def check_heads(embed_dim: int, num_heads: int) -> None:
+    """Refuses heads that cannot share the width.
+
+    Raises:
+        ValueError: ``num_heads`` does not divide ``embed_dim``.
+    """
     if embed_dim % num_heads:
         raise ValueError(f"num_heads ({num_heads}) must divide embed_dim ({embed_dim})")
 
@@ -31,9 +36,9 @@ def _check_heads(embed_dim: int, num_heads: int) -> None:
 _EXPLICIT_MAP_TOKENS = 1024
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, padding_mask: Tensor | None, dropout: float) -> Tensor:
-    """softmax(q k^T / sqrt(E)) v, head by head: three times (B, H, S, E) -> (B, H, S, E)."""
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and q.shape[-2] <= _EXPLICIT_MAP_TOKENS:
+def attend(q: Tensor, k: Tensor, v: Tensor, padding_mask: Tensor | None, dropout: float) -> Tensor:
+    """softmax(q k^T / sqrt(E)) v, head by head: queries (B, H, R, E), keys and values (B, H, S, E) -> (B, H, R, E)."""
+    if q.device.type == "cpu" and q.dtype == torch.bfloat16 and k.shape[-2] <= _EXPLICIT_MAP_TOKENS:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         if padding_mask is not None:
             scores = scores.masked_fill(padding_mask[:, None, None, :], float("-inf"))
@@ -42,8 +47,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, padding_mask: Tensor | None, dropou
     return F.scaled_dot_product_attention(q, k, v, attend_to, dropout_p=dropout)
 
 
-def _softmax_map(q: Tensor, k: Tensor, padding_mask: Tensor | None) -> Tensor:
-    """The explicit attention map softmax(q k^T / sqrt(E)), (B, H, S, S), in float32."""
+def softmax_map(q: Tensor, k: Tensor, padding_mask: Tensor | None) -> Tensor:
+    """The explicit attention map softmax(q k^T / sqrt(E)), (B, H, R, S), in float32; R queries, S keys."""
     scores = q.float() @ k.float().transpose(-2, -1) / math.sqrt(q.shape[-1])
     if padding_mask is not None:
         scores = scores.masked_fill(padding_mask[:, None, None, :], float("-inf"))
@@ -67,7 +72,7 @@ class Attention(nn.Module):
         self, embed_dim: int, num_heads: int, *, attention_dropout: float = 0.0, projection_dropout: float = 0.0
     ):
         super().__init__()
-        _check_heads(embed_dim, num_heads)
+        check_heads(embed_dim, num_heads)
         self.num_heads = num_heads
         self.attention_dropout = attention_dropout
         self.qkv = nn.Linear(embed_dim, 3 * embed_dim)
@@ -80,16 +85,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         q, k, v = self._queries_keys_values(x)  # each (B, H, S, E)
-        out = _attend(q, k, v, padding_mask, self.attention_dropout if self.training else 0.0)
+        out = attend(q, k, v, padding_mask, self.attention_dropout if self.training else 0.0)
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 
     def attention_maps(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """The explicit map, (B, 1, H, S, S), float32: for plots and for checking ``forward`` against."""
         q, k, _ = self._queries_keys_values(x)
-        return _softmax_map(q, k, padding_mask)[:, None]
+        return softmax_map(q, k, padding_mask)[:, None]
 
-    def map_coefficients(self) -> tuple[float, ...]:
-        """What each of the maps counts in their sum."""
+    def map_coefficients(self, x: Tensor) -> tuple[float, ...]:
+        """What each of the maps counts in their sum, whatever the tokens x."""
         return (1.0,)
 
 
@@ -137,7 +142,7 @@ class DifferentialAttention(nn.Module):
         projection_dropout: float = 0.0,
     ):
         super().__init__()
-        _check_heads(embed_dim, num_heads)
+        check_heads(embed_dim, num_heads)
         if lambda_mode not in LAMBDA_MODES:
             raise ValueError(f'lambda_mode "{lambda_mode}" is not one of {", ".join(LAMBDA_MODES)}')
         self.num_heads = num_heads
@@ -179,7 +184,7 @@ class DifferentialAttention(nn.Module):
             q, k = q[:, :H], k[:, :H]
         else:
             v = torch.cat([v, v], dim=1)  # (B, 2H, S, E)
-        out = _attend(q, k, v, padding_mask, self.attention_dropout if self.training else 0.0)
+        out = attend(q, k, v, padding_mask, self.attention_dropout if self.training else 0.0)
         if not one_map:
             first, second = out.chunk(2, dim=1)
             out = first - self.current_lambda() * second
@@ -192,8 +197,8 @@ class DifferentialAttention(nn.Module):
         The fused ``forward`` never forms them: this is for plots and for checking ``forward`` against.
         """
         q, k = self._queries_keys(x)
-        return _softmax_map(q, k, padding_mask).unflatten(1, (2, self.num_heads))
+        return softmax_map(q, k, padding_mask).unflatten(1, (2, self.num_heads))
 
-    def map_coefficients(self) -> tuple[float, ...]:
-        """What each of the maps counts in their sum: 1 and -lambda."""
+    def map_coefficients(self, x: Tensor) -> tuple[float, ...]:
+        """What each of the maps counts in their sum, whatever the tokens x: 1 and -lambda."""
         return 1.0, -float(self.current_lambda())

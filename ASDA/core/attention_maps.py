@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -18,16 +19,41 @@ class LayerAttention:
     Attributes:
         maps: (B, maps, H, S, S), float32, each row a distribution over the tokens; tokens are the prefix (CLS), then
             the patches.
-        coefficients: what each map counts: (1,) of plain attention, (1, -lambda) of differential attention.
+        coefficients: what each map counts: (1,) of plain attention, (1, -lambda) of differential attention; where the
+            tokens have a lambda each, it is (B, H, S), by the token that asks.
     """
 
     maps: Tensor
-    coefficients: tuple[float, ...]
+    coefficients: tuple[float | Tensor, ...]
 
     @property
     def weights(self) -> Tensor:
         """What the values are summed with, (B, H, S, S): the difference of the maps, which may be negative."""
-        return torch.einsum("bmhqk,m->bhqk", self.maps, self.maps.new_tensor(self.coefficients))
+        parts = zip(self.maps.unbind(dim=1), self.coefficients, strict=True)
+        weighted = [of * (each[..., None] if isinstance(each, Tensor) else each) for of, each in parts]
+        return torch.stack(weighted).sum(dim=0)
+
+    def to(self, device: torch.device | str) -> LayerAttention:
+        """The same on another device."""
+        moved = (each.to(device) if isinstance(each, Tensor) else each for each in self.coefficients)
+        return LayerAttention(self.maps.to(device), tuple(moved))
+
+
+@contextmanager
+def watched_attention(encoder: SpectrogramEncoder) -> Iterator[list[LayerAttention]]:
+    """Within it a forward pass fills the list: the attention of each layer, of the input that the layer has."""
+    found: list[LayerAttention] = []
+
+    @torch.no_grad()
+    def look(attention, inputs: tuple[Tensor, Tensor | None]) -> None:
+        found.append(LayerAttention(attention.attention_maps(*inputs), attention.map_coefficients(inputs[0])))
+
+    handles = [block.get_submodule("attn").register_forward_pre_hook(look) for block in encoder.stack.blocks]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @torch.no_grad()
@@ -41,17 +67,8 @@ def attention_maps(
         spectrogram: (B, 1, T, F).
         padding_mask: (B, N), True = padding.
     """
-    found: list[LayerAttention] = []
-
-    def look(attention, inputs: tuple[Tensor, Tensor | None]) -> None:
-        found.append(LayerAttention(attention.attention_maps(*inputs), attention.map_coefficients()))
-
-    handles = [block.get_submodule("attn").register_forward_pre_hook(look) for block in encoder.stack.blocks]
-    try:
+    with watched_attention(encoder) as found:
         encoder.features(spectrogram, padding_mask)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 

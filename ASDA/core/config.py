@@ -9,89 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, ClassVar, Union
+from typing import Any
 
-from torch import nn
+from .attention_kinds import ATTENTIONS, AttentionConfig, Differential, DifferentialV2, Plain
+from .config_error import ConfigError, choose, require_positive
 
-from .attention import LAMBDA_MODES, Attention, DifferentialAttention, depth_lambda_init
+__all__ = [
+    "ATTENTIONS",
+    "ConfigError",
+    "Differential",
+    "DifferentialV2",
+    "EncoderConfig",
+    "HeadConfig",
+    "PatchConfig",
+    "Plain",
+    "Regularisation",
+    "StackConfig",
+    "choose",
+    "require_positive",
+]
 
 PREFIX_PLACES = ("head", "middle")
-
-
-class ConfigError(ValueError):
-    """A value that describes no encoder; the message names the key, what was expected and what was found."""
-
-
-def choose(key: str, value: Any, known) -> None:
-    """Refuses a word that is not one of those known.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if value not in known:
-        raise ConfigError(f'{key}: expected one of {", ".join(known)}, found "{value}"')
-
-
-def require_positive(key: str, value: Any) -> None:
-    """Refuses what is no whole number of at least 1.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{key}: expected a whole number of at least 1, found {value!r}")
-
-
-@dataclass(frozen=True)
-class Plain:
-    """One softmax map: EAT, MAE-AST, SSAST, AST."""
-
-    kind: ClassVar[str] = "plain"
-
-    def build(self, embed_dim: int, num_heads: int, layer: int, **dropouts: float) -> nn.Module:
-        """The attention of a layer, counted from 1."""
-        return Attention(embed_dim, num_heads, **dropouts)
-
-
-@dataclass(frozen=True)
-class Differential:
-    """Two softmax maps, the second subtracted with a coefficient lambda (ASDA, section 2).
-
-    Attributes:
-        diff_lambda: the coefficient when ``lambda_mode`` is ``fixed``.
-        out_scale: constant after the norm; None takes 1 - lambda_init, the convention of arXiv 2410.05258.
-        lambda_mode: ``fixed`` or ``learned``.
-        lambda_init: constant of a learned lambda; None lets it grow with the depth as in arXiv 2410.05258.
-    """
-
-    kind: ClassVar[str] = "differential"
-
-    diff_lambda: float = 0.3
-    out_scale: float | None = 0.95
-    lambda_mode: str = "fixed"
-    lambda_init: float | None = None
-
-    def __post_init__(self) -> None:
-        choose("lambda_mode", self.lambda_mode, LAMBDA_MODES)
-        if self.out_scale is None and self.lambda_mode != "learned":
-            raise ConfigError("out_scale: null (1 - lambda_init) needs lambda_mode=learned, found lambda_mode=fixed")
-
-    def build(self, embed_dim: int, num_heads: int, layer: int, **dropouts: float) -> nn.Module:
-        """The attention of a layer, counted from 1."""
-        init = depth_lambda_init(layer) if self.lambda_init is None else self.lambda_init
-        return DifferentialAttention(
-            embed_dim,
-            num_heads,
-            diff_lambda=self.diff_lambda,
-            out_scale=1.0 - init if self.out_scale is None else self.out_scale,
-            lambda_mode=self.lambda_mode,
-            lambda_init=init,
-            **dropouts,
-        )
-
-
-AttentionConfig = Union[Plain, Differential]
-ATTENTIONS: dict[str, type] = {kind.kind: kind for kind in (Plain, Differential)}
 
 
 @dataclass(frozen=True)
@@ -129,6 +67,7 @@ class StackConfig:
             raise ConfigError(f"mlp_ratio: expected a positive number, found {self.mlp_ratio}")
         if not self.norm_eps > 0:
             raise ConfigError(f"norm_eps: expected a positive number, found {self.norm_eps}")
+        self.attention.require_depth(self.depth)
 
     @property
     def mlp_dim(self) -> int:

@@ -64,9 +64,8 @@ def block_flops(config: StackConfig, sequences: int, tokens: int) -> int:
     (A1 - lambda A2) V needs one product; computing A1 V and A2 V apart is the implementation's affair.
     """
     D = config.embed_dim
-    maps = 2 if config.attention.kind == "differential" else 1
-    weights = (2 * maps + 2) * D * D + 2 * D * config.mlp_dim  # queries and keys of each map, V, projection; MLP
-    return 2 * sequences * tokens * weights + 2 * sequences * tokens * tokens * D * (maps + 1)
+    weights = config.attention.linear_weights(D, config.num_heads) + 2 * D * config.mlp_dim
+    return 2 * sequences * tokens * weights + 2 * sequences * tokens * tokens * D * (config.attention.maps + 1)
 
 
 def encoder_flops(config: EncoderConfig, clips: int, patches: int, sequences: int, tokens: int) -> int:

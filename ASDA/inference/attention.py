@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from ..core.attention_maps import LayerAttention, attention_maps, rollout
 from ..core.config import PatchConfig
 from ..core.patches import PatchGrid, patch_grid, patchify
 from .audio_input import Audio, read_waveform
-from .model import TrainedEncoder
+
+if TYPE_CHECKING:  # which has this as a method
+    from .model import TrainedEncoder
 
 FLOOR_PERCENTILE = 10
 NOISE_MARGIN_DB = 3.0
@@ -143,7 +146,7 @@ def clip_attention(encoder: TrainedEncoder, audio: Audio, sample_rate_hz: int | 
     return ClipAttention(
         spectrogram=heard,
         num_real_frames=max(1, min(len(heard), num_frames(len(waveform), front_end.sample_rate_hz))),
-        layers=[LayerAttention(layer.maps.cpu(), layer.coefficients) for layer in layers],
+        layers=[layer.to("cpu") for layer in layers],
         grid=patch_grid(heard.shape[0], heard.shape[1], config.patches),
         patches=config.patches,
         num_prefix_tokens=config.num_prefix_tokens,

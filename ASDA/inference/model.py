@@ -20,6 +20,7 @@ from ..checkpoints.reading import read_checkpoint
 from ..core.classifier import SpectrogramClassifier
 from ..core.encoder import SpectrogramEncoder
 from ..core.patches import PatchRows
+from .attention import ClipAttention, clip_attention
 from .audio_input import Audio, read_waveform
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -59,6 +60,13 @@ class TrainedEncoder(nn.Module):
             ValueError: a rate is given for what states its own; the features hold NaN or infinity.
         """
         return _finite(self(self.spectrogram(audio, sample_rate_hz)[None])[0], "features")
+
+    def attention(self, audio: Audio, sample_rate_hz: int | None = None) -> ClipAttention:
+        """What every layer attends to in one clip: its maps, what they come to, and numbers; as `asda-look` shows it.
+
+        Arguments and errors as of :meth:`features`.
+        """
+        return clip_attention(self, audio, sample_rate_hz)
 
     def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
         """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`.

@@ -21,12 +21,13 @@ WORKER_BYTES = 100e6
 # What the allocator loses between blocks of many sizes, and what is made and freed within a step.
 _SLACK = {"cpu": 1.2, "cuda": 1.1}
 
-# Bytes that stay per token and channel of a block, as (attention, MLP per mlp_ratio), by the number of its maps:
-# inputs of the linear maps, queries, keys, values and outputs of the attention, inputs of the norms and of the GELU.
+# Bytes that stay per token and channel of a block, as (attention, MLP per mlp_ratio), by the number of its maps and
+# whether these share their keys: inputs of the linear maps, queries, keys, values and outputs of the attention, inputs
+# of the norms and of the GELU.
 _BLOCK_BYTES = {
-    FLOAT32: {1: (32, 8), 2: (56, 8)},
-    BF16_AUTOCAST: {1: (24, 4), 2: (38, 4)},
-    HALF: {1: (20, 4), 2: (32, 4)},
+    FLOAT32: {(1, False): (32, 8), (2, False): (56, 8), (2, True): (44, 8)},
+    BF16_AUTOCAST: {(1, False): (24, 4), (2, False): (38, 4), (2, True): (30, 4)},
+    HALF: {(1, False): (20, 4), (2, False): (32, 4), (2, True): (26, 4)},
 }
 # Input, norm and GELU of a convolution, per patch and channel.
 _CONVOLUTION_BYTES = {FLOAT32: 12, BF16_AUTOCAST: 12, HALF: 6}
@@ -86,6 +87,7 @@ class Workload:
         teacher: whether a second encoder sees every patch and follows the first.
         frozen: the encoder is not trained.
         recomputes: activations are computed again in the backward pass (`model.checkpoint_activations`).
+        shares_keys: whether both maps have the same keys: differential_v2.
     """
 
     depth: int
@@ -102,11 +104,14 @@ class Workload:
     teacher: bool = False
     frozen: bool = False
     recomputes: bool = False
+    shares_keys: bool = False
 
     @property
     def encoder_parameters(self) -> int:
         D, h = self.width, self.mlp_width
         attention = 6 * D * D + 8 * D if self.maps == 2 else 4 * D * D + 4 * D
+        if self.shares_keys:
+            attention = 5 * D * D + 5 * D + (D + 1) * self.num_heads
         block = attention + 2 * D * h + h + D + 4 * D
         return self.depth * block + (self.patch_values + 1) * D + D + 2 * D
 
@@ -182,6 +187,7 @@ def clip_bytes(work: Workload, machine: Machine) -> float:
     if isinstance(work.decoder, TransformerDecoder):
         width, mlp_width, num_heads = work.decoder.width, work.decoder.mlp_width, work.decoder.num_heads
         of = replace(work, width=width, mlp_width=mlp_width, num_heads=num_heads, maps=1, tokens=work.patches)
+        of = replace(of, shares_keys=False)
         layer = _block_bytes(of, machine) * work.sequences
         decoder = 4 * layer + token * grid * layers if work.recomputes else layer * (layers + 0.5)
     else:
@@ -200,7 +206,7 @@ def _kept_in(machine: Machine) -> str:
 
 def _block_bytes(work: Workload, machine: Machine) -> float:
     """What stays of a block and one sequence."""
-    attention, mlp = _BLOCK_BYTES[_kept_in(machine)][work.maps]
+    attention, mlp = _BLOCK_BYTES[_kept_in(machine)][work.maps, work.shares_keys]
     stays = (attention * work.width + mlp * work.mlp_width) * work.tokens
     if machine.device == "cpu" and machine.precision != FLOAT32 and work.tokens <= _EXPLICIT_MAP_TOKENS:
         stays += 2 * work.maps * work.num_heads * work.tokens**2

@@ -11,6 +11,7 @@ from .starting_point import StartingPoint
 
 _MEL_BINS = 128  # of MAE-AST's spectrograms, which no key of its says
 _DEFAULT_FRAMES = 1024  # AudioSet's, which the tasks take where nothing says otherwise
+_SHARED_KEYS = "differential_v2"  # the kind of attention whose two maps have the same keys
 
 
 def workload_of(recipe: Recipe, start: StartingPoint | None) -> Workload | None:
@@ -63,6 +64,7 @@ def _self_distillation(recipe: Recipe) -> Workload:
         ),
         teacher=True,
         recomputes=bool(recipe.get("model.checkpoint_activations", False)),
+        shares_keys=kind == _SHARED_KEYS,
     )
 
 
@@ -74,13 +76,14 @@ def _masked_autoencoding(recipe: Recipe) -> Workload:
 
     rows, bins = number("ast_kernel_size_time"), number("ast_kernel_size_chan")
     patches = _steps(_frames(recipe, None), rows, rows) * _steps(_MEL_BINS, bins, bins)
+    kind = str(recipe.get("model.encoder.stack.attention.kind", "plain"))
     width, values, layers = number("decoder_embed_dim"), rows * bins, number("decoder_layers")
     return Workload(
         depth=number("encoder_layers"),
         width=number("encoder_embed_dim"),
         num_heads=number("encoder_attention_heads"),
         mlp_width=number("encoder_ffn_embed_dim"),
-        maps=1 if str(recipe.get("model.encoder.stack.attention.kind", "plain")) == "plain" else 2,
+        maps=1 if kind == "plain" else 2,
         patches=patches,
         patch_values=values,
         position_rows=number("max_token_length"),
@@ -88,6 +91,7 @@ def _masked_autoencoding(recipe: Recipe) -> Workload:
         sequences=number("clone_batch"),
         decoder=TransformerDecoder(width, layers, 4 * width, number("encoder_attention_heads"), values),
         recomputes=bool(recipe.get("model.checkpoint_activations", False)),
+        shares_keys=kind == _SHARED_KEYS,
     )
 
 
@@ -128,6 +132,7 @@ def _finetuning(recipe: Recipe, start: StartingPoint) -> Workload:
         tokens=encoder.num_prefix_tokens + patches,
         frozen=bool(recipe.get("model.linear_classifier", False)) or recipe.get("model.adaptation", []) == ["head"],
         recomputes=bool(recipe.get("model.checkpoint_activations", False)),
+        shares_keys=stack.attention.kind == _SHARED_KEYS,
     )
 
 

@@ -27,7 +27,7 @@ from ASDA.adaptation.partial import Everything, HeadOnly, LastBlocks
 from ASDA.adaptation.prompts import DeepPrompts
 from ASDA.core import zoo
 from ASDA.core.classifier import SpectrogramClassifier
-from ASDA.core.config import HeadConfig, Regularisation
+from ASDA.core.config import DifferentialV2, HeadConfig, Regularisation
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.objectives.classification import Classification
 
@@ -72,21 +72,25 @@ def sound(encoder):
     return torch.randn(2, 1, 64, encoder.config.num_mel_bins, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(params=zoo.SYSTEMS.values(), ids=zoo.SYSTEMS.keys())
+V2 = replace(zoo.ASDA, stack=replace(zoo.ASDA.stack, attention=DifferentialV2()))
+SYSTEMS = {**zoo.SYSTEMS, "lambda of each token": V2}
+
+
+@pytest.fixture(params=SYSTEMS.values(), ids=SYSTEMS.keys())
 def system(request):
     return request.param
 
 
 # All methods on the kinds of attention and of blocks; what differs between other encoders is met by all at once.
 CASES = [(system, methods) for system in ("ASDA", "AST") for methods in SETS]
-CASES += [(system, methods) for system in zoo.SYSTEMS for methods in ("added together", "lora and last_blocks")]
+CASES += [(system, methods) for system in SYSTEMS for methods in ("added together", "lora and last_blocks")]
 CASES = list(dict.fromkeys(CASES))
 
 
 @pytest.fixture(params=CASES, ids=" ".join)
 def case(request):
     system, methods = request.param
-    return zoo.SYSTEMS[system], SETS[methods]
+    return SYSTEMS[system], SETS[methods]
 
 
 def trained_classifier(config, methods, regularisation=DROPOUTS):
@@ -165,13 +169,27 @@ def test_lora__rows_of_parts_that_are_no_target_stay_zero(system):
     torch.manual_seed(2)
     train(objective, sound(objective.encoder))
     state = objective.encoder.state_dict()
-    fused = "qk" if system.stack.attention.kind == "differential" else "qkv"
+    fused = {"differential": "qk", "differential_v2": "kv", "plain": "qkv"}[system.stack.attention.kind]
     rows = state[f"stack.blocks.0.attn.{fused}.lora_B.weight"].abs().sum(dim=1)
     D = objective.encoder.embed_dim
-    share = slice(2 * D, 4 * D) if fused == "qk" else slice(D, 2 * D)
+    share = {"qk": slice(2 * D, 4 * D), "kv": slice(D), "qkv": slice(D, 2 * D)}[fused]
     keys = torch.zeros_like(rows, dtype=torch.bool)
     keys[share] = True
     assert bool((rows[keys] > 0).all()) and not rows[~keys].any()
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        (("q", "v"), {"q", "kv"}),
+        (("q", "k", "v", "output"), {"q", "kv", "proj"}),
+        (("kv", "lambda_proj"), {"kv", "lambda_proj"}),
+    ],
+)
+def test_lora__targets_where_queries_have_a_map_of_their_own(targets, expected):
+    encoder = tiny(V2)
+    adapt(encoder, [Lora(targets=targets)])
+    assert {name.split(".")[4] for name in split_added(encoder.state_dict())[1]} == expected
 
 
 @pytest.mark.parametrize("targets", [("qkv",), ("q", "k", "v"), ("mlp",), ("output", "fc1")])
@@ -183,7 +201,7 @@ def test_lora__targets_by_part_and_by_map(targets):
     assert maps == expected[targets[0]]
 
 
-@pytest.mark.parametrize("config", [zoo.ASDA, zoo.AST], ids=["ASDA", "AST"])
+@pytest.mark.parametrize("config", [zoo.ASDA, zoo.AST, V2], ids=["ASDA", "AST", "lambda of each token"])
 def test_fold__computes_lora_into_the_weights_and_leaves_adapters(config):
     objective = trained_classifier(config, ALL)
     torch.manual_seed(2)
@@ -249,7 +267,8 @@ def refusal(act) -> str:
 def test_refusals__name_what_there_is():
     message = refusal(lambda: methods_named(["adaptor"], {}))
     assert '"adaptor"' in message and all(kind in message for kind in ["aat", *METHODS])
-    for config, maps in ((zoo.EAT, "qkv, proj, fc1, fc2"), (zoo.ASDA, "qk, v, proj, fc1, fc2")):
+    maps_of = ((zoo.EAT, "qkv, proj, fc1, fc2"), (zoo.ASDA, "qk, v, proj, fc1, fc2"))
+    for config, maps in (*maps_of, (V2, "q, kv, lambda_proj, proj, fc1, fc2")):
         message = refusal(lambda config=config: adapt(tiny(config), [Lora(targets=("query",))]))
         assert '"query"' in message and maps in message
     assert "qkv" in refusal(lambda: adapt(tiny(zoo.ASDA), [Lora(targets=("qkv",))]))

@@ -4,6 +4,9 @@ import pytest
 import torch
 
 from ASDA.core.attention import Attention, DifferentialAttention, depth_lambda_init
+from ASDA.core.config import DifferentialV2, StackConfig
+from ASDA.core.differential_v2 import DifferentialAttentionV2
+from ASDA.core.stack import TransformerStack
 
 B, S, D, H = 2, 5, 12, 3
 E = D // H
@@ -92,8 +95,35 @@ def naive_plain(layer, x, padded):
     return torch.tensor(out, dtype=torch.float64)
 
 
+def naive_differential_v2(layer, x, padded, lambda_init):
+    """Differential Transformer V2: o = softmax(q1 k^T / sqrt(E)) v - lambda softmax(q2 k^T / sqrt(E)) v, project.
+
+    Both maps look at the same keys; lambda is of the token that asks and of the head.
+    """
+    out = []
+    for clip, hidden in zip(x, padded, strict=True):
+        queries, keys_values = ([linear(row, part) for row in clip] for part in (layer.q, layer.kv))
+        logits = [linear(row, layer.lambda_proj) for row in clip]
+        merged = [[] for _ in range(S)]
+        for h in range(H):
+            q1, q2, k, v = (
+                [row[part * D + h * E : part * D + (h + 1) * E] for row in rows]
+                for rows in (queries, keys_values)
+                for part in (0, 1)
+            )
+            first, second = (naive_mix(naive_map(q, k, hidden), v) for q in (q1, q2))
+            for s in range(S):
+                odds = math.exp(logits[s][h]) * lambda_init / (1 - lambda_init)  # of the sigmoid
+                merged[s] += [a - odds / (1 + odds) * b for a, b in zip(first[s], second[s], strict=True)]
+        out.append([linear(row, layer.proj) for row in merged])
+    return torch.tensor(out, dtype=torch.float64)
+
+
+LAYERS = {"plain": Attention, "differential": DifferentialAttention, "differential_v2": DifferentialAttentionV2}
+
+
 def make(kind, **options):
-    return randomised((Attention if kind == "plain" else DifferentialAttention)(D, H, **options))
+    return randomised(LAYERS[kind](D, H, **options))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -203,14 +233,68 @@ def test_attention__forward_agrees_with_attention_maps(masked):
     torch.testing.assert_close(layer(tokens(), mask), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["plain", "differential"])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("lambda_init", [0.5, 0.3])
+def test_differential_attention_v2__equals_loops(lambda_init, masked):
+    layer = make("differential_v2", lambda_init=lambda_init)
+    mask = padding() if masked else None
+    expected = naive_differential_v2(layer, tokens(), (padding() if masked else ~padding() & False), lambda_init)
+    torch.testing.assert_close(layer(tokens(), mask), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_differential_attention_v2__tokens_and_heads_have_their_own_lambda_between_0_and_1():
+    coefficients = make("differential_v2").current_lambda(tokens())
+    assert coefficients.shape == (B, H, S) and len(coefficients.unique()) == B * H * S
+    assert ((coefficients > 0) & (coefficients < 1)).all()
+
+
+@pytest.mark.parametrize(("layers", "starts"), [(None, (0.5, 0.5)), (0.3, (0.3, 0.3)), ([0.2, 0.8], (0.2, 0.8))])
+def test_differential_attention_v2__lambda_begins_near_lambda_init(layers, starts):
+    torch.manual_seed(0)
+    stack = TransformerStack(StackConfig(64, 2, 4, attention=DifferentialV2(layers)))
+    x = torch.nn.functional.layer_norm(tokens(rows=40, width=64).float(), (64,))
+    for block, start in zip(stack.blocks, starts, strict=True):
+        drawn = block.attn.current_lambda(x)
+        # The logit of a token of unit variance has a deviation of 0.02 * sqrt(64) = 0.16, of lambda at most a quarter.
+        assert abs(drawn.mean().item() - start) < 0.02 and 0.01 < drawn.std().item() < 0.06
+
+
+def test_differential_attention_v2__has_no_norm_and_its_lambda_gets_gradients():
+    layer = make("differential_v2")
+    assert {name for name, _ in layer.named_parameters()} == {
+        f"{module}.{kind}" for module in ("q", "kv", "lambda_proj", "proj") for kind in ("weight", "bias")
+    }
+    layer(tokens()).square().sum().backward()
+    assert all(p.grad.abs().max() > 0 for p in layer.parameters())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_differential_attention_v2__forward_agrees_with_attention_maps(masked):
+    layer = make("differential_v2", lambda_init=0.3)
+    mask = padding() if masked else None
+    maps = layer.attention_maps(tokens(), mask)
+    assert maps.shape == (B, 2, H, S, S)
+    one, minus_lambda = layer.map_coefficients(tokens())
+    values = layer.kv(tokens())[..., D:].float().unflatten(-1, (H, E)).transpose(1, 2)
+    heads = (one * maps[:, 0] + minus_lambda[..., None] * maps[:, 1]) @ values
+    expected = layer.proj(heads.transpose(1, 2).flatten(2).double())
+    torch.testing.assert_close(layer(tokens(), mask), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("lambda_init", [0, 1, -0.1, float("nan")])
+def test_differential_attention_v2__rejects_what_no_sigmoid_reaches(lambda_init):
+    with pytest.raises(ValueError, match=r"lambda_init \(.*\) must be between 0 and 1"):
+        DifferentialAttentionV2(D, H, lambda_init=lambda_init)
+
+
+@pytest.mark.parametrize("kind", LAYERS)
 def test_attention_maps__are_distributions_over_the_real_tokens(kind):
     maps = make(kind).attention_maps(tokens(), padding())
     torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]))
     assert torch.equal(maps == 0, padding()[:, None, None, None, :].expand_as(maps))
 
 
-@pytest.mark.parametrize("kind", ["plain", "differential"])
+@pytest.mark.parametrize("kind", LAYERS)
 def test_attention__padded_tokens_leave_the_others_as_without_them(kind):
     layer = make(kind)
     kept = ~padding()[0]
@@ -218,21 +302,21 @@ def test_attention__padded_tokens_leave_the_others_as_without_them(kind):
     torch.testing.assert_close(layer(tokens()[:1], padding()[:1])[:, kept], expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["plain", "differential"])
+@pytest.mark.parametrize("kind", LAYERS)
 def test_attention__is_equivariant_to_the_order_of_tokens(kind):
     layer = make(kind)
     order = torch.tensor([3, 0, 4, 1, 2])
     torch.testing.assert_close(layer(tokens()[:, order]), layer(tokens())[:, order], rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["plain", "differential"])
+@pytest.mark.parametrize("kind", LAYERS)
 def test_attention__dropout_zero_is_the_identity(kind):
     layer = make(kind, attention_dropout=0.0, projection_dropout=0.0)
     assert torch.equal(layer.train()(tokens()), layer.eval()(tokens()))
 
 
 @pytest.mark.parametrize("option", ["attention_dropout", "projection_dropout"])
-@pytest.mark.parametrize("kind", ["plain", "differential"])
+@pytest.mark.parametrize("kind", LAYERS)
 def test_attention__dropout_acts_in_training_only(kind, option):
     layer = make(kind, **{option: 0.5})
     torch.manual_seed(0)
@@ -256,7 +340,7 @@ def test_differential_attention__dropout_acts_on_both_maps():
     torch.testing.assert_close(layer(tokens()), expected)
 
 
-@pytest.mark.parametrize("kind", ["plain", "differential"])
+@pytest.mark.parametrize("kind", LAYERS)
 def test_attention__projection_dropout_drops_its_share(kind):
     layer = make(kind, projection_dropout=0.3).train()
     torch.manual_seed(0)
@@ -264,7 +348,7 @@ def test_attention__projection_dropout_drops_its_share(kind):
     assert abs(share - 0.3) < 5 * math.sqrt(0.3 * 0.7 / (400 * S * D))
 
 
-@pytest.mark.parametrize("layer", [Attention, DifferentialAttention])
+@pytest.mark.parametrize("layer", LAYERS.values())
 def test_attention__rejects_heads_that_do_not_divide_the_width(layer):
     with pytest.raises(ValueError, match=r"num_heads \(12\) must divide embed_dim \(100\)"):
         layer(100, 12)

@@ -10,6 +10,9 @@ from tests.architectures import make_encoder
 ENCODERS = {
     "differential": {},
     "plain": {"attention": "plain"},
+    "lambda of each layer": {"diff_lambda": [0.1, 0.0, 0.7]},
+    "learned lambda": {"lambda_mode": "learned", "lambda_init": [0.1, 0.3, 0.7], "out_scale": None},
+    "lambda of each token": {"attention": "differential_v2"},
     "pre-norm": {"attention": "plain", "norm": "pre", "norm_last": True},
     "no prefix": {"num_prefix_tokens": 0},
     "two prefix tokens": {"attention": "plain", "num_prefix_tokens": 2},
@@ -44,7 +47,8 @@ def test_attention_maps__times_the_values_are_what_the_layers_give(encoder, spec
     for block, layer, x, used in zip(encoder.stack.blocks, layers, inputs, outputs, strict=True):
         attention = block.attn
         B, S, D = x.shape
-        values = attention.v(x) if hasattr(attention, "v") else attention.qkv(x)[..., 2 * D :]
+        name = next(name for name in ("v", "kv", "qkv") if hasattr(attention, name))
+        values = getattr(attention, name)(x)[..., -D:]
         heads = values.view(B, S, 4, D // 4).transpose(1, 2)
         out = (layer.weights @ heads).transpose(1, 2).flatten(2)
         if hasattr(attention, "norm"):

@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 
 import pytest
 import torch
@@ -20,6 +21,63 @@ def test_encoder_config__survives_json(name):
 def test_encoder_config__of_a_learned_lambda_survives_json():
     config = encoder_config(lambda_mode="learned", out_scale=None, lambda_init=0.4, prefix_place="middle")
     assert EncoderConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"diff_lambda": [0.1, 0.2], "depth": 2},
+        {"diff_lambda": (0, 1), "depth": 2},
+        {"lambda_mode": "learned", "lambda_init": [0.1, 0.2], "out_scale": None, "depth": 2},
+        {"attention": "differential_v2"},
+        {"attention": "differential_v2", "lambda_init": 0.3},
+        {"attention": "differential_v2", "lambda_init": [0.1, 0.2, 0.3], "depth": 3},
+    ],
+)
+def test_encoder_config__of_every_kind_of_lambda_survives_json(settings):
+    config = encoder_config(**settings)
+    again = EncoderConfig.from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config and hash(again) == hash(config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "said"),
+    [
+        ("differential", "diff_lambda", [0.1, 0.2, 0.3], "one number, or one for each of the 12 layers, found 3"),
+        ("differential", "diff_lambda", [], "one number, or one for each of the 12 layers, found 0"),
+        ("differential", "diff_lambda", [0.3] * 11 + [1.5], "a number from 0 to 1, or a list of one for each layer"),
+        ("differential", "diff_lambda", -0.1, "a number from 0 to 1, or a list of one for each layer, found -0.1"),
+        ("differential", "diff_lambda", "0.3", "a number from 0 to 1, or a list of one for each layer, found '0.3'"),
+        ("differential", "diff_lambda", True, "a number from 0 to 1, or a list of one for each layer, found True"),
+        ("differential", "diff_lambda", None, "a number from 0 to 1, or a list of one for each layer, found None"),
+        ("differential", "diff_lambda", [[0.3]] * 12, "a number from 0 to 1, or a list of one for each layer"),
+        ("differential", "lambda_init", [0.5] * 13, "one number, or one for each of the 12 layers, found 13"),
+        ("differential", "lambda_init", float("nan"), "a number from 0 to 1, or a list of one for each layer"),
+        ("differential_v2", "lambda_init", 1, "a number between 0 and 1, or a list of one for each layer, found 1"),
+        ("differential_v2", "lambda_init", [0.5, 0.5], "one number, or one for each of the 12 layers, found 2"),
+    ],
+)
+def test_encoder_config__a_lambda_that_cannot_be_is_named(kind, name, value, said):
+    values = encoder_config(attention=kind).to_dict()
+    values["stack"]["attention"][name] = value
+    with pytest.raises(ConfigError) as caught:
+        EncoderConfig.from_dict(values)
+    assert re.match(rf"stack\.attention\.{name}: expected {re.escape(said)}", str(caught.value)), str(caught.value)
+
+
+def test_encoder_config__a_setting_of_another_kind_is_named():
+    values = encoder_config(attention="differential_v2").to_dict()
+    values["stack"]["attention"]["diff_lambda"] = 0.3
+    with pytest.raises(ConfigError, match=r"^stack.attention.diff_lambda: unknown; expected lambda_init$"):
+        EncoderConfig.from_dict(values)
+
+
+def test_attention__behind_the_last_layer_lists_go_on_with_their_last_value():
+    differential = encoder_config(diff_lambda=[0.1, 0.2], lambda_init=[0.3, 0.4], depth=2).stack.attention
+    behind = differential.behind_the_last_layer()
+    assert (behind.diff_lambda, behind.lambda_init) == (0.2, 0.4)
+    assert zoo.ASDA.stack.attention.behind_the_last_layer() == zoo.ASDA.stack.attention
+    assert zoo.EAT.stack.attention.behind_the_last_layer() == zoo.EAT.stack.attention
 
 
 def places_of(values, path=()):

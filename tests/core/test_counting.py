@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -20,7 +22,15 @@ def test_parts_of__an_encoder_are_those_of_the_published_table():
     ]
 
 
-@pytest.mark.parametrize("settings", [{}, {"positions": "learned", "num_prefix_tokens": 2}, {"lambda_mode": "learned"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"positions": "learned", "num_prefix_tokens": 2},
+        {"lambda_mode": "learned"},
+        {"attention": "differential_v2"},
+    ],
+)
 def test_parts_of__count_every_parameter_once(settings):
     encoder = make_encoder(embed_dim=16, depth=2, num_heads=2, max_rows=4, **settings)
     encoder.patch_embed.requires_grad_(False)
@@ -32,13 +42,15 @@ def test_parts_of__count_every_parameter_once(settings):
 
 def test_encoder_flops__are_those_of_the_matrix_products():
     torch.manual_seed(0)
-    for attention in ("plain", "differential"):
+    for attention in ("plain", "differential", "differential_v2"):
         config = encoder_config(embed_dim=32, depth=3, num_heads=4, attention=attention, max_rows=8)
         D, S, hidden = 32, 1 + 64, config.stack.mlp_dim
         products = [(64, 256, D)]  # patches
         for _ in range(3):
-            maps = 2 if attention == "differential" else 1
-            products += [(S, D, 2 * maps * D), (S, D, D), (S, D, D), (S, D, hidden), (S, hidden, D)]
+            maps = 1 if attention == "plain" else 2
+            queries_keys = {"plain": 2, "differential": 4, "differential_v2": 3}[attention] * D
+            lambdas = [(S, D, 4)] if attention == "differential_v2" else []
+            products += [*lambdas, (S, D, queries_keys), (S, D, D), (S, D, D), (S, D, hidden), (S, hidden, D)]
             products += [(S, D, S)] * maps + [(S, S, D)]
         assert clip_flops(config, PatchGrid(8, 8)) == sum(2 * a * b * c for a, b, c in products)
 
@@ -49,3 +61,22 @@ def test_encoder_flops__of_kept_patches_alone():
     assert encoder_flops(config, 1, 512, 1, 128) == 2 * 512 * 768 * 256 + 6 * (
         2 * 128 * 12 * 768 * 768 + 4 * 128 * 128 * 768
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "attention"),
+    [
+        ({"attention": "plain"}, 4 * 768**2 + 4 * 768),
+        ({}, 6 * 768**2 + 8 * 768),
+        ({"lambda_mode": "learned"}, 6 * 768**2 + 8 * 768 + 4 * 64),
+        ({"attention": "differential_v2"}, 5 * 768**2 + 5 * 768 + 769 * 12),
+    ],
+)
+def test_attention__parameters_and_gflop_are_those_of_the_docs(settings, attention):
+    config = encoder_config(**settings)
+    with torch.device("meta"):
+        block = SpectrogramEncoder(config).stack.blocks[0]
+    found = sum(p.numel() for p in block.attn.parameters())
+    assert found == attention
+    row = f"| {found:,} | {clip_flops(config, PatchGrid(64, 8)) / 1e9:.1f} |"
+    assert row in (Path(__file__).parents[2] / "docs" / "attention.md").read_text()

@@ -122,7 +122,7 @@ def test_encoder__padding_does_not_reach_real_tokens(attention):
     assert torch.equal(model.features(changed, padding_mask=mask)[real], out[real])
 
 
-@pytest.mark.parametrize("attention", ["differential", "plain"])
+@pytest.mark.parametrize("attention", ["differential", "differential_v2", "plain"])
 @pytest.mark.parametrize("prefix_place", ["head", "middle"])
 def test_encoder__padded_clips_equal_short_clips(attention, prefix_place):
     model = encoder(attention=attention, prefix_place=prefix_place)
@@ -251,7 +251,15 @@ def test_encoder__rejects_arguments_out_of_range(options, message):
         make_encoder(**(TINY | options))
 
 
-@pytest.mark.parametrize("options", [{}, {"attention": "plain", "prefix_place": "middle", "norm_eps": 1e-3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"attention": "plain", "prefix_place": "middle", "norm_eps": 1e-3},
+        {"diff_lambda": [0.1, 0.6]},
+        {"attention": "differential_v2", "lambda_init": [0.2, 0.7]},
+    ],
+)
 def test_encoder__config_builds_the_same_function_again(options):
     model = encoder(**options)
     config = EncoderConfig.from_dict(json.loads(json.dumps(model.config.to_dict())))
@@ -286,9 +294,19 @@ def test_encoder__learned_lambda_starts_by_depth_and_out_scale_follows():
     assert [(a.lambda_init, a.out_scale) for a in attentions] == [(0.25, 0.95)] * 2
 
 
+def test_encoder__lists_arrive_layer_by_layer():
+    attentions = [block.attn for block in encoder(depth=3, diff_lambda=[0.1, 0.0, 0.7]).stack.blocks]
+    assert [a.diff_lambda for a in attentions] == [0.1, 0.0, 0.7]
+    options = {"lambda_mode": "learned", "lambda_init": [0.1, 0.25], "out_scale": None}
+    attentions = [block.attn for block in encoder(**options).stack.blocks]
+    assert [(a.lambda_init, a.out_scale) for a in attentions] == [(0.1, 0.9), (0.25, 0.75)]
+    attentions = [block.attn for block in encoder(attention="differential_v2", lambda_init=[0.1, 0.25]).stack.blocks]
+    assert [a.lambda_init for a in attentions] == [0.1, 0.25]
+
+
 def test_encoder__dropouts_arrive_at_their_places():
     options = {"attention_dropout": 0.1, "projection_dropout": 0.2, "activation_dropout": 0.3, "mlp_dropout": 0.4}
-    for attention in ("differential", "plain"):
+    for attention in ("differential", "differential_v2", "plain"):
         for block in encoder(attention=attention, **options).stack.blocks:
             assert (block.attn.attention_dropout, block.attn.proj_drop.p) == (0.1, 0.2)
             assert (block.mlp.drop.p, block.mlp_drop.p) == (0.3, 0.4)

@@ -87,3 +87,24 @@ def test_clip_attention__hears_what_features_hears(tmp_path):
         layer.maps.shape[2] for layer in of.layers
     )
     assert all(np.isfinite(dataclasses.astuple(head)[3:]).all() for head in of.numbers())
+
+
+def test_encoder__attention_is_that_of_clip_attention(tmp_path):
+    torch.save(published_pretraining(), tmp_path / "a.pt")
+    encoder = load_encoder(tmp_path / "a.pt", target_length_frames=64)
+    noise = np.random.default_rng(0).normal(0, 0.1, 5_000).astype(np.float32)
+    seen, expected = encoder.attention(noise, 16_000), clip_attention(encoder, noise, 16_000)
+    assert torch.equal(seen.spectrogram, expected.spectrogram)
+    assert all(torch.equal(one.maps, two.maps) for one, two in zip(seen.layers, expected.layers, strict=True))
+
+
+def test_numbers__of_a_lambda_of_each_token_are_those_of_its_own_weights():
+    maps = torch.stack([torch.eye(S), torch.full((S, S), 1 / S)])[:, None]  # (2, 1, S, S)
+    lambdas = torch.linspace(0, 0.9, S)
+    of = clip(maps, (1.0, -lambdas[None, None]))
+    weights = of.layers[0].weights[0, 0]
+    torch.testing.assert_close(weights, torch.eye(S) - lambdas[:, None] / S)
+    (head,) = of.numbers()
+    negative = (-weights[1:].clamp(max=0)).sum(dim=-1) / weights[1:].abs().sum(dim=-1)
+    assert head.negative_share == pytest.approx(float(negative.mean()), rel=1e-5)
+    assert torch.equal(of.layers[0].to("cpu").weights, of.layers[0].weights)

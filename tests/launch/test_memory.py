@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ASDA.core.config import Plain
+from ASDA.core.config import DifferentialV2, Plain
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.core.zoo import ASDA
 from ASDA.launch.arguments import Arguments
@@ -32,7 +32,7 @@ def objective(of: Workload) -> SelfDistillation:
         depth=of.depth,
         num_heads=of.num_heads,
         mlp_ratio=of.mlp_width / of.width,
-        attention=Plain() if of.maps == 1 else ASDA.stack.attention,
+        attention=DifferentialV2() if of.shares_keys else Plain() if of.maps == 1 else ASDA.stack.attention,
     )
     encoder = SpectrogramEncoder(replace(ASDA, stack=stack))
     decoder = ConvDecoder2d(of.width, decoder_dim=of.decoder.width, num_layers=of.decoder.layers)
@@ -60,7 +60,8 @@ def saved_bytes(of: Workload, frames: int, precision: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "words", [[f"+size={size}"] for size in ("tiny", "small", "base", "large")] + [["EAT", "tiny"]]
+    "words",
+    [[f"+size={size}"] for size in ("tiny", "small", "base", "large")] + [["EAT", "tiny"], ["differential_v2", "tiny"]],
 )
 def test_workload__has_the_networks_parameters(words):
     of = work(*words)
@@ -93,7 +94,7 @@ def test_workload__a_value_that_is_no_number_is_named():
 
 
 @pytest.mark.parametrize("precision", [FLOAT32, BF16_AUTOCAST])
-@pytest.mark.parametrize("words", [[], ["EAT"]], ids=["differential", "plain"])
+@pytest.mark.parametrize("words", [[], ["EAT"], ["differential_v2"]], ids=["differential", "plain", "differential_v2"])
 def test_clip__is_what_the_backward_pass_keeps_and_some(words, precision):
     """Beyond that a backward pass makes tensors of its own: not less than is kept, and not half as much again."""
     torch.manual_seed(0)

@@ -78,6 +78,8 @@ FINETUNING = {
 PRETRAINING = {
     "": (800_000, 106_666, 48, 5e-4, 1024, "", None),
     "EAT": (800_000, 106_666, 48, 5e-4, 1024, "", None),
+    "differential_v2": (800_000, 106_666, 48, 5e-4, 1024, "", None),
+    "lambda_by_layer": (800_000, 106_666, 48, 5e-4, 1024, "", None),
     "own_pretraining": (800_000, 106_666, 12, 1e-3, None, "", None),  # before task.epochs=100
     "demo_pretraining": (640, 64, 8, 2e-3, 256, "", None),
 }
@@ -115,7 +117,10 @@ def test_recipe__has_its_numbers(config, recipe, numbers):
         "dataset.valid_subset",
     )
     assert tuple(composed.get(key) for key in keys) == numbers
-    at_once = {"pretraining_AS2M": {"": 12, "EAT": 12}, "pretraining_MAE_AST": dict.fromkeys(MAE_AST, 16)}
+    at_once = {
+        "pretraining_AS2M": dict.fromkeys(("", "EAT", "differential_v2", "lambda_by_layer"), 12),
+        "pretraining_MAE_AST": dict.fromkeys(MAE_AST, 16),
+    }
     at_once["pretraining_MAE_AST"]["demo_MAE_AST"] = 8
     assert composed.get("dataset.batch_size") == at_once.get(config, {}).get(recipe, numbers[2])
 

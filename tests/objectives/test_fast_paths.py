@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 
 from ASDA.core import attention as attention_module
 from ASDA.core.attention import Attention, DifferentialAttention
+from ASDA.core.differential_v2 import DifferentialAttentionV2
 from ASDA.core.patches import PatchGrid
 from ASDA.core.places import Places, kept_indices
 from ASDA.masks.inverse_block import InverseBlockMask
@@ -70,6 +71,7 @@ LAYERS = {
     "differential": lambda: DifferentialAttention(D, H, diff_lambda=0.3, out_scale=0.95),
     "learned": lambda: DifferentialAttention(D, H, lambda_mode="learned", lambda_init=0.4, out_scale=0.6),
     "plain": lambda: Attention(D, H),
+    "lambda of each token": lambda: DifferentialAttentionV2(D, H, lambda_init=0.3),
 }
 
 
@@ -81,6 +83,16 @@ def test_attention__equals_explicit_maps(kind, masked):
     plain = output_and_gradients(lambda t: reference.attention(layer, t, mask), layer, x)
     # The learned lambda is computed in float32 in both, and its vectors' gradients arrive in it.
     assert_same(fast, plain, 1e-5 if kind == "learned" else 1e-10)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_attention__is_one_graph_for_torch_compile(kind, masked):
+    layer, x, mask = random_weights(LAYERS[kind]().double()), tokens(B, S, D), padding() if masked else None
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")  # no code is made: the graph is what counts
+    expected = output_and_gradients(lambda t: layer(t, mask), layer, x)
+    assert_same(output_and_gradients(lambda t: compiled(t, mask), layer, x), expected, 1e-6)
+    torch._dynamo.reset()
 
 
 @pytest.mark.parametrize("explicit_tokens", [1024, 0], ids=["explicit", "fused"])
@@ -207,8 +219,15 @@ def losses_and_gradients(function, model, frames=208):
 
 @pytest.mark.parametrize(
     "encoder",
-    [{}, {"attention": "plain"}, {"lambda_mode": "learned", "out_scale": None}, {"checkpoint_activations": True}],
-    ids=["differential", "plain", "learned", "checkpointed"],
+    [
+        {},
+        {"attention": "plain"},
+        {"lambda_mode": "learned", "out_scale": None},
+        {"checkpoint_activations": True},
+        {"diff_lambda": [0.1, 0.6]},
+        {"attention": "differential_v2"},
+    ],
+    ids=["differential", "plain", "learned", "checkpointed", "lambda of each layer", "lambda of each token"],
 )
 @pytest.mark.parametrize("frames", [208, 512])
 def test_step__equals_the_plain_step(frames, encoder):
@@ -219,7 +238,9 @@ def test_step__equals_the_plain_step(frames, encoder):
     assert_same(fast[1], plain[1], 1e-4)
 
 
-@pytest.mark.parametrize("encoder", [{}, {"attention": "plain"}, {"checkpoint_activations": True}])
+@pytest.mark.parametrize(
+    "encoder", [{}, {"attention": "plain"}, {"checkpoint_activations": True}, {"attention": "differential_v2"}]
+)
 def test_step__under_bfloat16_autocast_stays_close_to_the_plain_float32_step(encoder):
     model = objective(encoder)
     exact = losses_and_gradients(lambda x, mask: reference.losses(model, x, mask), model)

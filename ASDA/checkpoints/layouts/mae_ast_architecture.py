@@ -65,10 +65,16 @@ def config_of_keys(keys: Mapping[str, Any]) -> EncoderConfig:
 def decoder_of_keys(keys: Mapping[str, Any], encoder: EncoderConfig) -> StackConfig:
     """The blocks of the decoder: as the encoder's, but for their number and their width.
 
+    Constants of the attention that differ from layer to layer are those of the encoder's last.
+
     Raises:
         ConfigError: a value describes no decoder.
     """
     width = keys["decoder_embed_dim"]
     return replace(
-        encoder.stack, embed_dim=width, depth=keys["decoder_layers"], mlp_ratio=keys["encoder_ffn_embed_dim"] / width
+        encoder.stack,
+        embed_dim=width,
+        depth=keys["decoder_layers"],
+        mlp_ratio=keys["encoder_ffn_embed_dim"] / width,
+        attention=encoder.stack.attention.behind_the_last_layer(),
     )

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ...core.config import EncoderConfig
+from ...core.config import DifferentialV2, EncoderConfig
 from ..checkpoint import Checkpoint
 from ..contents import Contents
 from ..files import CheckpointError, save_torch_file
@@ -140,8 +140,10 @@ def to_published(state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dic
 
 
 def _has_eats_frame(config: EncoderConfig) -> bool:
-    """Whether everything of an architecture but its attention and its positions is as in EAT."""
+    """Whether all of an architecture is as in EAT, but for its positions and for attention that they know."""
     stack, (frames, bins) = config.stack, config.patches.size
+    if isinstance(stack.attention, DifferentialV2):
+        return False
     frame = (stack.norm, stack.norm_first, stack.norm_last, config.num_prefix_tokens, config.patches.overlap)
     return frame == ("post", True, False, 1, False) and frames == bins
 

@@ -7,13 +7,22 @@ taken from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from enum import Enum
 from typing import Any
 
 from torch import Tensor
 
-from ...core.config import ATTENTIONS, ConfigError, Differential, EncoderConfig, PatchConfig, Plain, StackConfig
+from ...core.config import (
+    ATTENTIONS,
+    ConfigError,
+    Differential,
+    DifferentialV2,
+    EncoderConfig,
+    PatchConfig,
+    Plain,
+    StackConfig,
+)
 
 # The published ASDA weights were trained with these; their files record neither.
 PUBLISHED_LAMBDA = 0.1
@@ -31,6 +40,8 @@ PUBLISHED_ARCHITECTURE = {
     "cls_position": "head",
 }
 _NUM_MEL_BINS = 128
+# The linear map that holds the queries tells the kinds of attention apart.
+_QUERY_MAPS = {Differential.kind: "qk", Plain.kind: "qkv", DifferentialV2.kind: "q"}
 
 
 class UnknownLayoutError(ValueError):
@@ -73,10 +84,12 @@ def config_of_keys(keys: Mapping[str, Any]) -> EncoderConfig:
 
 
 def _attention(keys: Mapping[str, Any]) -> dict[str, Any]:
-    if keys["attention"] == Plain.kind:
-        return {"kind": Plain.kind}
-    constants = ("diff_lambda", "out_scale", "lambda_mode", "lambda_init")
-    return {"kind": keys["attention"], **{name: keys[name] for name in constants}}
+    kind = keys["attention"]
+    known = ATTENTIONS.get(kind) if isinstance(kind, str) else None
+    constants = [entry.name for entry in fields(known)] if known else []
+    if keys["lambda_mode"] != Differential.lambda_mode and "lambda_mode" not in constants:
+        raise ConfigError(f"lambda_mode: expected fixed with attention={kind}, found {keys['lambda_mode']}")
+    return {"kind": kind, **{name: keys[name] for name in constants}}
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,11 +111,10 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
 
 def keys_of_config(config: EncoderConfig) -> dict[str, Any]:
     """The keys that say as much of an architecture as EAT's spelling can; ``encoder`` says all of it."""
-    attention = config.stack.attention
-    constants = {name: PUBLISHED_ARCHITECTURE[name] for name in ("diff_lambda", "out_scale", "lambda_mode")}
-    constants |= {"lambda_init": None}
-    if isinstance(attention, Differential):
-        constants = {name: getattr(attention, name) for name in constants}
+    whole = config.to_dict()
+    attention = whole["stack"]["attention"]
+    names = ("diff_lambda", "out_scale", "lambda_mode", "lambda_init")
+    constants = {name: attention.get(name, PUBLISHED_ARCHITECTURE[name]) for name in names}
     stack: StackConfig = config.stack
     patches: PatchConfig = config.patches
     return {
@@ -111,7 +123,7 @@ def keys_of_config(config: EncoderConfig) -> dict[str, Any]:
         "num_heads": stack.num_heads,
         "mlp_ratio": stack.mlp_ratio,
         "norm_eps": stack.norm_eps,
-        "attention": attention.kind,
+        "attention": attention["kind"],
         **constants,
         "positions": config.positions,
         "cls_position": config.prefix_place,
@@ -122,7 +134,7 @@ def keys_of_config(config: EncoderConfig) -> dict[str, Any]:
                 "max_length": config.max_rows,
             }
         },
-        "encoder": config.to_dict(),
+        "encoder": whole,
     }
 
 
@@ -171,7 +183,7 @@ def infer_architecture(encoder: Mapping[str, Tensor], num_mel_bins: int = _NUM_M
         UnknownLayoutError: tensors that every layout has are missing; the message lists what was expected and found.
     """
     first = "stack.blocks.0."
-    kinds = {"differential": f"{first}attn.qk.weight", "plain": f"{first}attn.qkv.weight"}
+    kinds = {kind: f"{first}attn.{name}.weight" for kind, name in _QUERY_MAPS.items()}
     attention = [kind for kind, name in kinds.items() if name in encoder]
     needed = ["prefix_tokens", "patch_embed.proj.weight", "positions", f"{first}mlp.fc1.weight"]
     missing = [name for name in needed if name not in encoder]

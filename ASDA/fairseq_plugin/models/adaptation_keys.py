@@ -28,7 +28,7 @@ class AdaptationKeys(FairseqDataclass):
     lora_dropout: float = field(default=0.0, metadata={"help": "dropout on the input of the updates"})
     lora_targets: List[str] = field(
         default_factory=lambda: ["q", "k", "v", "output"],
-        metadata={"help": "q, k, v, output, mlp, or maps by name: qkv (differential: qk, v), proj, fc1, fc2"},
+        metadata={"help": "q, k, v, output, mlp, or maps by name: qkv (docs/adaptation.md), proj, fc1, fc2"},
     )
     prompt_tokens: int = field(default=12, metadata={"help": "learned tokens in each layer"})
     prompt_gated: bool = field(

@@ -56,15 +56,21 @@ class AsdaConfig(EatPretrainingKeys, DropoutKeys, DropPathKeys, ComputingKeys):
     """Encoder, decoder, teacher and losses of pre-training."""
 
     attention: AttentionKind = field(
-        default=AttentionKind.differential, metadata={"help": "differential (ASDA) or plain (EAT)"}
+        default=AttentionKind.differential, metadata={"help": "differential (ASDA), plain (EAT) or differential_v2"}
     )
-    diff_lambda: float = field(default=0.3, metadata={"help": "weight of the map that is subtracted"})
+    diff_lambda: Any = field(
+        default=0.3, metadata={"help": "weight of the map that is subtracted; a list: of each layer"}
+    )
     out_scale: Optional[float] = field(
         default=PUBLISHED_OUT_SCALE, metadata={"help": "constant after attention's norm; null: 1 - lambda_init"}
     )
     lambda_mode: LambdaMode = field(default=LambdaMode.fixed, metadata={"help": "fixed or learned (arXiv 2410.05258)"})
-    lambda_init: Optional[float] = field(
-        default=None, metadata={"help": "constant of a learned lambda; null: grows with the depth"}
+    lambda_init: Any = field(
+        default=None,
+        metadata={
+            "help": "constant of a learned lambda, null: grows with the depth; of differential_v2 lambda at the start, "
+            "null: 0.5; a list: of each layer"
+        },
     )
     positions: Positions = field(
         default=Positions.sincos_2d, metadata={"help": "sincos_2d, sincos_1d, interleaved_1d, learned"}
@@ -112,6 +118,8 @@ class LegacyAsdaConfig(AsdaConfig):
     attention: AttentionKind = field(
         default=AttentionKind.auto, metadata={"help": "auto: as the loaded tensors say; from scratch: differential"}
     )
-    diff_lambda: float = field(default=PUBLISHED_LAMBDA, metadata={"help": "weight of the map that is subtracted"})
+    diff_lambda: Any = field(
+        default=PUBLISHED_LAMBDA, metadata={"help": "weight of the map that is subtracted; a list: of each layer"}
+    )
     mlp_ratio: float = field(default=4.0, metadata={"help": "hidden width of the MLPs over embed_dim"})
     no_decay_group: str = field(default="", metadata={"help": "optimiser group of biases and 1-D weights"})

@@ -17,6 +17,7 @@ from ...core.config import EncoderConfig, Regularisation
 class AttentionKind(Enum):
     auto = "auto"
     differential = "differential"
+    differential_v2 = "differential_v2"
     plain = "plain"
 
 

@@ -245,3 +245,61 @@ def test_encoder_key__says_what_the_other_keys_cannot(spectrograms, masks):
     assert again.encoder.config == config
     with pytest.raises(ValueError, match="stack.norms: unknown"):
         build("asda", {**TINY, "encoder": {"stack": {"norms": "pre"}}})
+
+
+KINDS = {
+    "lambda of each layer": {"diff_lambda": [0.1, 0.6]},
+    "learned lambda of each layer": {"lambda_mode": "learned", "lambda_init": [0.1, 0.6], "out_scale": None},
+    "lambda of each token": {"attention": "differential_v2", "lambda_init": 0.3},
+}
+
+
+@pytest.mark.parametrize("autocast", ["none", "bf16"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_attention_keys__are_trained_recorded_and_built_again(kind, autocast, spectrograms, masks):
+    model = build("asda", {**TINY, **KINDS[kind], "autocast": autocast})
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for update in range(2):
+        step(model, spectrograms, masks, update)
+    still = [name for name, p in model.named_parameters() if torch.equal(p, before[name])]
+    assert still == []
+    state = copy.deepcopy(model.state_dict())
+    assert all(torch.isfinite(tensor).all() for name, tensor in state.items() if torch.is_tensor(tensor))
+    recorded = OmegaConf.to_container(model.cfg.encoder)
+    again = build("asda", {**TINY, "encoder": recorded})  # as a checkpoint records it
+    again.load_state_dict(state)
+    assert again.encoder.config == model.encoder.config
+    features = [m.eval().extract_features(spectrograms)["x"] for m in (model, again)]
+    assert torch.equal(*features)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"diff_lambda": [0.1, 0.2, 0.3]},
+            "attention.diff_lambda: expected one number, or one for each of the 2 layers",
+        ),
+        ({"diff_lambda": 1.5}, "stack.attention.diff_lambda: expected a number from 0 to 1, or a list .* found 1.5"),
+        ({"diff_lambda": "high"}, "stack.attention.diff_lambda: expected a number from 0 to 1, .* found 'high'"),
+        ({"diff_lambda": None}, "stack.attention.diff_lambda: expected a number from 0 to 1, .* found None"),
+        ({"attention": "differential_v2", "lambda_init": 0}, "lambda_init: expected a number between 0 and 1"),
+        (
+            {"attention": "differential_v2", "lambda_mode": "learned"},
+            "lambda_mode: expected fixed with attention=differential_v2, found learned",
+        ),
+        ({"attention": "differential_v2", "num_heads": 5}, "num_heads: expected a divisor of embed_dim"),
+    ],
+)
+def test_attention_keys__what_cannot_be_is_refused_in_one_line(settings, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        build("asda", {**TINY, **settings})
+    assert "\n" not in str(caught.value)
+
+
+def test_loading__another_kind_of_attention_is_refused(tiny_pretraining_model):
+    other = build("asda", {**TINY, "attention": "differential_v2"})
+    with pytest.raises(ValueError, match="model.attention=differential, the checkpoint has differential_v2"):
+        tiny_pretraining_model.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match="model.attention=differential_v2, the checkpoint has differential"):
+        other.load_state_dict(tiny_pretraining_model.state_dict())

@@ -26,6 +26,8 @@ MODELS = {
     "differential": ("asda", TINY),
     "plain": ("asda", {**TINY, "attention": "plain"}),
     "learned lambda": ("asda", {**TINY, "lambda_mode": "learned"}),
+    "lambda of each layer": ("asda", {**TINY, "diff_lambda": [0.1, 0.6]}),
+    "lambda of each token": ("asda", {**TINY, "attention": "differential_v2"}),
     "bf16": ("asda", {**TINY, "autocast": "bf16"}),
     "recomputed": ("asda", {**TINY, "checkpoint_activations": True}),
     "floors": ("asda", {**TINY, "min_pred_var": 0.1, "min_target_var": 0.1, "collapse_after_updates": 0}),

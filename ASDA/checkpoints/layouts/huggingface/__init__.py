@@ -17,9 +17,13 @@ from .. import directory
 
 CORE_FILES = (
     "attention.py",
+    "attention_kinds.py",
+    "attention_maps.py",
     "block.py",
     "classifier.py",
     "config.py",
+    "config_error.py",
+    "differential_v2.py",
     "encoder.py",
     "patches.py",
     "places.py",
