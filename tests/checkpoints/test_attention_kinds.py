@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +11,6 @@ from ASDA.checkpoints.layouts.published_names import encoder_to_published
 from ASDA.checkpoints.reading import read_with_run
 from ASDA.cli.convert import main as convert
 from ASDA.cli.info import main as info
-from ASDA.cli.look import main as look
 from ASDA.inference import CheckpointError, load_encoder, read_checkpoint
 from tests.architectures import encoder_config, make_encoder
 from tests.published_files import published_pretraining
@@ -24,8 +24,9 @@ KINDS = {
 
 def own_checkpoint(path, **settings):
     """A pre-training checkpoint of this project with a small encoder of these settings."""
-    torch.save(published_pretraining(), path)
-    _, state = read_with_run(path)
+    source = path.with_name("source.pt")  # a file of its own: what is read of it stays mapped
+    torch.save(published_pretraining(), source)
+    _, state = read_with_run(source)
     torch.manual_seed(0)
     encoder = make_encoder(embed_dim=32, depth=2, num_heads=4, **settings)
     with torch.no_grad():
@@ -36,6 +37,7 @@ def own_checkpoint(path, **settings):
     decoder = {name: tensor for name, tensor in state["model"].items() if ".decoder." in name}
     state["model"] = {**decoder, **encoder_to_published(encoder.state_dict())}
     torch.save(state, path)
+    source.unlink()
     return path
 
 
@@ -68,6 +70,7 @@ def test_read_checkpoint__has_the_architecture_in_every_layout(checkpoint, kind,
 
 def test_read_checkpoint__without_a_recorded_architecture_takes_the_kind_from_the_tensors(checkpoint, kind):
     state = torch.load(checkpoint, weights_only=True)
+    checkpoint = checkpoint.with_name("unrecorded.pt")
     del state["cfg"]["model"]["encoder"], state["cfg"]["model"]["attention"], state["cfg"]["model"]["lambda_mode"]
     torch.save(state, checkpoint)
     assert read_checkpoint(checkpoint).encoder_config == encoder_config(embed_dim=32, depth=2, num_heads=4, **kind)
@@ -94,15 +97,12 @@ def test_info__counts_the_parameters_of_the_tensors(checkpoint, capsys):
     assert "stack.attention.kind" in capsys.readouterr().out
 
 
-def test_look__draws_both_maps_and_their_difference(checkpoint, tmp_path):
-    pytest.importorskip("matplotlib")
-    import numpy as np
-    import soundfile
-
-    soundfile.write(tmp_path / "clip.wav", np.random.default_rng(0).normal(0, 0.1, 8_000), 16_000)
-    assert look([str(checkpoint), str(tmp_path / "clip.wav"), "--output", str(tmp_path / "look")]) == 0
-    (heads,) = json.loads((tmp_path / "look" / "numbers.json").read_text())["asda_look"].values()
-    assert len(heads) == 2 * 4 and all(len(head["entropy"]) == 2 and head["negative_share"] > 0 for head in heads)
+def test_attention__of_a_clip_has_both_maps_and_what_they_come_to(checkpoint):
+    noise = np.random.default_rng(0).normal(0, 0.1, 8_000).astype(np.float32)
+    seen = load_encoder(checkpoint, target_length_frames=64).attention(noise, 16_000)
+    assert [tuple(layer.maps.shape) for layer in seen.layers] == [(1, 2, 4, 33, 33)] * 2
+    heads = list(seen.numbers())
+    assert len(heads) == 2 * 4 and all(len(head.entropy) == 2 and head.negative_share > 0 for head in heads)
 
 
 @pytest.mark.parametrize(
