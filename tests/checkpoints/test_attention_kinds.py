@@ -102,7 +102,10 @@ def test_attention__of_a_clip_has_both_maps_and_what_they_come_to(checkpoint):
     seen = load_encoder(checkpoint, target_length_frames=64).attention(noise, 16_000)
     assert [tuple(layer.maps.shape) for layer in seen.layers] == [(1, 2, 4, 33, 33)] * 2
     heads = list(seen.numbers())
-    assert len(heads) == 2 * 4 and all(len(head.entropy) == 2 and head.negative_share > 0 for head in heads)
+    assert len(heads) == 2 * 4 and all(len(head.entropy) == 2 for head in heads)
+    for layer in seen.layers:
+        left = layer.weights.sum(dim=-1)  # 1 - lambda
+        assert left.shape == (1, 4, 33) and bool(((left > 0) & (left < 1)).all())
 
 
 @pytest.mark.parametrize(

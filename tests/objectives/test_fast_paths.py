@@ -95,6 +95,28 @@ def test_attention__is_one_graph_for_torch_compile(kind, masked):
     torch._dynamo.reset()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"diff_lambda": [0.1, 0.3, 0.7]},
+        {"lambda_mode": "learned", "out_scale": None},
+        {"attention": "differential_v2", "lambda_init": [0.1, 0.3, 0.7]},
+    ],
+    ids=["lambda of each layer", "learned", "lambda of each token"],
+)
+def test_blocks__share_their_compiled_code_whatever_their_lambda(settings):
+    stack = make_encoder(embed_dim=D, depth=3, num_heads=H, **settings).stack
+    expected = stack(tokens(B, S, D, dtype=torch.float32))
+    torch._dynamo.reset()
+    counters.clear()
+    for block in stack.blocks:
+        block.compile(dynamic=True, backend="eager")  # no code is made: the graphs are what counts
+    torch.testing.assert_close(stack(tokens(B, S, D, dtype=torch.float32)), expected)
+    stack(tokens(B, S + 8, D, dtype=torch.float32))
+    assert counters["stats"]["unique_graphs"] == 1
+    torch._dynamo.reset()
+
+
 @pytest.mark.parametrize("explicit_tokens", [1024, 0], ids=["explicit", "fused"])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("kind", LAYERS)
