@@ -175,21 +175,25 @@ def load_encoder(
     device: str | torch.device = "cpu",
     trust: bool = False,
     adapter: str | Path | None = None,
+    revision: str | None = None,
     **front_end: Any,
 ) -> TrainedEncoder:
     """Loads the encoder of a pre-trained or fine-tuned checkpoint, in eval mode.
 
     Args:
-        path: a checkpoint of this project, of ASDA or of EAT.
+        path: a file or directory of any layout, or a name on the Hugging Face hub, such as
+            `worstchan/EAT-base_epoch30_pretrain` (`@REVISION` behind it pins it); see
+            :func:`ASDA.checkpoints.reading.read_checkpoint`.
         device: where to put it.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
         adapter: adapters to put on it; see :func:`ASDA.checkpoints.reading.read_checkpoint`.
+        revision: of a name on the hub: a commit, a tag or a branch.
         front_end: settings of FrontEnd that differ from those recorded, e.g. ``target_length_frames=512``.
 
     Raises:
         CheckpointError: the file cannot be used.
     """
-    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter)
+    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter, revision=revision)
     return build_encoder(checkpoint, **front_end).to(device)
 
 
@@ -199,6 +203,7 @@ def load_classifier(
     device: str | torch.device = "cpu",
     trust: bool = False,
     adapter: str | Path | None = None,
+    revision: str | None = None,
     **front_end: Any,
 ) -> TrainedClassifier:
     """Loads a fine-tuned checkpoint, in eval mode; arguments as of :func:`load_encoder`.
@@ -206,7 +211,7 @@ def load_classifier(
     Raises:
         CheckpointError: the file cannot be used, or holds no classification head.
     """
-    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter)
+    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter, revision=revision)
     return build_classifier(checkpoint, **front_end).to(device)
 
 

@@ -126,6 +126,13 @@ def keys_of_config(config: EncoderConfig) -> dict[str, Any]:
     }
 
 
+def has_eats_frame(config: EncoderConfig) -> bool:
+    """Whether everything of an architecture but its attention and its positions is as in EAT."""
+    stack, (frames, bins) = config.stack, config.patches.size
+    frame = (stack.norm, stack.norm_first, stack.norm_last, config.num_prefix_tokens, config.patches.overlap)
+    return frame == ("post", True, False, 1, False) and frames == bins
+
+
 def recorded_architecture(cfg: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> EncoderConfig:
     """The architecture from a pre-training model config as it stands in a checkpoint, and from its tensors.
 
