@@ -20,18 +20,11 @@ _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^@]+))?", re.AS
 _REVISION = re.compile(r"[\w][\w./+-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".h5")
+_MODEL = ("model.safetensors", "model.safetensors.index.json")
+_ADAPTERS = ("adapter.safetensors", "adapter_model.safetensors")
 _FILES = (
-    CONFIG,
-    PEFT_CONFIG,
-    "preprocessor_config.json",
-    "training.json",
-    "asda_adapter.json",
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "model-*-of-*.safetensors",
-    "pretraining.safetensors",
-    "adapter.safetensors",
-    "adapter_model.safetensors",
+    *(CONFIG, PEFT_CONFIG, "preprocessor_config.json", "training.json", "asda_adapter.json"),
+    *(*_MODEL, "model-*-of-*.safetensors", "pretraining.safetensors", *_ADAPTERS),
 )
 
 
@@ -62,7 +55,7 @@ def local_path(path: str | Path, revision: str | None = None) -> Path:
         raise CheckpointError(
             f"{path}: the cache of the Hugging Face hub is damaged: {folder} is not a commit's folder"
         )
-    if not any(folder.glob("*.safetensors")):
+    if not _holds_safetensors(folder):
         raise CheckpointError(
             f"{path}: holds no .safetensors on the Hugging Face hub; pickles are not taken from there"
         )
@@ -77,6 +70,13 @@ def _require_harmless(path: str | Path, name: str, revision: str | None) -> None
         raise CheckpointError(f"{path}: no such file or directory, and no name that the Hugging Face hub could have")
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
         raise CheckpointError(f"{path}: {revision!r} is no revision: expected a commit, a tag or a branch")
+
+
+def _holds_safetensors(folder: Path) -> bool:
+    """Whether reading the folder will open safetensors, rather than pickles that another program has put there."""
+    if any((folder / name).is_file() for name in _MODEL):
+        return True
+    return any((folder / name).is_file() for name in _ADAPTERS) and not any(folder.glob("*.bin"))
 
 
 def _fetched(path: str | Path, name: str, revision: str | None) -> Path:

@@ -141,6 +141,11 @@ def only_pickles(snapshot):
     torch.save({}, snapshot / "pytorch_model.bin")
 
 
+def pickles_beside_adapters(snapshot):
+    only_pickles(snapshot)
+    (snapshot / "adapter.safetensors").touch()
+
+
 def cut_short(snapshot):
     (snapshot / "model.safetensors").resolve().write_bytes(b"\x10")
 
@@ -153,6 +158,7 @@ def no_config(snapshot):
     ("damage", "message"),
     [
         (only_pickles, "holds no .safetensors on the Hugging Face hub; pickles are not taken"),
+        (pickles_beside_adapters, "holds no .safetensors on the Hugging Face hub; pickles are not taken"),
         (cut_short, "truncated, corrupt or not a safetensors file"),
         (no_config, "config.json: no such file"),
     ],
