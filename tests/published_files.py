@@ -392,11 +392,11 @@ def oracle_features(tensors: dict, source: np.ndarray, num_heads: int) -> np.nda
     return x
 
 
-def oracle_logits(tensors: dict, features: np.ndarray, pooling: str = "cls") -> np.ndarray:
-    """(1 + N, D) -> (C,): LayerNorm (eps 1e-6) on the pooled token, then the head."""
+def oracle_logits(tensors: dict, features: np.ndarray, pooling: str = "cls", eps: float = 1e-6) -> np.ndarray:
+    """(1 + N, D) -> (C,): LayerNorm on the pooled token, then the head."""
     w = {name: tensor.double().numpy() for name, tensor in tensors.items()}
     pooled = features[0] if pooling == "cls" else features[1:].mean(axis=0)
-    return _linear(_norm(pooled[None], w, "fc_norm", 1e-6), w, "head")[0]
+    return _linear(_norm(pooled[None], w, "fc_norm", eps), w, "head")[0]
 
 
 def _linear(x: np.ndarray, w: dict, name: str) -> np.ndarray:

@@ -17,7 +17,8 @@ _RESAMPLER_WIDTH, _RESAMPLER_ROLLOFF = 6, 0.99  # torchaudio's defaults
 def _resampler(from_hz: int, to_hz: int, device: torch.device, dtype: torch.dtype) -> Resample:
     # dtype makes torchaudio compute the kernel in that precision, as torchaudio.functional.resample does; without it
     # the kernel comes from float64 and features differ by up to 4e-4 from the published front end.
-    return Resample(from_hz, to_hz, dtype=dtype).to(device)
+    with torch.inference_mode(False):  # a later caller may want gradients through it
+        return Resample(from_hz, to_hz, dtype=dtype).to(device)
 
 
 def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:

@@ -10,11 +10,13 @@ from .checkpoint import Checkpoint
 from .consistency import require_consistent
 from .contents import Contents
 from .files import CheckpointError
+from .hub import local_path
 from .layouts import (
     adapter_directory,
     adapter_file,
     ast,
     directory,
+    eat,
     mae_ast,
     peft_directory,
     project,
@@ -23,25 +25,29 @@ from .layouts import (
     ssast_file,
 )
 
-LAYOUTS = (directory, ast, mae_ast, ssast, ssast_file, published, project)
+LAYOUTS = (directory, ast, eat, mae_ast, ssast, ssast_file, published, project)
 ADAPTER_LAYOUTS = (adapter_directory, adapter_file, peft_directory)
 """Of which the encoder lies in another file."""
 
 
-def read_checkpoint(path: str | Path, *, trust: bool = False, adapter: str | Path | None = None) -> Checkpoint:
+def read_checkpoint(
+    path: str | Path, *, trust: bool = False, adapter: str | Path | None = None, revision: str | None = None
+) -> Checkpoint:
     """What a checkpoint holds.
 
     Args:
-        path: a file of ASDA, EAT, MAE-AST, SSAST, AST or this project, or a directory of this project's or of AST's; or
-            adapters, whose base is then read from where it was.
+        path: a file of ASDA, EAT, MAE-AST, SSAST, AST or this project, or a directory of this project's, of EAT's or of
+            AST's, or the name of such a directory on the Hugging Face hub (see :mod:`.hub`); or adapters, whose base is
+            then read from where it was.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
         adapter: adapters to put on it: a run's checkpoint, or a directory of this project's or of peft's.
+        revision: of a name on the hub: a commit, a tag or a branch.
 
     Raises:
         CheckpointError: it cannot be read; its layout is not known, then with what was expected and found; it names
             more or fewer classes than its head has; or the adapters are another encoder's.
     """
-    return _read(Contents.open(path, trust=trust), adapter)[0]
+    return _read(Contents.open(local_path(path, revision), trust=trust), adapter)[0]
 
 
 def read_with_run(
@@ -58,7 +64,7 @@ def read_with_run(
     Raises:
         CheckpointError: see :func:`read_checkpoint`.
     """
-    contents = Contents.open(path, trust=trust)
+    contents = Contents.open(local_path(path), trust=trust)
     checkpoint, layout = _read(contents, adapter)
     return checkpoint, layout.training_state(contents) if layout else None
 
@@ -87,7 +93,7 @@ def read_adapter(path: str | Path, *, trust: bool = False) -> Adapter:
     Raises:
         CheckpointError: it cannot be read, or holds no adapters.
     """
-    contents = Contents.open(path, trust=trust)
+    contents = Contents.open(local_path(path), trust=trust)
     for layout in ADAPTER_LAYOUTS:
         if layout.knows(contents):
             return layout.read_adapter(contents)

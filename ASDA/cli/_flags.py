@@ -12,6 +12,7 @@ import torch
 from ..audio.front_end import FrontEnd
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import CheckpointError
+from ..checkpoints.hub import local_path
 from ..checkpoints.reading import read_checkpoint
 from ..data.labels import LabelTable
 from ..host_memory import bound_compiled_kernels, keep_freed_memory
@@ -48,7 +49,13 @@ def add_h5_argument(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags about the model and its input that all programs have."""
     group = parser.add_argument_group("model")
-    group.add_argument("--checkpoint_dir", "--checkpoint", required=True, metavar="PATH", help="the checkpoint")
+    group.add_argument(
+        "--checkpoint_dir",
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        help="the checkpoint, or its name on the Hugging Face hub, OWNER/NAME[@REVISION]",
+    )
     add_adapter_argument(group)
     group.add_argument(
         "--model_dir",
@@ -128,7 +135,7 @@ def open_checkpoint(args: argparse.Namespace) -> Checkpoint:
     Raises:
         CheckpointError: it cannot be read, or is not of the kind that --framework says.
     """
-    path = Path(args.checkpoint_dir)
+    path = local_path(args.checkpoint_dir)
     if args.framework == "fairseq" and path.is_dir():
         raise CheckpointError(f"{path}: --framework fairseq expects a checkpoint file, this is a directory")
     if args.framework == "huggingface" and not path.is_dir():

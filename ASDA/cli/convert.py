@@ -18,13 +18,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..atomic import atomic_folder
 from ..checkpoints import adapters
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.contents import PEFT_CONFIG
 from ..checkpoints.layouts import adapter_directory, directory, huggingface, peft_directory, project
-from ..checkpoints.layouts.run_state import classifier_state
+from ..checkpoints.layouts.run_state import state_of_model
 from ..checkpoints.layouts.trainer import trainer_layout
 from ..checkpoints.reading import read_with_run
 from ..data.labels import LabelTable
@@ -46,7 +47,7 @@ LAYOUTS = ("published", "project", "directory", "huggingface", *ADAPTER_LAYOUTS)
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     parser = Parser(prog="asda-convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", metavar="CHECKPOINT", help="a file or directory in any of the layouts")
+    parser.add_argument("source", metavar="CHECKPOINT", help="a file or directory of any layout, or a name on the hub")
     parser.add_argument("target", metavar="TARGET", help="the file or directory to write")
     parser.add_argument("--to", choices=LAYOUTS, required=True, help="its layout")
     flags.add_adapter_argument(parser)
@@ -84,29 +85,48 @@ def convert(args) -> int:
         state = trainer_layout(state["cfg"]).with_front_end(source, state, checkpoint.front_end)
         if args.label_file:
             state = {**state, "task_state": {**state["task_state"], "label_names": checkpoint.label_names}}
-    elif args.to in ("project", "published"):
-        state = classifier_state(checkpoint)
-    if args.to == "project":
-        project.write(target, state)
-    elif args.to == "published":
-        unknown = trainer_layout(state["cfg"]).write_published(target, state)
-        if unknown:
-            stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
-            console.note(
-                f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95) and "
-                f"will not honour {stated}; this project does, through the keys added to cfg.model"
-            )
-        if checkpoint.front_end.padding == "mask":
-            console.note(
-                f"{target}: trained with a padding mask (task.padding=mask), which the published programs do not know: "
-                "they fill short clips up with frames that the network then sees"
-            )
+    if args.to in ("published", "project"):
+        write_file(target, checkpoint, state, args.to)
     else:
         write = huggingface.write if args.to == "huggingface" else directory.write
         with atomic_folder(target, OWN_FILES.__contains__) as folder:
             write(folder, checkpoint, state)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
+
+
+def write_file(target: Path, checkpoint: Checkpoint, state: dict[str, Any] | None, layout: str) -> None:
+    """Writes a .pt file, and says what the programs that it is for do not know of it.
+
+    Args:
+        target: the file.
+        checkpoint: the model.
+        state: the checkpoint of fairseq's trainer that it is part of; None: of no run.
+        layout: `published` or `project`.
+    """
+    is_encoder_alone = state is None and checkpoint.head_config is None
+    state = state_of_model(checkpoint) if state is None else state
+    if layout == "project":
+        project.write(target, state)
+    else:
+        unknown = trainer_layout(state["cfg"]).write_published(target, state)
+        if unknown:
+            stated = ", ".join(f"{name}={value}" for name, value in unknown.items())
+            console.note(
+                f"{target}: the published programs compute with their own constants (lambda 0.1, out_scale 0.95, "
+                f"fc_norm_eps 1e-06) and will not honour {stated}; this project does, through the keys added to "
+                "cfg.model"
+            )
+        if checkpoint.front_end.padding == "mask":
+            console.note(
+                f"{target}: trained with a padding mask (task.padding=mask), which the published programs do not know: "
+                "they fill short clips up with frames that the network then sees"
+            )
+    if is_encoder_alone:
+        console.note(
+            f"{target}: the encoder alone, without decoder and teacher, which {checkpoint.path} does not hold: "
+            "features and fine-tuning start from it, pre-training cannot go on"
+        )
 
 
 def write_adapter(target: Path, checkpoint: Checkpoint, args) -> int:

@@ -40,7 +40,9 @@ _LISTED_LABELS = 8
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     parser = Parser(prog="asda-info", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="a file or directory of any layout")
+    parser.add_argument(
+        "checkpoint", nargs="?", metavar="CHECKPOINT", help="a file or directory of any layout, or a name on the hub"
+    )
     flags.add_adapter_argument(parser)
     parser.add_argument("--config", metavar="NAME", help="a yaml of config/, or a path; with overrides behind it")
     parser.add_argument("--zoo", action="store_true", help="the known systems")

@@ -134,9 +134,8 @@ class Assembly:
     """Joins the windows of a clip as they come, and keeps no more of them than is wanted.
 
     Patches stand one after the other in time. CLS is the mean over the windows, and so are pooled patches, with the
-    frames of sound that each window heard as its weight. Patches that hold nothing but padding are kept only where
-    constant padding fills up a single window, as EAT's programs do. CLS and patches pooled over time stand for what was
-    heard, which is less than the clip if that was cut to the window.
+    frames of sound that each window heard as its weight. Which rows are kept: see `LoadedClip.kept_rows`. CLS and
+    patches pooled over time stand for what was heard, which is less than the clip if that was cut to the window.
 
     Args:
         clip: the clip.
@@ -151,8 +150,7 @@ class Assembly:
         windowing = clip.windowing
         self._columns = windowing.grid(windowing.window_frames).columns
         self._windows = clip.windows
-        keep_padding = windowing.padding == "constant" and len(self._windows) == 1
-        self._num_rows = [window.num_rows if keep_padding else window.num_heard_rows for window in self._windows]
+        self._num_rows = clip.kept_rows
         self._first_row = list(accumulate(self._num_rows, initial=0))  # of each window, and behind the last
         self._flat = spec.pool is None and spec.granularity in ("all", "frame")
         self._per_row = self._columns if self._flat else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from ..adaptation.adapting import adapt
 from ..audio.fbank import num_frames
 from ..audio.front_end import FrontEnd
+from ..audio.front_end_module import FrontEndModule
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.files import CheckpointError
 from ..checkpoints.reading import read_checkpoint
@@ -22,6 +23,8 @@ from ..core.encoder import SpectrogramEncoder
 from ..core.patches import PatchRows
 from .attention import ClipAttention, clip_attention
 from .audio_input import Audio, read_waveform
+from .embedding import Embeddings, embed
+from .waveform_batch import Lengths, waveform_batch
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -37,7 +40,12 @@ class TrainedEncoder(nn.Module):
     def __init__(self, encoder: SpectrogramEncoder, front_end: FrontEnd):
         super().__init__()
         self.encoder = encoder
-        self.front_end = front_end
+        self.front_end_module = FrontEndModule(front_end)
+
+    @property
+    def front_end(self) -> FrontEnd:
+        """What turns a waveform into the encoder's input; `front_end_module` is the same with gradients."""
+        return self.front_end_module.front_end
 
     def forward(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """Features of the last layer: (B, 1, T, F) normalised, (B, N) True = padding -> (B, 1 + N, D), CLS first."""
@@ -67,6 +75,42 @@ class TrainedEncoder(nn.Module):
         Arguments and errors as of :meth:`features`.
         """
         return clip_attention(self, audio, sample_rate_hz)
+
+    def embed(
+        self,
+        waveforms: Tensor,
+        lengths: Lengths = None,
+        *,
+        sample_rate_hz: int | None = None,
+        layers: int | Sequence[int] | str | None = None,
+        padding: str | None = None,
+        long: str = "crop",
+    ) -> Embeddings:
+        """Features of a batch of waveforms, per clip and per row of patches, on the encoder's device, with gradients.
+
+        They are those of `asda-extract` for the same clips. Without gradients: under `torch.no_grad()`.
+
+        Args:
+            waveforms: (B, W) mono, floats in [-1, 1]; what follows a clip's end does not count.
+            lengths: (B,) samples of each clip; None: all W.
+            sample_rate_hz: of the waveforms; by default the rate the encoder hears, `front_end.sample_rate_hz`. Others
+                are resampled.
+            layers: None the last; a number, counted from 1; several, which get an axis behind the clips'; `all` of
+                them; `mean`, their mean.
+            padding: of clips shorter than the window, see `Windowing`: `constant`, or `mask` (the same as `own`), with
+                which a clip gives the same in any batch; None: as the model was trained.
+            long: of clips longer than the window: `crop` uses its beginning, with a warning, `windows` all of it,
+                window after window.
+
+        Raises:
+            AudioError: a clip cannot be used: it is shorter than 25 ms, holds NaN, or is not on the scale of [-1, 1].
+            ValueError: another argument does not fit; or the features hold NaN or infinity.
+        """
+        rate_hz = self.front_end.sample_rate_hz
+        samples, num_samples = waveform_batch(waveforms, lengths, sample_rate_hz, rate_hz, self.encoder.device)
+        return embed(
+            self.encoder, self.front_end_module, samples, num_samples, layers=layers, padding=padding, long=long
+        )
 
     def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:
         """The encoder's input for one clip, (1, T, F), on the encoder's device; arguments as of :meth:`features`.
@@ -139,21 +183,25 @@ def load_encoder(
     device: str | torch.device = "cpu",
     trust: bool = False,
     adapter: str | Path | None = None,
+    revision: str | None = None,
     **front_end: Any,
 ) -> TrainedEncoder:
     """Loads the encoder of a pre-trained or fine-tuned checkpoint, in eval mode.
 
     Args:
-        path: a checkpoint of this project, of ASDA or of EAT.
+        path: a file or directory of any layout, or a name on the Hugging Face hub, such as
+            `worstchan/EAT-base_epoch30_pretrain` (`@REVISION` behind it pins it); see
+            :func:`ASDA.checkpoints.reading.read_checkpoint`.
         device: where to put it.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
         adapter: adapters to put on it; see :func:`ASDA.checkpoints.reading.read_checkpoint`.
+        revision: of a name on the hub: a commit, a tag or a branch.
         front_end: settings of FrontEnd that differ from those recorded, e.g. ``target_length_frames=512``.
 
     Raises:
         CheckpointError: the file cannot be used.
     """
-    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter)
+    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter, revision=revision)
     return build_encoder(checkpoint, **front_end).to(device)
 
 
@@ -163,6 +211,7 @@ def load_classifier(
     device: str | torch.device = "cpu",
     trust: bool = False,
     adapter: str | Path | None = None,
+    revision: str | None = None,
     **front_end: Any,
 ) -> TrainedClassifier:
     """Loads a fine-tuned checkpoint, in eval mode; arguments as of :func:`load_encoder`.
@@ -170,7 +219,7 @@ def load_classifier(
     Raises:
         CheckpointError: the file cannot be used, or holds no classification head.
     """
-    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter)
+    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter, revision=revision)
     return build_classifier(checkpoint, **front_end).to(device)
 
 

@@ -122,6 +122,17 @@ class LoadedClip:
         """Its windows, in order of time."""
         return [Window(self, number, start) for number, start in enumerate(self.windowing.starts(self.num_frames))]
 
+    @property
+    def kept_rows(self) -> list[int]:
+        """Patch rows of each window that features are kept of.
+
+        Those that hold nothing but padding are kept only where constant padding fills up a single window, as EAT's
+        programs do.
+        """
+        windows = self.windows
+        keep_padding = self.windowing.padding == "constant" and len(windows) == 1
+        return [window.num_rows if keep_padding else window.num_heard_rows for window in windows]
+
     def cut(self) -> Iterator[Window]:
         """Its windows, in order of time, each with its frames.
 

@@ -16,6 +16,7 @@ import torch
 
 from ASDA.cli.convert import main as convert
 from ASDA.inference import CheckpointError, load_classifier, load_encoder
+from tests.eat_files import write_eat
 from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
 from tests.vit_files import ssast_tensors, write_ast
@@ -135,16 +136,24 @@ def test_read__edits_of_config_json(files, tmp_path, name):
     tally.check(at_least=100, refused=50)
 
 
-@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
-def test_read__edits_of_an_ast_directory(tmp_path, file):
-    write_ast(tmp_path / "model")
+@pytest.mark.parametrize(
+    ("write", "file"),
+    [
+        (write_ast, "config.json"),
+        (write_ast, "preprocessor_config.json"),
+        (lambda folder: write_eat(folder, 3), "config.json"),
+    ],
+    ids=["AST config", "AST preprocessor", "EAT config"],
+)
+def test_read__edits_of_a_directory_of_transformers(tmp_path, write, file):
+    write(tmp_path / "model")
     original = json.loads((tmp_path / "model" / file).read_text())
     tally = Tally(load_classifier)
     for path in places(original):
         for new in EDITS:
             (tmp_path / "model" / file).write_text(json.dumps(edited(original, path, new)))
             tally.case(describe(path, new), tmp_path / "model")
-    draw = random.Random(f"{SEED} {file} of AST")
+    draw = random.Random(f"{SEED} {file} of {original.get('model_type', 'AST')}")
     for number in range(100):
         kind, data = damaged(json.dumps(original).encode(), draw)
         (tmp_path / "model" / file).write_bytes(data)

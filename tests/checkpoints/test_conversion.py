@@ -182,7 +182,7 @@ def test_convert__incomplete_directory_is_refused(published_file, tmp_path, file
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "eat"}, "unknown checkpoint layout: .*; found a config.json with model_type=eat"),
+        ({"model_type": "wav2vec2"}, "unknown checkpoint layout: .*; found a config.json with model_type=wav2vec2"),
         ({"encoder": None}, "encoder: expected a table of settings, found None"),
         ({"format_version": 99}, "format_version is 99"),
         ({"head": {"num_classes": 2}}, "describes a head"),

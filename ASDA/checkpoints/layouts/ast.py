@@ -31,11 +31,11 @@ from ..validation import (
     expect_mapping,
     expect_number,
     expect_shape,
-    expect_text,
     expect_word,
 )
 from ..weight_files import load_weights
 from .ast_names import TENSOR_NAMES, split_tensors
+from .transformers_config import is_multi_label, label_names
 from .vit_tensors import vit_stack, with_our_axes
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,6 @@ _SIZES = {
     "max_length": 1024,
     "num_mel_bins": 128,
 }
-_MULTI_LABEL = {None: None, "multi_label_classification": True, "single_label_classification": False}
 _NUM_PREFIX_TOKENS = 2
 _EXTRACTOR = "ASTFeatureExtractor"
 _MEAN, _STD = -4.2677393, 4.5689974  # its defaults: AudioSet's
@@ -78,7 +77,7 @@ def read(contents: Contents) -> Checkpoint:
     qkv_bias = bool(expect_flag(file, "qkv_bias", config.get("qkv_bias", True)))
     encoder_config = _architecture(file, config)
     encoder, head = split_tensors(folder, load_weights(folder, trust=contents.trust), qkv_bias)
-    multi_label = _MULTI_LABEL[expect_word(file, "problem_type", config.get("problem_type"), tuple(_MULTI_LABEL))]
+    multi_label = is_multi_label(file, config)
     return Checkpoint(
         path=folder,
         layout="ast",
@@ -88,7 +87,7 @@ def read(contents: Contents) -> Checkpoint:
         front_end_recorded=(folder / PREPROCESSOR).is_file(),
         head_config=_head_config(folder, head, encoder_config.stack.norm_eps) if head else None,
         head=head,
-        label_names=_label_names(file, config) if head else [],
+        label_names=label_names(file, config) if head else [],
         multi_label=multi_label,
         independent_scores=multi_label is not False,
     )
@@ -127,17 +126,6 @@ def _head_config(folder: Path, head: dict[str, Tensor], eps: float) -> HeadConfi
         return HeadConfig(len(bias), "prefix_mean", norm_eps=eps)
     except ConfigError as error:
         raise CheckpointError(f"{folder}: {error}") from error
-
-
-def _label_names(file: Path, config: dict[str, Any]) -> list[str]:
-    named = expect_mapping(file, "id2label", config.get("id2label") or {})
-    numbers = [str(number) for number in range(len(named))]
-    if any(number not in named for number in numbers):
-        raise CheckpointError(
-            f"{file}: id2label: expected the keys 0 to {len(named) - 1}, found {', '.join(named)[:80]}"
-        )
-    names = [expect_text(file, f"id2label.{number}", named[number]) for number in numbers]
-    return [] if names == [f"LABEL_{number}" for number in numbers] else names
 
 
 def _front_end(folder: Path, config: dict[str, Any]) -> FrontEnd:

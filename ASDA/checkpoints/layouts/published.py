@@ -14,12 +14,17 @@ from typing import Any
 
 import torch
 
-from ...core.config import DifferentialV2, EncoderConfig
 from ..checkpoint import Checkpoint
 from ..contents import Contents
 from ..files import CheckpointError, save_torch_file
 from . import project
-from .published_architecture import PUBLISHED_ARCHITECTURE, UnknownLayoutError, keys_of_config
+from .published_architecture import (
+    PUBLISHED_ARCHITECTURE,
+    PUBLISHED_NORM_EPS,
+    UnknownLayoutError,
+    has_eats_frame,
+    keys_of_config,
+)
 from .published_names import PUBLISHED_MODELS, PUBLISHED_TASKS, TEACHER_KEY, TEACHER_UPDATES_KEY
 
 EXPECTED = f"a file whose cfg.model._name is {' or '.join(PUBLISHED_MODELS.values())}"
@@ -106,7 +111,7 @@ def to_published(state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dic
     checkpoint = project.describe(path, state)
     if checkpoint.adapters:
         raise CheckpointError(f"{path}: the published programs know no adapters; write a directory or --to project")
-    if not _has_eats_frame(checkpoint.encoder_config):
+    if not has_eats_frame(checkpoint.encoder_config):
         raise CheckpointError(
             f"{path}: the published layout has no keys for an encoder like {checkpoint.encoder_config}"
         )
@@ -122,6 +127,8 @@ def to_published(state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dic
         for name, implied in PUBLISHED_ARCHITECTURE.items()
         if name != "attention" and pretraining.get(name, implied) != implied
     }
+    if checkpoint.head_config and checkpoint.head_config.norm_eps != PUBLISHED_NORM_EPS:
+        kept["fc_norm_eps"] = checkpoint.head_config.norm_eps
     if pretraining["attention"] == "differential" and pretraining["mlp_ratio"] == _BUILT_MLP_RATIO:
         pretraining["mlp_ratio"] = _STATED_MLP_RATIO
     for name in PUBLISHED_ARCHITECTURE:
@@ -137,15 +144,6 @@ def to_published(state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dic
     if TEACHER_UPDATES_KEY in model:
         task_state[_TEACHER_UPDATES_RECORD] = int(model.pop(TEACHER_UPDATES_KEY))
     return {**state, "cfg": cfg, "model": model, "task_state": task_state}, kept
-
-
-def _has_eats_frame(config: EncoderConfig) -> bool:
-    """Whether all of an architecture is as in EAT, but for its positions and for attention that they know."""
-    stack, (frames, bins) = config.stack, config.patches.size
-    if isinstance(stack.attention, DifferentialV2):
-        return False
-    frame = (stack.norm, stack.norm_first, stack.norm_last, config.num_prefix_tokens, config.patches.overlap)
-    return frame == ("post", True, False, 1, False) and frames == bins
 
 
 def _rename(cfg: dict[str, Any], models: dict[str, str], tasks: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from ...core.config import (
     ConfigError,
     Differential,
     DifferentialV2,
+    DifferentialV2,
     EncoderConfig,
     PatchConfig,
     Plain,
@@ -136,6 +137,15 @@ def keys_of_config(config: EncoderConfig) -> dict[str, Any]:
         },
         "encoder": whole,
     }
+
+
+def has_eats_frame(config: EncoderConfig) -> bool:
+    """Whether all of an architecture is as in EAT, but for its positions and for attention that they know."""
+    stack, (frames, bins) = config.stack, config.patches.size
+    if isinstance(stack.attention, DifferentialV2):
+        return False
+    frame = (stack.norm, stack.norm_first, stack.norm_last, config.num_prefix_tokens, config.patches.overlap)
+    return frame == ("post", True, False, 1, False) and frames == bins
 
 
 def recorded_architecture(cfg: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> EncoderConfig:

@@ -11,27 +11,39 @@ from ...adaptation.keys import keys_of_methods
 from ...audio.front_end import FrontEnd
 from ..checkpoint import Checkpoint
 from ..files import CheckpointError
+from .published_architecture import has_eats_frame, keys_of_config
 from .published_names import encoder_to_published, head_to_published
 
 PRETRAINING_TASK, FINETUNING_TASK = "asda_pretraining", "asda_finetuning"
-CLASSIFIER = "asda_classifier"
+PRETRAINED, CLASSIFIER = "asda", "asda_classifier"
 PREDICTION_MODES = {"cls": "CLS_TOKEN", "mean": "MEAN_POOLING", "prefix_mean": "PREFIX_MEAN"}
 """Poolings and how configs spell them."""
 
 
-def classifier_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """A classifier as a run of this project would have written it.
+def state_of_model(checkpoint: Checkpoint) -> dict[str, Any]:
+    """A classifier as a run of this project would have written it, or an EAT encoder without decoder and teacher.
 
     Raises:
-        CheckpointError: it is an encoder without a head, of which no run of this project has the rest.
+        CheckpointError: it is another encoder without a head, of which no run of this project has the rest.
     """
-    head = checkpoint.head_config
-    if head is None:
+    return _encoder_state(checkpoint) if checkpoint.head_config is None else _classifier_state(checkpoint)
+
+
+def _encoder_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    config = checkpoint.encoder_config
+    if not has_eats_frame(config):
         raise CheckpointError(
             f"{checkpoint.path}: an encoder alone, of no run of this project: a .pt file would lack what training adds "
             "to it; write a directory (--to directory), from which fine-tuning starts as well"
         )
-    cfg_model = {
+    state = without_run({"_name": PRETRAINED, **keys_of_config(config)}, PRETRAINING_TASK, checkpoint.front_end)
+    return state | {"model": encoder_to_published(checkpoint.encoder)}
+
+
+def _classifier_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    head = checkpoint.head_config
+    assert head is not None
+    cfg_model: dict[str, Any] = {
         "_name": CLASSIFIER,
         "encoder": checkpoint.encoder_config.to_dict(),
         "num_classes": head.num_classes,
@@ -40,6 +52,9 @@ def classifier_state(checkpoint: Checkpoint) -> dict[str, Any]:
         "fc_norm_eps": head.norm_eps,
         "loss": "bce" if checkpoint.independent_scores else "cross_entropy",
     }
+    if has_eats_frame(checkpoint.encoder_config):  # which the published layout can say
+        pretrained = {"_name": PRETRAINED, **keys_of_config(checkpoint.encoder_config)}
+        cfg_model["pretrained_model_args"] = {"model": pretrained, "task": {"_name": PRETRAINING_TASK}}
     if checkpoint.adaptation:
         cfg_model |= keys_of_methods(checkpoint.adaptation)
     state = without_run(cfg_model, FINETUNING_TASK, checkpoint.front_end)
