@@ -7,11 +7,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from ASDA.probes.probing import multi_hot, pooled_features, probe_folder
 
 from ASDA.data.manifest import Manifest
 from ASDA.inference import load_encoder
 from ASDA.metrics import chance_average_precision
-from ASDA.probes.probing import multi_hot, pooled_features, probe_folder
 
 from .conftest import ROOT, TINY_NETWORK, assert_ok, run, train
 from .training_runs import write_clips

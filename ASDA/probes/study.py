@@ -1,0 +1,158 @@
+"""Probes over folds, layers and seeds, and what they come to."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+import numpy as np
+import torch
+
+from ..inference import TrainedEncoder
+from ..metrics import accuracy, bootstrap_interval, chance_accuracy, chance_average_precision, mean_average_precision
+from .choosing import Choice, Labelled, choose_setting
+from .features import FeatureSource
+from .methods import METHODS, Circumstances
+from .tasks import Split, Task, require_clips
+from .weights import random_twin
+
+ALL_LAYERS = "all"
+BOOTSTRAP_SEED = 1
+_GROUPED_BY = ("checkpoint", "weights", "layer", "score")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is asked of every network.
+
+    Attributes:
+        method: of a name in METHODS.
+        layers: counted from 1.
+        seeds: how many, of random weights and of heads that are trained.
+        setting: C, penalty or neighbours; None: chosen for each fit.
+        bootstrap: draws for intervals; 0: none.
+    """
+
+    method: str
+    layers: Sequence[int]
+    seeds: int = 1
+    setting: Optional[float] = None
+    bootstrap: int = 1000
+
+
+def networks(
+    trained: TrainedEncoder, study: Study, first_seed: int, beside: bool
+) -> Iterator[tuple[str, int, TrainedEncoder]]:
+    """Kind of weights, seed and network of all that is probed: the checkpoint's, and random ones ``beside`` it."""
+    seeds = range(first_seed, first_seed + study.seeds)
+    for seed in seeds if METHODS[study.method].drawn else seeds[:1]:
+        yield "pre-trained", seed, trained
+    for seed in seeds if beside else ():
+        yield "random", seed, random_twin(trained, seed)
+
+
+def probe_network(
+    encoder: TrainedEncoder, tasks: Sequence[Task], source: FeatureSource, study: Study, seed: int
+) -> Iterator[Row]:
+    """A row for each fold and layer, with the metrics on eval.
+
+    Raises:
+        ValueError: a split has no clip that can be read.
+    """
+    method = METHODS[study.method]
+    features = source.features(encoder, study.layers, [clip for task in tasks for clip in task.clips])
+    for task in tasks:
+        readable = require_clips(readable_part(task, features))
+        how = Circumstances(seed, task.single_label, torch.device(encoder.encoder.device))
+        for place, layer in [(None, ALL_LAYERS)] if method.weighs_layers else enumerate(study.layers):
+            wanted = slice(None) if place is None else slice(place, place + 1)
+
+            def labelled(split: Split, wanted: slice = wanted) -> Labelled:
+                return [features[clip.path][:, wanted] for clip in split.clips], split.targets
+
+            train = labelled(readable.train)
+            valid = labelled(readable.valid) if readable.valid is not None else None
+            choice = choose_setting(method, train, valid, how, study.setting)
+            clips, targets = labelled(readable.eval)
+            fit = method.fit(*train, clips, choice.setting, how)
+            row = _described(task, readable, layer, method.setting, choice) | judge(
+                targets, fit.scores, how, study.bootstrap
+            )
+            yield row | ({"layer_weights": fit.layer_weights} if fit.layer_weights else {})
+
+
+def readable_part(task: Task, features: dict[str, np.ndarray]) -> Task:
+    """The task without the clips that have no features."""
+    train, held_out = (split.keep(lambda clip: clip.path in features) for split in (task.train, task.eval))
+    valid = task.valid.keep(lambda clip: clip.path in features) if task.valid is not None else None
+    return Task(task.name, task.class_names, train, held_out, valid if valid and len(valid.clips) else None)
+
+
+def _described(task: Task, readable: Task, layer: int | str, setting: str, choice: Choice) -> Row:
+    untrained = ~readable.train.targets.any(axis=0) & readable.eval.targets.any(axis=0)
+    return {
+        "fold": task.name,
+        "layer": layer,
+        setting: choice.setting,
+        "chosen_on": choice.chosen_on,
+        "chosen_score": choice.score,
+        "train_clips": len(readable.train.clips),
+        "valid_clips": len(readable.valid.clips) if readable.valid else 0,
+        "eval_clips": len(readable.eval.clips),
+        "classes_without_train_clips": [task.class_names[index] for index in np.flatnonzero(untrained)],
+    }
+
+
+def judge(targets: np.ndarray, scores: np.ndarray, how: Circumstances, draws: int) -> Row:
+    """mAP, and with one label per clip accuracy, each with its chance level and, with ``draws``, a 95 % interval."""
+    metrics: dict[str, tuple[Callable, Callable]] = {"mAP": (mean_average_precision, chance_average_precision)}
+    if how.single_label:
+        metrics["accuracy"] = (accuracy, chance_accuracy)
+    row: Row = {}
+    for name, (metric, chance) in metrics.items():
+        row[name] = float(metric(targets, scores))
+        if draws:
+            row[f"{name}_low"], row[f"{name}_high"] = bootstrap_interval(
+                metric, targets, scores, BOOTSTRAP_SEED, draws, value=row[name]
+            )
+        row[f"{name}_chance"] = chance(targets)
+    return row
+
+
+def summarise(runs: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
+    """A row for each checkpoint, kind of weights and layer (and score of anomalies): means over folds and seeds.
+
+    With several folds their sample deviation is that of the folds' means over seeds (`METRIC_deviation`); with one fold
+    and several seeds, that of the seeds. An interval from drawn clips is kept where there is one run only.
+    """
+    groups: dict[tuple, list[Row]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.get(name) for name in _GROUPED_BY), []).append(run)
+    return [_summary(group, [name for name in metrics if name in group[0]]) for group in groups.values()]
+
+
+def _summary(group: list[Row], metrics: list[str]) -> Row:
+    folds = list(dict.fromkeys(run["fold"] for run in group))
+    seeds = list(dict.fromkeys(run["seed"] for run in group))
+    row: Row = {name: group[0][name] for name in _GROUPED_BY if name in group[0]}
+    row |= {"seed": seeds[0], "seeds": len(seeds), "folds": len(folds)}
+    for name in metrics:
+        row[name] = statistics.fmean(run[name] for run in group)
+        row[f"{name}_chance"] = statistics.fmean(run[f"{name}_chance"] for run in group)
+        if len(group) == 1:
+            row |= {key: group[0][key] for key in (f"{name}_low", f"{name}_high") if key in group[0]}
+            continue
+        means = [statistics.fmean(run[name] for run in group if run["fold"] == fold) for fold in folds]
+        row[f"{name}_deviation"] = statistics.stdev(means if len(folds) > 1 else [run[name] for run in group])
+        row[f"{name}_deviation_over"] = "folds" if len(folds) > 1 else "seeds"
+    chosen = [run["chosen_score"] for run in group if run.get("chosen_score") is not None]
+    if chosen:
+        row["chosen_score"] = statistics.fmean(chosen)
+    weights = [run["layer_weights"] for run in group if "layer_weights" in run]
+    if weights:
+        row["layer_weights"] = np.mean(weights, axis=0).tolist()
+    return row

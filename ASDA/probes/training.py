@@ -1,0 +1,101 @@
+"""Gradient descent for a head on frozen features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from .heads import LinearHead
+
+EPOCHS = 60
+BATCH_SIZE = 64
+LEARNING_RATE = 0.01
+
+ClipRows = Sequence[np.ndarray]
+"""Features of each clip, (rows, L, D): one row of a pooled clip, one for each token else."""
+
+
+class Scaling:
+    """Takes each feature of each layer to mean 0 and deviation 1 over the rows of some clips."""
+
+    def __init__(self, clips: ClipRows):
+        count = sum(len(rows) for rows in clips)
+        mean = sum(rows.sum(axis=0, dtype=np.float64) for rows in clips) / count
+        variance = sum(np.square(rows - mean).sum(axis=0) for rows in clips) / count
+        deviation = np.sqrt(variance)
+        self.mean = mean.astype(np.float32)
+        self.deviation = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
+
+    def batch(self, clips: ClipRows) -> tuple[Tensor, Tensor]:
+        """Scaled features (B, N, L, D), zeros where a clip has fewer rows, and the mask (B, N), True = padding."""
+        longest = max(len(rows) for rows in clips)
+        features = np.zeros((len(clips), longest, *clips[0].shape[1:]), dtype=np.float32)
+        padding_mask = np.ones((len(clips), longest), dtype=bool)
+        for place, rows in enumerate(clips):
+            features[place, : len(rows)] = (rows - self.mean) / self.deviation
+            padding_mask[place, : len(rows)] = False
+        return torch.from_numpy(features), torch.from_numpy(padding_mask)
+
+
+def train_head(
+    head: LinearHead,
+    clips: ClipRows,
+    targets: np.ndarray,
+    *,
+    penalty: float,
+    seed: int,
+    single_label: bool,
+    device: torch.device,
+    epochs: int = EPOCHS,
+) -> Scaling:
+    """Trains a head: Adam, a learning rate that falls as a cosine, cross-entropy (single-label) or the classes' BCE.
+
+    Args:
+        head: is trained in place.
+        clips: features of the train clips.
+        targets: theirs, (n, C).
+        penalty: times half the squared weights of the linear map is added to the loss.
+        seed: of the order of the clips.
+        single_label: a clip has one label.
+        device: where to compute.
+        epochs: over the clips.
+
+    Returns:
+        How features are to be scaled for the head.
+    """
+    scaling = Scaling(clips)
+    head.to(device).train()
+    generator = torch.Generator().manual_seed(seed)
+    wanted = torch.from_numpy(targets.astype(np.float32))
+    optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(clips), generator=generator).split(BATCH_SIZE):
+            features, padding_mask = scaling.batch([clips[row] for row in rows.tolist()])
+            logits = head(features.to(device), padding_mask.to(device))
+            of_batch = wanted[rows].to(device)
+            if single_label:
+                loss = cross_entropy(logits, of_batch)
+            else:
+                loss = binary_cross_entropy_with_logits(logits, of_batch, reduction="sum") / len(rows)
+            loss = loss + penalty / 2 * head.linear.weight.square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    return scaling
+
+
+@torch.inference_mode()
+def head_scores(head: LinearHead, scaling: Scaling, clips: ClipRows, device: torch.device) -> np.ndarray:
+    """Logits (n, C) of clips."""
+    head.eval()
+    parts = []
+    for first in range(0, len(clips), BATCH_SIZE):
+        features, padding_mask = scaling.batch(clips[first : first + BATCH_SIZE])
+        parts.append(head(features.to(device), padding_mask.to(device)).cpu().numpy())
+    return np.concatenate(parts).astype(np.float64)
