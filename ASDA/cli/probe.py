@@ -253,7 +253,8 @@ def _report(args: argparse.Namespace, rows: list[Row], runs: list[Row], metrics:
     untold = {name for run in runs for name in run.get("classes_without_train_clips", ())}
     if untold:
         console.note(
-            f"{len(untold)} classes of eval clips have no train clip and cannot be told: {', '.join(sorted(untold)[:10])}"
+            f"{len(untold)} classes of eval clips have no train clip and cannot be told: "
+            f"{', '.join(sorted(untold)[:10])}"
         )
     best = _best_layer(rows)
     if best is not None:

@@ -72,15 +72,15 @@ def read_anomaly_task(folder: Path, checksum: Callable[[str], str], name: str) -
         kinds = [_is_other(clip.name) for clip in test]
         if None in kinds:
             raise ValueError(
-                f"{folder}/test: {test[kinds.index(None)].name}: expected folders normal/ and others, or the word normal "
-                "or anomaly in the name"
+                f"{folder}/test: {test[kinds.index(None)].name}: expected folders normal/ and others, or the word "
+                "normal or anomaly in the name"
             )
         other = np.array(kinds, dtype=bool)
     elif (folder / NORMAL).is_dir():
         clips = list(find_clips([str(folder)]))
         is_other = np.array([Path(clip.name).parts[0] != NORMAL for clip in clips])
         normal = np.random.default_rng(_SPLIT_SEED).permutation(np.flatnonzero(~is_other))
-        memory = [clips[row] for row in normal[: len(normal) // 2]]
+        memory = [clips[row] for row in normal[: len(normal) // 2].tolist()]
         rows = np.sort(np.concatenate([normal[len(normal) // 2 :], np.flatnonzero(is_other)]))
         test, other = [clips[row] for row in rows], is_other[rows]
     else:
@@ -101,8 +101,8 @@ def require_both(task: AnomalyTask) -> AnomalyTask:
     counts = (len(task.memory), int((~task.other).sum()), int(task.other.sum()))
     if counts[0] < 2 or not counts[1] or not counts[2]:
         raise ValueError(
-            f"{task.name}: expected at least 2 normal clips to remember (that are not tested too), 1 normal and 1 other "
-            f"to test, found {counts[0]}, {counts[1]} and {counts[2]}"
+            f"{task.name}: expected at least 2 normal clips to remember (that are not tested too), 1 normal and 1 "
+            f"other to test, found {counts[0]}, {counts[1]} and {counts[2]}"
         )
     return task
 
@@ -115,7 +115,7 @@ def _of_manifests(folder: Path) -> tuple[list[Clip], list[Clip], np.ndarray]:
     tested = read_split(folder, "eval")
     if (folder / "train.lbl").is_file():
         train = read_split(folder, "train")
-        memory = [train.clips[row] for row in np.flatnonzero(train.targets[:, normal])]
+        memory = [train.clips[row] for row in np.flatnonzero(train.targets[:, normal]).tolist()]
     else:
         memory = list(find_clips([str(folder / "train.tsv")]))
     return memory, list(tested.clips), ~tested.targets[:, normal]

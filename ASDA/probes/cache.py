@@ -1,8 +1,8 @@
 """Features of clips in a folder, found again by what they were computed from: the sound, the network, the settings.
 
 Below the folder there is one for each network with its settings (`settings.json` says which), and in it parts: `X.npy`
-with the rows of many clips, (rows, L, D) float32, and `X.json` with the clips' checksums, numbers of rows and of frames. A part is
-there once its json is. Parts are mapped, so that features need not fit in memory.
+with the rows of many clips, (rows, L, D) float32, and `X.json` with the clips' checksums, numbers of rows and of
+frames. A part is there once its json is. Parts are mapped, so that features need not fit in memory.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class FeatureCache:
         return self._rows[checksum] if checksum in self._rows else self._waiting[checksum]
 
     def put(self, checksum: str, rows: np.ndarray, num_frames: int) -> None:
-        """Takes a clip's features, (rows, L, D), and its length; they are written with others, at the latest by :meth:`flush`."""
+        """Takes a clip's features, (rows, L, D), and its length; :meth:`flush` writes the last."""
         self._waiting[checksum] = rows
         self.num_frames[checksum] = num_frames
         if sum(waiting.nbytes for waiting in self._waiting.values()) >= PART_BYTES:

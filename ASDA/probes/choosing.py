@@ -1,4 +1,4 @@
-"""Which setting a probe is fitted with: chosen on the valid split, or by cross-validation within train; never on eval."""
+"""Which setting a probe is fitted with: chosen on valid, or by cross-validation within train; never on eval."""
 
 from __future__ import annotations
 

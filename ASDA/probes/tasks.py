@@ -90,7 +90,7 @@ def read_split(folder: Path, split: str) -> Split:
     labels = read_clip_labels(folder / f"{split}.lbl", manifest, table)
     targets = np.zeros((len(manifest), len(table)), dtype=bool)
     targets[np.repeat(np.arange(len(manifest)), labels.labels_per_clip), labels.classes] = True
-    return Split(find_clips([str(manifest.file)]), targets)
+    return Split(list(find_clips([str(manifest.file)])), targets)
 
 
 def read_task(folder: Path, checksum: Callable[[str], str], name: str) -> Task:

@@ -24,8 +24,8 @@ class Scaling:
 
     def __init__(self, clips: ClipRows):
         count = sum(len(rows) for rows in clips)
-        mean = sum(rows.sum(axis=0, dtype=np.float64) for rows in clips) / count
-        variance = sum(np.square(rows - mean).sum(axis=0) for rows in clips) / count
+        mean = np.add.reduce([rows.sum(axis=0, dtype=np.float64) for rows in clips]) / count
+        variance = np.add.reduce([np.square(rows - mean).sum(axis=0) for rows in clips]) / count
         deviation = np.sqrt(variance)
         self.mean = mean.astype(np.float32)
         self.deviation = np.where(deviation > 0, deviation, 1.0).astype(np.float32)

@@ -13,8 +13,18 @@ from .figures import CHANCE_COLOUR, OTHER_COLOUR, PRETRAINED_COLOUR, WIDTH, plt
 MADE_BY = "asda-probe"
 """Stands in the png, so that another picture is never replaced."""
 
-COLUMNS = ("checkpoint", "weights", "layer", "score", "metric", "value", "low", "high", "deviation", "deviation_over")
-COLUMNS += ("chance", "folds", "seeds")
+COLUMNS = (
+    "checkpoint",
+    "weights",
+    "layer",
+    "score",
+    "metric",
+    "value",
+    "low",
+    "high",
+    "deviation",
+    "deviation_over",
+) + ("chance", "folds", "seeds")
 
 _STYLES = ("-", "--", ":", "-.")
 
