@@ -68,4 +68,4 @@ def test_heads__at_the_start_are_a_mean():
     torch.nn.init.normal_(linear.linear.weight)
     attentive.linear = linear.linear
     torch.testing.assert_close(attentive(features, mask), linear(features.mean(1, keepdim=True), mask))
-    assert GatedHead(4, 3, 6).layer_weights.sum() == pytest.approx(1)
+    assert float(GatedHead(4, 3, 6).layer_weights.sum().detach()) == pytest.approx(1)
