@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from ..inference.windows import BadClip, LoadedClip, Windowing, seconds
 from ._outputs import errors_line, is_errors_list, one_line, refuse_foreign
 
 MAX_LISTED = 20
+
+_MUCH_PADDING = 4  # times as much computed as heard
+_MANY_CLIPS = 20  # with fewer it does not matter
 
 EXIT_OK = 0
 
@@ -36,23 +39,44 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 _OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|alloc.*failed", re.IGNORECASE)
 
 
-class CutClips:
-    """Counts the clips of which only the beginning was used, so that this does not pass unnoticed."""
+class ClipLengths:
+    """Counts what a run's window does to clips of other lengths, so that it does not pass unnoticed.
+
+    Clips of which only the beginning was used; and padding, where most of what is computed is that.
+    """
 
     def __init__(self, windowing: Windowing):
         self.windowing = windowing
-        self.number = 0
+        self._num_cut = 0
+        self._num_clips = 0
+        self._heard_frames = 0
 
     def count(self, clip: LoadedClip) -> None:
-        window = self.windowing.front_end.target_length_frames
-        self.number += self.windowing.hop_frames is None and clip.num_frames > window
+        self.count_frames(clip.num_frames)
+
+    def count_frames(self, num_frames: int) -> None:
+        """A clip of which only the length is known."""
+        window = self.windowing.window_frames
+        self._num_cut += self.windowing.hop_frames is None and num_frames > window
+        self._num_clips += 1
+        self._heard_frames += min(num_frames, window)
 
     def report(self) -> None:
-        if self.number:
-            length_s = seconds(self.windowing.front_end.target_length_frames)
+        length_s = seconds(self.windowing.window_frames)
+        if self._num_cut:
             note(
-                f"{self.number} clips are longer than the window of {length_s:g} s and were cut to it; "
+                f"{self._num_cut} clips are longer than the window of {length_s:g} s and were cut to it; "
                 "--long windows uses all of them"
+            )
+        computed = self._num_clips * self.windowing.window_frames
+        if self.windowing.padding != "constant" or computed < _MUCH_PADDING * max(1, self._heard_frames):
+            return
+        if self._num_clips >= _MANY_CLIPS:
+            note(
+                f"{1 - self._heard_frames / computed:.0%} of what was computed is padding: clips of "
+                f"{seconds(self._heard_frames / self._num_clips):.2g} s on average are filled up to the window of "
+                f"{length_s:g} s; --padding mask computes {computed / self._heard_frames:.0f} times less, for other "
+                "features than the constant padding that published weights are trained with"
             )
 
 
@@ -61,6 +85,12 @@ def progress(results: Iterable[Any], total: int) -> Iterable[Any]:
     # In a log file every refresh is a line of its own.
     interval_s = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(results, total=total, unit="clip", mininterval=interval_s, disable=total <= 1)
+
+
+def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The lines of a table, its columns under each other."""
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def check_errors_path(path: str | Path | None) -> None:

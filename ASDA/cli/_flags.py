@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ..data.labels import LabelTable
 from ..host_memory import bound_compiled_kernels, keep_freed_memory
 from ..inference.model import TrainedClassifier
 from ..inference.windows import PADDINGS, Windowing
+from . import _threads
 from ._console import note
 from ._parser import positive, seconds_to_frames
 
@@ -49,6 +49,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags about the model and its input that all programs have."""
     group = parser.add_argument_group("model")
     group.add_argument("--checkpoint_dir", "--checkpoint", required=True, metavar="PATH", help="the checkpoint")
+    add_adapter_argument(group)
     group.add_argument(
         "--model_dir",
         metavar="DIR",
@@ -74,10 +75,20 @@ def add_hearing_arguments(group: Any, batch_size: int = 8) -> None:
     group.add_argument(
         "--half", action="store_true", help="compute in half precision (float16 on a GPU, bfloat16 else)"
     )
-    threads = min(4, os.cpu_count() or 1)
-    group.add_argument("--num_workers", type=positive, default=threads, help="threads that decode audio [%(default)s]")
+    group.add_argument(
+        "--num_workers", type=positive, metavar="N", help="threads that decode audio [by the cores: 1 to 4]"
+    )
     group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
+    )
+
+
+def add_adapter_argument(group: Any) -> None:
+    """What goes on top of a base."""
+    group.add_argument(
+        "--adapter",
+        metavar="PATH",
+        help="adapters to put on the checkpoint: of a run with model.adaptation, or a directory of them",
     )
 
 
@@ -129,7 +140,7 @@ def open_checkpoint(args: argparse.Namespace) -> Checkpoint:
         raise CheckpointError(f"{path}: --framework huggingface expects a directory with config.json")
     if args.model_dir is not None and Path(args.model_dir).resolve() != PACKAGE:
         note(f"--model_dir {args.model_dir}: not used, the model's code is {PACKAGE}")
-    checkpoint = read_checkpoint(path, trust=args.trust_checkpoint)
+    checkpoint = read_checkpoint(path, trust=args.trust_checkpoint, adapter=args.adapter)
     checkpoint.front_end = front_end(args, checkpoint.front_end)
     return checkpoint
 
@@ -162,6 +173,16 @@ def choose_device(name: str) -> torch.device:
         keep_freed_memory()
         bound_compiled_kernels()
     return device
+
+
+def share_cores(args: argparse.Namespace, device: torch.device) -> None:
+    """Sets --num_workers where it is not given, and the threads of a network on the CPU; see `_threads.py`."""
+    on_cpu = device.type == "cpu"
+    if args.num_workers is None:
+        args.num_workers = _threads.decoding_threads(on_cpu)
+    threads = _threads.compute_threads(args.num_workers)
+    if on_cpu and threads is not None:
+        torch.set_num_threads(threads)
 
 
 def score_windowing(args: argparse.Namespace, model: TrainedClassifier) -> Windowing:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..audio.augment import draw_mixup_weight, mixup, spec_augment
@@ -41,13 +42,14 @@ class BatchAugmentation:
 
 
 class Classification(Objective):
-    """Trains an encoder with a head, or the head alone, on labelled clips.
+    """Trains an encoder with a head, parts of it, or the head alone, on labelled clips.
 
     Args:
         classifier: encoder and head.
         independent_scores: True: one sigmoid per class, BCE; False: softmax, cross-entropy.
         augmentation: while training.
-        frozen_encoder: a linear probe: the encoder stays in evaluation mode and gets no gradient.
+        trained_parts: modules of the encoder that are in training mode when this is, if not all of them; the others
+            stay in evaluation mode. An empty list: a probe, with no gradient through the encoder.
     """
 
     def __init__(
@@ -56,15 +58,14 @@ class Classification(Objective):
         *,
         independent_scores: bool,
         augmentation: BatchAugmentation | None = None,
-        frozen_encoder: bool = False,
+        trained_parts: Sequence[nn.Module] | None = None,
     ):
         super().__init__()
         self.classifier = classifier
         self.independent_scores = independent_scores
         self.augmentation = augmentation or BatchAugmentation()
-        self.frozen_encoder = frozen_encoder
-        if frozen_encoder:
-            self.encoder.requires_grad_(False)
+        # Not as modules of this one: they are the encoder's.
+        self.trained_parts = None if trained_parts is None else tuple(trained_parts)
 
     @property
     def encoder(self) -> SpectrogramEncoder:  # type: ignore[override] # the classifier holds it
@@ -73,13 +74,15 @@ class Classification(Objective):
 
     def train(self, mode: bool = True) -> Classification:
         super().train(mode)
-        if self.frozen_encoder:
+        if self.trained_parts is not None:
             self.encoder.eval()
+            for part in self.trained_parts:
+                part.train(mode)
         return self
 
     def logits(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, 1, T, F), (B, N) True = padding -> (B, C)."""
-        with torch.no_grad() if self.frozen_encoder else nullcontext():
+        with torch.no_grad() if self.trained_parts == () else nullcontext():
             prefix, patches = self.encoder(spectrogram, padding_mask)
         return self.classifier.head(prefix, patches, padding_mask)
 
@@ -90,7 +93,9 @@ class Classification(Objective):
 
         Args:
             spectrogram: (B, 1, T, F).
-            target: (B, C), 1 for each label of a clip.
+            target: (B, C), 1 for each label of a clip, else 0; NaN where nobody judged whether the clip has the class,
+                which then adds nothing to the loss. That needs BCE: with a softmax each class is judged by the others,
+                and the loss is NaN.
             seeds: (B,) int64, what each clip's augmentation is drawn from; needed for training with augmentation.
             padding_mask: (B, N), True = padding. SpecAugment masks a share of what is no padding; where one of two
                 clips that are mixed has sound, the mixture has.
@@ -99,26 +104,31 @@ class Classification(Objective):
             ``classification``, summed over the clips; ``sample_size`` is the number of positive labels after mixup
             (BCE), or of clips (cross-entropy).
         """
-        if self.training:
-            spectrogram, target, padding_mask = self._augment(spectrogram, target, seeds, padding_mask)
-        logits = self.logits(spectrogram, padding_mask).float()
-        smoothed = self._smooth(target.float())
+        judged = torch.ones_like(target)
         if self.independent_scores:
-            loss = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="sum")
+            judged = 1 - target.isnan().to(target.dtype)
+            target = target.where(judged > 0, 0.0)
+        if self.training:
+            spectrogram, target, judged, padding_mask = self._augment(spectrogram, target, judged, seeds, padding_mask)
+        logits = self.logits(spectrogram, padding_mask).float()
+        smoothed = self._smooth(target.float(), judged.float())
+        if self.independent_scores:
+            loss = judged_bce(logits, smoothed, judged.float())
             sample_size = max(float(target.sum()), min(len(target), 1.0))
             scores = logits.detach().sigmoid()
         else:
             loss = -(smoothed * logits.log_softmax(dim=1)).sum()
             sample_size = target.shape[0]
             scores = logits.detach().softmax(dim=1)
-        return Losses({"classification": loss}, sample_size, {"_scores": scores, "_targets": target})
+        known = target.masked_fill(judged == 0, float("nan"))
+        return Losses({"classification": loss}, sample_size, {"_scores": scores, "_targets": known})
 
     def _augment(
-        self, spectrogram: Tensor, target: Tensor, seeds: Tensor | None, padding_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self, spectrogram: Tensor, target: Tensor, judged: Tensor, seeds: Tensor | None, padding_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         how = self.augmentation
         if not (how.spec_augment or how.mixup > 0):
-            return spectrogram, target, padding_mask
+            return spectrogram, target, judged, padding_mask
         if seeds is None:
             raise ValueError("training with SpecAugment or mixup needs the clips' seeds (see SpectrogramDataset)")
         if how.spec_augment:
@@ -126,10 +136,12 @@ class Classification(Objective):
         if how.mixup > 0:
             # The whole batch is mixed with one weight, so the batch's first clip decides it.
             weight = draw_mixup_weight(clip_generator(int(seeds[0]), 1), how.mixup, how.mixup_prob)
-            spectrogram, target = mixup(spectrogram, target, weight)
+            # Mixed like a label, `judged` is the share of the mixture that somebody judged for the class.
+            spectrogram, labels = mixup(spectrogram, torch.cat([target, judged], dim=1), weight)
+            target, judged = labels.chunk(2, dim=1)
             if padding_mask is not None and weight != 1.0:
                 padding_mask = padding_mask & padding_mask.flip(0)
-        return spectrogram, target, padding_mask
+        return spectrogram, target, judged, padding_mask
 
     def _spec_augment(self, spectrogram: Tensor, seeds: Tensor, padding_mask: Tensor | None) -> Tensor:
         how, (frames, mel_bins) = self.augmentation, spectrogram.shape[2:]
@@ -148,6 +160,21 @@ class Classification(Objective):
         frames = patches.size[0] + (rows - 1) * patches.stride[0]
         return torch.where(rows == grid.rows, spectrogram.shape[2], frames)
 
-    def _smooth(self, target: Tensor) -> Tensor:
+    def _smooth(self, target: Tensor, judged: Tensor) -> Tensor:
         smoothing = self.augmentation.label_smoothing if self.training else 0.0
-        return target * (1.0 - smoothing) + smoothing / target.shape[1] if smoothing > 0 else target
+        return target * (1.0 - smoothing) + judged * (smoothing / target.shape[1]) if smoothing > 0 else target
+
+
+def judged_bce(logits: Tensor, target: Tensor, judged: Tensor) -> Tensor:
+    """Binary cross-entropy of what was judged, summed over clips and classes.
+
+    BCE is linear in the target, so that of a mixture of two clips, with the shares w and 1 - w, is w times that of the
+    first one's label and 1 - w times that of the second's. Where only one of the two was judged, only its part counts.
+
+    Args:
+        logits: (B, C).
+        target: (B, C), the share of a clip that has the class, no more than ``judged``.
+        judged: (B, C), the share that was judged for it: 1 or 0, or of a mixture between.
+    """
+    share = target / judged.where(judged > 0, 1.0)
+    return F.binary_cross_entropy_with_logits(logits, share, weight=judged, reduction="sum")

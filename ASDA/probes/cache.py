@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..atomic import atomic_binary, atomic_writer
+from ..audio.spelling import existing_spelling
 from ..data.containers import split_container
 
 PART_BYTES = 64 * 2**20
@@ -29,7 +30,7 @@ class ClipChecksums:
         self._of_file: dict[str, str] = {}
 
     def of(self, path: str) -> str:
-        """Hexadecimal; of a file that cannot be read one that belongs to its path."""
+        """Of a clip; of one that cannot be read a checksum that belongs to its path."""
         file, _, key = split_container(path)
         try:
             if file not in self._of_file:
@@ -41,7 +42,7 @@ class ClipChecksums:
 
 def _file_checksum(file: str) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    with open(file, "rb") as handle:
+    with open(existing_spelling(file), "rb") as handle:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

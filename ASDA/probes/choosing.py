@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
@@ -26,7 +27,8 @@ class Choice:
     Attributes:
         setting: the value.
         chosen_on: `valid`, `cross-validation`, or `given`.
-        score: accuracy (one label per clip) or mAP of that setting there.
+        score: accuracy (one label per clip) or mAP of that setting there; None where it was not asked for or is not
+            defined.
     """
 
     setting: float
@@ -34,8 +36,8 @@ class Choice:
     score: Optional[float] = None
 
 
-def main_metric(single_label: bool):
-    """The metric that probes are judged and chosen by."""
+def main_metric(single_label: bool) -> Callable[[Any, Any], Any]:
+    """The metric that probes are chosen by."""
     return accuracy if single_label else mean_average_precision
 
 
@@ -54,14 +56,16 @@ def choose_setting(
     Raises:
         ValueError: too few clips for a cross-validation.
     """
-    settings = method.settings if given is None else (given,)
     if given is not None and valid is None:
         return Choice(given, "given")
+    settings = method.settings if given is None else (given,)
     parts = _parts(train, how.single_label) if valid is None else [(train, valid)]
-    scores = [np.mean([_score(method, setting, *part, how) for part in parts]) for setting in settings]
-    best = int(np.argmax(np.nan_to_num(scores, nan=-1.0)))
+    scores = np.array([[_score(method, setting, *part, how) for part in parts] for setting in settings])
+    defined = ~np.isnan(scores).any(axis=0)  # a part without a positive has no mAP, whatever the setting
+    means = scores[:, defined].mean(axis=1) if defined.any() else np.zeros(len(settings))
+    best = int(np.argmax(means))
     chosen_on = "given" if given is not None else "cross-validation" if valid is None else "valid"
-    return Choice(settings[best], chosen_on, float(scores[best]))
+    return Choice(settings[best], chosen_on, float(means[best]) if defined.any() else None)
 
 
 def _score(method: Method, setting: float, train: Labelled, held_out: Labelled, how: Circumstances) -> float:
@@ -70,19 +74,18 @@ def _score(method: Method, setting: float, train: Labelled, held_out: Labelled, 
 
 
 def _parts(train: Labelled, single_label: bool) -> list[tuple[Labelled, Labelled]]:
+    """Train without a fifth of its clips, and that fifth, five times; with one label per clip, a fifth of each class."""
     clips, targets = train
-    smallest = int(targets.sum(axis=0)[targets.any(axis=0)].min()) if single_label else len(clips)
     num_folds = min(NUM_FOLDS, len(clips))
     if num_folds < 2:
-        raise ValueError(f"{len(clips)} train clips are too few to choose a setting by cross-validation; give one")
-    if single_label and smallest >= num_folds:
-        folds = StratifiedKFold(num_folds, shuffle=True, random_state=_FOLDS_SEED).split(
-            targets, targets.argmax(axis=1)
+        raise ValueError(
+            f"{len(clips)} train clips are too few to choose a setting; give --regularisation or --neighbours"
         )
-    else:
-        folds = KFold(num_folds, shuffle=True, random_state=_FOLDS_SEED).split(targets)
+    counts = (targets == 1).sum(axis=0)
+    stratified = single_label and counts[counts > 0].min() >= num_folds
+    split = (StratifiedKFold if stratified else KFold)(num_folds, shuffle=True, random_state=_FOLDS_SEED)
 
     def part(rows: np.ndarray) -> Labelled:
         return [clips[row] for row in rows], targets[rows]
 
-    return [(part(fitted), part(held_out)) for fitted, held_out in folds]
+    return [(part(fitted), part(held_out)) for fitted, held_out in split.split(targets, targets.argmax(axis=1))]

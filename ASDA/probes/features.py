@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from ..checkpoints.adapters import encoder_checksum
 from ..core.classifier import POOLINGS
 from ..core.encoder import SpectrogramEncoder
 from ..inference import TrainedEncoder
@@ -20,7 +21,6 @@ from ..inference.features import check_layers, layer_outputs
 from ..inference.run import ClipResult, run_clips
 from ..inference.windows import BadClip, Windowing
 from .cache import ClipChecksums, FeatureCache, missing
-from .weights import checksum
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FeatureSettings:
     """How clips become features.
 
     Attributes:
-        pooling: of a name in POOLINGS; None keeps the patches as they are.
+        pooling: a name in POOLINGS; None keeps the patches as they are.
         padding: of clips shorter than the window; None: as the checkpoint was trained.
         all_windows: clips longer than the window are heard to their end; their pooled windows are averaged, weighted by
             the frames heard.
@@ -47,10 +47,10 @@ class FeatureSettings:
     h5_sample_rate_hz: int = 32_000
 
     def windowing(self, encoder: TrainedEncoder) -> Windowing:
-        windowing = Windowing(encoder.front_end, self.padding, patches=encoder.encoder.config.patches)  # type: ignore[arg-type]
-        if not self.all_windows:
-            return windowing
-        return Windowing(windowing.front_end, windowing.padding, windowing.gapless_hop_frames, windowing.patches)
+        """How clips are cut for an encoder."""
+        padding = self.padding or encoder.front_end.padding
+        windowing = Windowing(encoder.front_end, padding, patches=encoder.encoder.config.patches)
+        return replace(windowing, hop_frames=windowing.gapless_hop_frames) if self.all_windows else windowing
 
 
 @dataclass
@@ -61,15 +61,16 @@ class FeatureSource:
         folder: of the cache.
         settings: how clips become features.
         progress: wraps the results as they come, given how many there will be.
-        cut: paths of the clips that are longer than the window and of which only the beginning was heard.
         bad: clips that could not be used, by their path.
+        num_frames: length of the others, by their path.
+        checksums: of the clips.
     """
 
     folder: Path
     settings: FeatureSettings
     progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda results, total: results
-    cut: set[str] = field(default_factory=set)
     bad: dict[str, BadClip] = field(default_factory=dict)
+    num_frames: dict[str, int] = field(default_factory=dict)
     checksums: ClipChecksums = field(default_factory=ClipChecksums)
 
     def features(self, encoder: TrainedEncoder, layers: Sequence[int], clips: Sequence[Clip]) -> dict[str, np.ndarray]:
@@ -91,9 +92,28 @@ class FeatureSource:
         cache = FeatureCache(self.folder, self._identity(encoder, kept))
         clips = list({clip.path: clip for clip in clips if clip.path not in self.bad}.values())
         checksums = [self.checksums.of(clip.path) for clip in clips]
+        failed = self._compute(encoder, kept, clips, checksums, cache)
+        features = {}
+        for clip, key in zip(clips, checksums, strict=True):
+            if key in failed:
+                self.bad[clip.path] = replace(failed[key], index=len(self.bad), clip=clip)
+            else:
+                self.num_frames[clip.path] = cache.num_frames[key]
+                features[clip.path] = cache[key] if kept == tuple(layers) else cache[key][:, places]
+        return features
+
+    def _compute(
+        self,
+        encoder: TrainedEncoder,
+        layers: Sequence[int],
+        clips: Sequence[Clip],
+        checksums: Sequence[str],
+        cache: FeatureCache,
+    ) -> dict[str, BadClip]:
+        """Puts the features that are not in the cache there; gives the clips that have none by their checksum."""
         wanted = missing(cache, checksums)
         results = run_clips(
-            lambda source, mask: pooled_layers(encoder.encoder, source, mask, kept, self.settings.pooling),
+            lambda source, mask: pooled_layers(encoder.encoder, source, mask, layers, self.settings.pooling),
             ((place, clips[place]) for place in wanted),
             self.settings.windowing(encoder),
             device=encoder.encoder.device,
@@ -111,22 +131,13 @@ class FeatureSource:
                     cache.put(checksums[result.clip.index], self._joined(result), result.clip.num_frames)
         finally:
             cache.flush()
-        windowing = self.settings.windowing(encoder)
-        features = {}
-        for clip, key in zip(clips, checksums, strict=True):
-            if key in failed:
-                self.bad[clip.path] = BadClip(len(self.bad), clip, failed[key].reason, failed[key].not_finite)
-                continue
-            if windowing.hop_frames is None and cache.num_frames[key] > windowing.window_frames:
-                self.cut.add(clip.path)
-            features[clip.path] = cache[key] if kept == tuple(layers) else cache[key][:, places]
-        return features
+        return failed
 
     def _identity(self, encoder: TrainedEncoder, layers: Sequence[int]) -> dict[str, Any]:
         windowing = self.settings.windowing(encoder)
         return {
             "version": __version__,
-            "weights": checksum(encoder),
+            "weights": encoder_checksum(encoder.encoder.state_dict()),
             "encoder": encoder.encoder.config.to_dict(),
             "front_end": windowing.front_end.to_dict(),
             "padding": windowing.padding,

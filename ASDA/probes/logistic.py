@@ -16,13 +16,19 @@ def logistic_scores(
     A class that no train clip has is scored below all others, one that all have above: neither can be told from clips.
 
     Args:
+        train_features: (m, D).
+        train_targets: (m, C), 1 where a clip has the class, NaN where it was not judged: it does not train that class.
+        eval_features: (n, D).
         regularisation: sklearn's C, the inverse strength of the penalty.
     """
+    judged, has_it = ~np.isnan(train_targets), train_targets == 1
+    absent = ~has_it.any(axis=0)
+    always = ~absent & (has_it == judged).all(axis=0)
     scores = np.zeros((len(eval_features), train_targets.shape[1]))
-    for index, target in enumerate(train_targets.T):
-        if target.any() and not target.all():
-            probe = make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=2000))
-            scores[:, index] = probe.fit(train_features, target).decision_function(eval_features)
-    scores[:, ~train_targets.any(axis=0)] = scores.min() - 1
-    scores[:, train_targets.all(axis=0)] = scores.max() + 1
+    for index in np.flatnonzero(~absent & ~always):
+        rows = judged[:, index]
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=2000))
+        scores[:, index] = probe.fit(train_features[rows], has_it[rows, index]).decision_function(eval_features)
+    scores[:, absent] = scores.min() - 1
+    scores[:, always] = scores.max() + 1
     return scores

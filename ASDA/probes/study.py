@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Optional
 
 import numpy as np
 import torch
 
 from ..inference import TrainedEncoder
 from ..metrics import accuracy, bootstrap_interval, chance_accuracy, chance_average_precision, mean_average_precision
-from .choosing import Choice, Labelled, choose_setting
+from .choosing import Labelled, choose_setting
 from .features import FeatureSource
 from .methods import METHODS, Circumstances
 from .tasks import Split, Task, require_clips
@@ -30,7 +30,7 @@ class Study:
     """What is asked of every network.
 
     Attributes:
-        method: of a name in METHODS.
+        method: a name in METHODS.
         layers: counted from 1.
         seeds: how many, of random weights and of heads that are trained.
         setting: C, penalty or neighbours; None: chosen for each fit.
@@ -63,48 +63,53 @@ def probe_network(
     Raises:
         ValueError: a split has no clip that can be read.
     """
-    method = METHODS[study.method]
     features = source.features(encoder, study.layers, [clip for task in tasks for clip in task.clips])
     for task in tasks:
         readable = require_clips(readable_part(task, features))
         how = Circumstances(seed, task.single_label, torch.device(encoder.encoder.device))
-        for place, layer in [(None, ALL_LAYERS)] if method.weighs_layers else enumerate(study.layers):
-            wanted = slice(None) if place is None else slice(place, place + 1)
+        if METHODS[study.method].weighs_layers:
+            row = _probe(readable, features, study, how)
+            yield {"fold": task.name, "layer": ALL_LAYERS, "layers": list(study.layers)} | row
+            continue
+        for place, layer in enumerate(study.layers):
+            of_layer = {path: rows[:, place : place + 1] for path, rows in features.items()}
+            yield {"fold": task.name, "layer": layer} | _probe(readable, of_layer, study, how)
 
-            def labelled(split: Split, wanted: slice = wanted) -> Labelled:
-                return [features[clip.path][:, wanted] for clip in split.clips], split.targets
 
-            train = labelled(readable.train)
-            valid = labelled(readable.valid) if readable.valid is not None else None
-            choice = choose_setting(method, train, valid, how, study.setting)
-            clips, targets = labelled(readable.eval)
-            fit = method.fit(*train, clips, choice.setting, how)
-            row = _described(task, readable, layer, method.setting, choice) | judge(
-                targets, fit.scores, how, study.bootstrap
-            )
-            yield row | ({"layer_weights": fit.layer_weights} if fit.layer_weights else {})
+def _probe(task: Task, features: dict[str, np.ndarray], study: Study, how: Circumstances) -> Row:
+    """Chooses a setting, fits with it and judges."""
+
+    def labelled(split: Split) -> Labelled:
+        return [features[clip.path] for clip in split.clips], split.targets
+
+    method = METHODS[study.method]
+    train, valid = labelled(task.train), labelled(task.valid) if task.valid is not None else None
+    choice = choose_setting(method, train, valid, how, study.setting)
+    clips, targets = labelled(task.eval)
+    fit = method.fit(*train, clips, choice.setting, how)
+    untrained = ~task.train.has_class & task.eval.has_class
+    row: Row = {
+        method.setting: choice.setting,
+        "chosen_on": choice.chosen_on,
+        "chosen_score": choice.score,
+        "train_clips": len(task.train.clips),
+        "valid_clips": len(task.valid.clips) if task.valid is not None else 0,
+        "eval_clips": len(task.eval.clips),
+        "classes_without_train_clips": [task.class_names[index] for index in np.flatnonzero(untrained)],
+    }
+    weights = {"layer_weights": fit.layer_weights} if fit.layer_weights is not None else {}
+    return row | judge(targets, fit.scores, how, study.bootstrap) | weights
 
 
 def readable_part(task: Task, features: dict[str, np.ndarray]) -> Task:
     """The task without the clips that have no features."""
-    train, held_out = (split.keep(lambda clip: clip.path in features) for split in (task.train, task.eval))
-    valid = task.valid.keep(lambda clip: clip.path in features) if task.valid is not None else None
-    return Task(task.name, task.class_names, train, held_out, valid if valid and len(valid.clips) else None)
 
+    def readable(split: Split) -> Split:
+        return split.keep(lambda clip: clip.path in features)
 
-def _described(task: Task, readable: Task, layer: int | str, setting: str, choice: Choice) -> Row:
-    untrained = ~readable.train.targets.any(axis=0) & readable.eval.targets.any(axis=0)
-    return {
-        "fold": task.name,
-        "layer": layer,
-        setting: choice.setting,
-        "chosen_on": choice.chosen_on,
-        "chosen_score": choice.score,
-        "train_clips": len(readable.train.clips),
-        "valid_clips": len(readable.valid.clips) if readable.valid else 0,
-        "eval_clips": len(readable.eval.clips),
-        "classes_without_train_clips": [task.class_names[index] for index in np.flatnonzero(untrained)],
-    }
+    valid = readable(task.valid) if task.valid is not None else None
+    valid = valid if valid is not None and valid.clips else None
+    return replace(task, train=readable(task.train), valid=valid, eval=readable(task.eval))
 
 
 def judge(targets: np.ndarray, scores: np.ndarray, how: Circumstances, draws: int) -> Row:
@@ -152,7 +157,7 @@ def _summary(group: list[Row], metrics: list[str]) -> Row:
     chosen = [run["chosen_score"] for run in group if run.get("chosen_score") is not None]
     if chosen:
         row["chosen_score"] = statistics.fmean(chosen)
-    weights = [run["layer_weights"] for run in group if "layer_weights" in run]
-    if weights:
-        row["layer_weights"] = np.mean(weights, axis=0).tolist()
+    if "layer_weights" in group[0]:
+        row["layers"] = group[0]["layers"]
+        row["layer_weights"] = np.mean([run["layer_weights"] for run in group], axis=0).tolist()
     return row

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Split:
 
     Attributes:
         clips: in the manifest's order.
-        targets: (n, C) bool.
+        targets: (n, C), 1 where a clip has the class, NaN where it was not judged.
     """
 
     clips: Sequence[Clip]
@@ -31,6 +31,15 @@ class Split:
         """The clips that are wanted."""
         rows = [row for row, clip in enumerate(self.clips) if wanted(clip)]
         return Split([self.clips[row] for row in rows], self.targets[rows])
+
+    def having(self, index: int) -> list[Clip]:
+        """The clips of a class."""
+        return [self.clips[row] for row in np.flatnonzero(self.targets[:, index] == 1)]
+
+    @property
+    def has_class(self) -> np.ndarray:
+        """(C,) bool, whether any clip has the class."""
+        return (self.targets == 1).any(axis=0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Task:
         train: what the probe is fitted to.
         eval: what it is judged on, and nothing else.
         valid: what its setting is chosen on; None: parts of train in turn.
-        notes: what was done to the splits, for people.
+        notes: what people should know of the splits.
     """
 
     name: str
@@ -54,14 +63,19 @@ class Task:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def splits(self) -> list[Split]:
+        """Those that there are."""
+        return [split for split in (self.train, self.valid, self.eval) if split is not None]
+
+    @property
     def clips(self) -> list[Clip]:
         """Those of all splits."""
-        return [*self.train.clips, *(self.valid.clips if self.valid else ()), *self.eval.clips]
+        return [clip for split in self.splits for clip in split.clips]
 
     @property
     def single_label(self) -> bool:
-        """Each clip has one label."""
-        return all(bool((split.targets.sum(axis=1) == 1).all()) for split in (self.train, self.eval))
+        """Each clip has one label, and was judged for all classes."""
+        return all(bool((split.targets.sum(axis=1) == 1).all()) for split in self.splits)
 
 
 def find_folds(folder: Path) -> list[Path]:
@@ -70,34 +84,31 @@ def find_folds(folder: Path) -> list[Path]:
     Raises:
         ValueError: it is neither.
     """
+    expected = "expected train.tsv and eval.tsv with their labels, or folders fold1, fold2, ... with them"
     if not folder.is_dir():
-        raise ValueError(
-            f"{folder}: no such folder; expected one with train.tsv and eval.tsv, or with fold1, fold2, ..."
-        )
+        raise ValueError(f"{folder}: no such folder; {expected}")
     if (folder / "train.tsv").is_file():
         return [folder]
     numbered = {int(found[1]): path for path in folder.iterdir() if (found := re.fullmatch(r"fold_?(\d+)", path.name))}
-    folds = [numbered[number] for number in sorted(numbered)]
-    if not folds:
-        raise ValueError(f"{folder}: expected train.tsv and eval.tsv, or folders fold1, fold2, ... with them")
-    return folds
+    if not numbered:
+        raise ValueError(f"{folder}: {expected}")
+    return [numbered[number] for number in sorted(numbered)]
 
 
 def read_split(folder: Path, split: str) -> Split:
     """Clips and targets of `{split}.tsv` and `{split}.lbl`, in the classes of `label_descriptors.csv`."""
     table = LabelTable.read(folder / "label_descriptors.csv")
     manifest = Manifest.read(folder / f"{split}.tsv")
-    labels = read_clip_labels(folder / f"{split}.lbl", manifest, table)
-    targets = np.zeros((len(manifest), len(table)), dtype=bool)
-    targets[np.repeat(np.arange(len(manifest)), labels.labels_per_clip), labels.classes] = True
+    targets = read_clip_labels(folder / f"{split}.lbl", manifest, table).multi_hots()
     return Split(list(find_clips([str(manifest.file)])), targets)
 
 
 def read_task(folder: Path, checksum: Callable[[str], str], name: str) -> Task:
-    """Reads a data folder, and sees to it that no clip of eval is known from elsewhere.
+    """Reads a data folder, and sees what of it is known from elsewhere.
 
-    Train clips with the sound of an eval clip are left out. A valid split that shares sound with eval or train is not
-    used: what does best on it would be what is known already.
+    A valid split that shares sound with eval or train is not used: eval would have a say in what is chosen, or what
+    does best would be what is known already. Eval clips that have the sound of train clips are told: splits are
+    compared as they are.
 
     Args:
         folder: with train, eval and perhaps valid.
@@ -105,25 +116,26 @@ def read_task(folder: Path, checksum: Callable[[str], str], name: str) -> Task:
         name: of the task.
 
     Raises:
-        ValueError: a split has no clip.
+        ValueError: train or eval has no clip.
     """
     train, held_out = read_split(folder, "train"), read_split(folder, "eval")
     valid = read_split(folder, "valid") if all((folder / f"valid.{end}").is_file() for end in ("tsv", "lbl")) else None
-    of_eval = {checksum(clip.path) for clip in held_out.clips}
-    kept = train.keep(lambda clip: checksum(clip.path) not in of_eval)
+    trained, tested = ({checksum(clip.path) for clip in split.clips} for split in (train, held_out))
     notes = []
-    if len(kept.clips) < len(train.clips):
-        left_out = len(train.clips) - len(kept.clips)
-        notes.append(f"{folder}: {left_out} train clips have the sound of eval clips and are left out of train")
+    known = sum(checksum(clip.path) in trained for clip in held_out.clips)
+    if known:
+        notes.append(
+            f"{folder}: {known} of {len(held_out.clips)} eval clips have the sound of train clips, which flatters the probe"
+        )
     if valid is not None:
-        known = of_eval | {checksum(clip.path) for clip in kept.clips}
-        shared = sum(checksum(clip.path) in known for clip in valid.clips)
+        elsewhere = trained | tested
+        shared = sum(checksum(clip.path) in elsewhere for clip in valid.clips)
         if shared or not len(valid.clips):
-            fault = f"shares {shared} clips with eval or train" if shared else "has no clips"
+            fault = f"shares the sound of {shared} clips with train or eval" if shared else "has no clips"
             notes.append(f"{folder}: valid {fault} and is not used; settings are chosen within train")
             valid = None
     class_names = LabelTable.read(folder / "label_descriptors.csv").names
-    return require_clips(Task(name, class_names, kept, held_out, valid, notes))
+    return require_clips(Task(name, class_names, train, held_out, valid, notes))
 
 
 def require_clips(task: Task) -> Task:
@@ -134,5 +146,5 @@ def require_clips(task: Task) -> Task:
     """
     for split, what in ((task.train, "train"), (task.eval, "eval")):
         if not len(split.clips):
-            raise ValueError(f"{task.name}: no {what} clip is left; expected some that can be read and are not in eval")
+            raise ValueError(f"{task.name}: {what} has no clip that can be read")
     return task

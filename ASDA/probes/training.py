@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from .heads import LinearHead
 
 EPOCHS = 60
+MIN_UPDATES = 600
+"""Few clips are gone through more often: the weights of layers and tokens begin alike and take their time."""
 BATCH_SIZE = 64
 LEARNING_RATE = 0.01
 
@@ -50,19 +53,17 @@ def train_head(
     seed: int,
     single_label: bool,
     device: torch.device,
-    epochs: int = EPOCHS,
 ) -> Scaling:
     """Trains a head: Adam, a learning rate that falls as a cosine, cross-entropy (single-label) or the classes' BCE.
 
     Args:
         head: is trained in place.
         clips: features of the train clips.
-        targets: theirs, (n, C).
+        targets: theirs, (n, C), NaN where a clip was not judged.
         penalty: times half the squared weights of the linear map is added to the loss.
         seed: of the order of the clips.
         single_label: a clip has one label.
         device: where to compute.
-        epochs: over the clips.
 
     Returns:
         How features are to be scaled for the head.
@@ -71,23 +72,28 @@ def train_head(
     head.to(device).train()
     generator = torch.Generator().manual_seed(seed)
     wanted = torch.from_numpy(targets.astype(np.float32))
+    epochs = max(EPOCHS, math.ceil(MIN_UPDATES / math.ceil(len(clips) / BATCH_SIZE)))
     optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
     for _ in range(epochs):
         for rows in torch.randperm(len(clips), generator=generator).split(BATCH_SIZE):
             features, padding_mask = scaling.batch([clips[row] for row in rows.tolist()])
             logits = head(features.to(device), padding_mask.to(device))
-            of_batch = wanted[rows].to(device)
-            if single_label:
-                loss = cross_entropy(logits, of_batch)
-            else:
-                loss = binary_cross_entropy_with_logits(logits, of_batch, reduction="sum") / len(rows)
+            loss = _loss(logits, wanted[rows].to(device), single_label)
             loss = loss + penalty / 2 * head.linear.weight.square().sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         schedule.step()
     return scaling
+
+
+def _loss(logits: Tensor, targets: Tensor, single_label: bool) -> Tensor:
+    """Mean over the clips; what was not judged (NaN) has none."""
+    if single_label:
+        return cross_entropy(logits, targets)
+    judged = ~targets.isnan()
+    return binary_cross_entropy_with_logits(logits[judged], targets[judged], reduction="sum") / len(targets)
 
 
 @torch.inference_mode()

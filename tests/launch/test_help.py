@@ -14,10 +14,11 @@ from .conftest import plan
 
 FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"}
 FINETUNING |= {"own_data", "mean_pooling", "MAE_AST_ESC50", "MAE_AST_SPCv2", "MAE_AST_AS20K"}
+FINETUNING |= {"MAE_AST_SPCv1", "MAE_AST_VoxCeleb1", "MAE_AST_IEMOCAP"}
 PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
 
 
-MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining"}
+MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining", "demo_MAE_AST"}
 RECIPES = {"finetuning": FINETUNING, "pretraining_AS2M": PRETRAINING, "pretraining_MAE_AST": MAE_AST}
 
 
