@@ -76,10 +76,8 @@ def read_anomaly_task(folder: Path, checksum: Callable[[str], str], name: str) -
     tested = {checksum(clip.path) for clip in test}
     kept = [clip for clip in memory if checksum(clip.path) not in tested]
     left_out = len(memory) - len(kept)
-    notes = (
-        [f"{folder}: {left_out} clips to remember have the sound of test clips and are left out"] if left_out else []
-    )
-    return require_both(AnomalyTask(name, kept, test, other, notes))
+    note = f"{folder}: {left_out} clips to remember have the sound of test clips and are left out"
+    return require_both(AnomalyTask(name, kept, test, other, [note] if left_out else []))
 
 
 def require_both(task: AnomalyTask) -> AnomalyTask:
@@ -106,8 +104,8 @@ def _of_manifests(folder: Path) -> _Sounds:
     unjudged = np.flatnonzero(np.isnan(tested.targets[:, normal]))
     if len(unjudged):
         raise LabelError(
-            f"{folder / 'eval.lbl'}: {tested.clips[unjudged[0]].name} was not judged for the class {NORMAL}; leave such "
-            "clips out of eval.tsv"
+            f"{folder / 'eval.lbl'}: {tested.clips[unjudged[0]].name} was not judged for the class {NORMAL}; leave "
+            "such clips out of eval.tsv"
         )
     if (folder / "train.lbl").is_file():
         memory = read_split(folder, "train").having(normal)

@@ -74,7 +74,7 @@ def _score(method: Method, setting: float, train: Labelled, held_out: Labelled, 
 
 
 def _parts(train: Labelled, single_label: bool) -> list[tuple[Labelled, Labelled]]:
-    """Train without a fifth of its clips, and that fifth, five times; with one label per clip, a fifth of each class."""
+    """Five times train without a fifth of its clips, and that fifth: where each class has one of its own, of each."""
     clips, targets = train
     num_folds = min(NUM_FOLDS, len(clips))
     if num_folds < 2:

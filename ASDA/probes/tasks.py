@@ -124,9 +124,8 @@ def read_task(folder: Path, checksum: Callable[[str], str], name: str) -> Task:
     notes = []
     known = sum(checksum(clip.path) in trained for clip in held_out.clips)
     if known:
-        notes.append(
-            f"{folder}: {known} of {len(held_out.clips)} eval clips have the sound of train clips, which flatters the probe"
-        )
+        share = f"{known} of {len(held_out.clips)}"
+        notes.append(f"{folder}: {share} eval clips have the sound of train clips, which flatters the probe")
     if valid is not None:
         elsewhere = trained | tested
         shared = sum(checksum(clip.path) in elsewhere for clip in valid.clips)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -26,21 +27,19 @@ class Scaling:
     """Takes each feature of each layer to mean 0 and deviation 1 over the rows of some clips."""
 
     def __init__(self, clips: ClipRows):
-        count = sum(len(rows) for rows in clips)
-        mean = np.add.reduce([rows.sum(axis=0, dtype=np.float64) for rows in clips]) / count
-        variance = np.add.reduce([np.square(rows - mean).sum(axis=0) for rows in clips]) / count
-        deviation = np.sqrt(variance)
-        self.mean = mean.astype(np.float32)
-        self.deviation = np.where(deviation > 0, deviation, 1.0).astype(np.float32)
+        scaler, shape = StandardScaler(), clips[0].shape[1:]
+        for first in range(0, len(clips), BATCH_SIZE):
+            rows = np.concatenate(clips[first : first + BATCH_SIZE])
+            scaler.partial_fit(rows.reshape(len(rows), -1))
+        self.mean = scaler.mean_.reshape(shape).astype(np.float32)
+        self.deviation = scaler.scale_.reshape(shape).astype(np.float32)  # 1 where a feature does not change
 
     def batch(self, clips: ClipRows) -> tuple[Tensor, Tensor]:
         """Scaled features (B, N, L, D), zeros where a clip has fewer rows, and the mask (B, N), True = padding."""
-        longest = max(len(rows) for rows in clips)
-        features = np.zeros((len(clips), longest, *clips[0].shape[1:]), dtype=np.float32)
-        padding_mask = np.ones((len(clips), longest), dtype=bool)
-        for place, rows in enumerate(clips):
-            features[place, : len(rows)] = (rows - self.mean) / self.deviation
-            padding_mask[place, : len(rows)] = False
+        lengths = np.array([len(rows) for rows in clips])
+        padding_mask = np.arange(lengths.max()) >= lengths[:, None]
+        features = np.zeros((*padding_mask.shape, *clips[0].shape[1:]), dtype=np.float32)
+        features[~padding_mask] = (np.concatenate(clips) - self.mean) / self.deviation
         return torch.from_numpy(features), torch.from_numpy(padding_mask)
 
 

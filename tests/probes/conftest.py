@@ -5,6 +5,7 @@ import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.inference import TrainedEncoder
+from ASDA.probes import training
 from tests.architectures import make_encoder
 from tests.demo.conftest import small_corpus  # noqa: F401
 
@@ -14,6 +15,12 @@ def encoder():
     torch.manual_seed(0)
     network = make_encoder(embed_dim=32, depth=2, num_heads=4, max_rows=16)
     return TrainedEncoder(network, FrontEnd(target_length_frames=128, norm_mean=-7.0, norm_std=4.0)).eval()
+
+
+@pytest.fixture
+def few_updates(monkeypatch):
+    """Heads are trained for a moment only."""
+    monkeypatch.setattr(training, "MIN_UPDATES", 60)
 
 
 @pytest.fixture

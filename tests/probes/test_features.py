@@ -111,7 +111,7 @@ def test_features__are_computed_anew_where_something_they_depend_on_has_changed(
 
 
 def test_features__a_run_that_was_broken_off_keeps_what_it_had(encoder, clips, computed, tmp_path):
-    def breaking(results, total):
+    def breaking(results, _):
         yield next(iter(results))
         raise KeyboardInterrupt
 

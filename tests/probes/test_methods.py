@@ -1,7 +1,8 @@
-"""The probes by name: all find what is there, hear only of train clips, and agree with sklearn where it has the same."""
+"""The probes by name: they find what is there, hear only of train clips, and agree with sklearn where it has them."""
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 
 from ASDA.metrics import accuracy, mean_average_precision
@@ -32,6 +33,7 @@ def test_methods__find_what_is_there_with_both_kinds_of_labels(name, single_labe
     assert value > 0.9
 
 
+@pytest.mark.usefixtures("few_updates")
 @pytest.mark.parametrize("name", METHODS)
 def test_methods__the_score_of_a_clip_does_not_depend_on_the_others_that_are_asked(name):
     """Nothing, scaling included, is fitted to the clips that are asked."""
@@ -96,6 +98,7 @@ def test_gated__weighs_the_layer_that_knows():
     assert fit.layer_weights[1] > 0.8
 
 
+@pytest.mark.usefixtures("few_updates")
 def test_gated__of_one_layer_is_the_linear_probe():
     rng = np.random.default_rng(0)
     targets = np.eye(2, dtype=np.float32)[rng.integers(0, 2, 60)]
@@ -107,9 +110,8 @@ def test_gated__of_one_layer_is_the_linear_probe():
     np.testing.assert_allclose(gated, linear, atol=1e-5)
 
 
+@pytest.mark.usefixtures("few_updates")
 def test_methods__of_one_seed_are_repeatable_to_the_bit_and_leave_the_global_generator_alone():
-    import torch
-
     rng = np.random.default_rng(0)
     targets = np.eye(2, dtype=np.float32)[rng.integers(0, 2, 150)]
     clips = clips_of(targets, METHODS["linear"], rng, strength=1.0)
