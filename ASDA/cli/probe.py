@@ -13,9 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
 
 from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def probe(args: argparse.Namespace) -> int:
-    """Probes every checkpoint; prints the rows of a network as soon as they are known."""
+    """Probes every checkpoint; prints what a layer comes to as soon as it is known."""
     outputs = _outputs(args)
     device = flags.choose_device(args.device)
     flags.share_cores(args, device)
@@ -72,11 +73,15 @@ def probe(args: argparse.Namespace) -> int:
             study = _study(args, trained, len(tasks))
             for weights, seed, network in networks(trained, study, number * args.seeds + 1, args.random_weights):
                 named = {"checkpoint": str(path), "weights": weights, "seed": seed}
-                found = [named | row for row in _probed(args, network, tasks, source, study, seed)]
-                runs += found
-                for row in summarise(found, metrics):
-                    print(_line(row, metrics), flush=True)
-        _report(args, outputs, runs, metrics)
+                rows = (named | row for row in _probed(args, network, tasks, source, study, seed))
+                for _, of_layer in groupby(rows, key=lambda row: row["layer"]):
+                    found = list(of_layer)
+                    runs += found
+                    for row in summarise(found, metrics):
+                        print(_line(row, metrics), flush=True)
+                if outputs:
+                    _write_output(args, outputs, runs, metrics)
+        _report(args, runs, metrics)
         for windowing in dict.fromkeys(windowings):
             lengths = console.ClipLengths(windowing)
             for num_frames in source.num_frames.values():
@@ -159,16 +164,16 @@ def _study(args: argparse.Namespace, trained: TrainedEncoder, num_tasks: int) ->
 
 def _probed(
     args: argparse.Namespace, network: TrainedEncoder, tasks: Sequence, source: FeatureSource, study: Study, seed: int
-) -> list[Row]:
+) -> Iterator[Row]:
+    """A row for each layer and fold, layer by layer."""
     if not args.anomaly:
-        return list(probe_network(network, tasks, source, study, seed))
+        yield from probe_network(network, tasks, source, study, seed)
+        return
     features = source.features(network, study.layers, [clip for task in tasks for clip in task.clips])
-    return [
-        {"layer": layer, **row}
-        for task in tasks
-        for place, layer in enumerate(study.layers)
-        for row in judge_anomaly(task, features, place, args.neighbours or 1, study.bootstrap)
-    ]
+    for place, layer in enumerate(study.layers):
+        for task in tasks:
+            for row in judge_anomaly(task, features, place, args.neighbours or 1, study.bootstrap):
+                yield {"layer": layer} | row
 
 
 def _line(row: Row, metrics: Sequence[str]) -> str:
@@ -177,8 +182,8 @@ def _line(row: Row, metrics: Sequence[str]) -> str:
     return f"{row['weights']:<11}  seed {row['seed']}  layer {row['layer']:>3}{score}:  {numbers}"
 
 
-def _report(args: argparse.Namespace, outputs: dict[str, Path], runs: list[Row], metrics: Sequence[str]) -> None:
-    """Warns of what nobody should overlook, and writes the files."""
+def _report(args: argparse.Namespace, runs: list[Row], metrics: Sequence[str]) -> None:
+    """Says what nobody should overlook."""
     rows = summarise(runs, metrics)
     untold = {name for run in runs for name in run.get("classes_without_train_clips", ())}
     if untold:
@@ -194,18 +199,18 @@ def _report(args: argparse.Namespace, outputs: dict[str, Path], runs: list[Row],
     if args.json:
         with atomic_writer(args.json) as handle:
             handle.write(to_json(rows, indent=2))
-    if outputs:
-        _write_output(args, outputs, rows, runs, metrics)
+    if args.output:
+        console.note(f"{args.output}: results.json, table.csv, layers.png")
 
 
-def _write_output(
-    args: argparse.Namespace, outputs: dict[str, Path], rows: list[Row], runs: list[Row], metrics: Sequence[str]
-) -> None:
+def _write_output(args: argparse.Namespace, outputs: dict[str, Path], runs: list[Row], metrics: Sequence[str]) -> None:
+    """Writes what is known so far."""
     from ..reports.probe_figures import draw_layer_weights, draw_layers  # matplotlib: nothing else needs it
 
     what = "anomaly" if args.anomaly else args.method
     settings = {name: value for name, value in vars(args).items() if name != "paths"}
     settings = json.loads(json.dumps(settings, default=str))
+    rows = summarise(runs, metrics)
     results = {"program": "asda-probe", "what": what, "settings": settings, "table": rows, "runs": runs}
     with atomic_writer(outputs["results"]) as handle:
         handle.write(to_json(results, indent=2))
@@ -216,7 +221,6 @@ def _write_output(
         draw_layer_weights(rows, title, outputs["picture"])
     else:
         draw_layers(rows, next(name for name in metrics if name in rows[0]), title, outputs["picture"])
-    console.note(f"{args.output}: results.json, table.csv, layers.png")
 
 
 def _best_layer(rows: list[Row]) -> Row | None:

@@ -58,22 +58,24 @@ def networks(
 def probe_network(
     encoder: TrainedEncoder, tasks: Sequence[Task], source: FeatureSource, study: Study, seed: int
 ) -> Iterator[Row]:
-    """A row for each fold and layer, with the metrics on eval.
+    """A row for each layer and fold, with the metrics on eval.
 
     Raises:
         ValueError: a split has no clip that can be read.
     """
     features = source.features(encoder, study.layers, [clip for task in tasks for clip in task.clips])
-    for task in tasks:
-        readable = require_clips(readable_part(task, features))
-        how = Circumstances(seed, task.single_label, torch.device(encoder.encoder.device))
-        if METHODS[study.method].weighs_layers:
-            row = _probe(readable, features, study, how)
-            yield {"fold": task.name, "layer": ALL_LAYERS, "layers": list(study.layers)} | row
-            continue
-        for place, layer in enumerate(study.layers):
-            of_layer = {path: rows[:, place : place + 1] for path, rows in features.items()}
-            yield {"fold": task.name, "layer": layer} | _probe(readable, of_layer, study, how)
+    readable = [require_clips(readable_part(task, features)) for task in tasks]
+    # Slices: what is mapped from a file stays there.
+    asked: list[tuple[Row, slice]] = [
+        ({"layer": layer}, slice(place, place + 1)) for place, layer in enumerate(study.layers)
+    ]
+    if METHODS[study.method].weighs_layers:
+        asked = [({"layer": ALL_LAYERS, "layers": list(study.layers)}, slice(None))]
+    for named, wanted in asked:
+        of_layer = {path: rows[:, wanted] for path, rows in features.items()}
+        for task, part in zip(tasks, readable, strict=True):
+            how = Circumstances(seed, task.single_label, torch.device(encoder.encoder.device))
+            yield {"fold": task.name} | named | _probe(part, of_layer, study, how)
 
 
 def _probe(task: Task, features: dict[str, np.ndarray], study: Study, how: Circumstances) -> Row:

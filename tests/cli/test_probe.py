@@ -99,9 +99,8 @@ def rows_of(folder):
 @pytest.mark.parametrize("method", ["logistic", "linear", "knn", "attentive", "gated"])
 def test_probe__each_method_hears_the_classes_in_both_kinds_of_labels(files, tmp_path, run, method, data):
     words = ["--method", method, "--output", tmp_path, *SHORT]
-    trained = method in ("linear", "attentive", "gated")
-    if trained:
-        words += ["--regularisation", "0.001"]
+    given = {"knn": [], "logistic": ["--regularisation", "0.1"]}.get(method, ["--regularisation", "0.001"])
+    words += given
     done = run(probe.main, files / "model0.pt", files / data, *words)
     assert done.code == 0, done.err
     table, runs = rows_of(tmp_path)
@@ -112,7 +111,7 @@ def test_probe__each_method_hears_the_classes_in_both_kinds_of_labels(files, tmp
     metric = "accuracy" if data == "single" else "mAP"
     assert ("accuracy" in table[0]) == (data == "single")
     assert max(row[metric] for row in table) > 0.9 > table[0][f"{metric}_chance"]
-    assert {row["chosen_on"] for row in runs} == {"given" if trained else "cross-validation"}
+    assert {row["chosen_on"] for row in runs} == {"given" if given else "cross-validation"}
     with open(tmp_path / "table.csv", newline="") as handle:
         lines = list(csv.DictReader(handle))
     assert [float(line["value"]) for line in lines if line["metric"] == metric] == [row[metric] for row in table]
@@ -132,7 +131,16 @@ def test_probe__features_are_computed_once_for_all_methods_and_layers(files, tmp
 
 
 def test_probe__a_second_run_finds_the_same_numbers(files, tmp_path, run, computed):
-    arguments = (files / "model0.pt", files / "single", "--output", tmp_path, "--target_length", "32")
+    arguments = (
+        files / "model0.pt",
+        files / "single",
+        "--output",
+        tmp_path,
+        "--target_length",
+        "32",
+        "--bootstrap",
+        "20",
+    )
     first = run(probe.main, *arguments)
     table = rows_of(tmp_path)
     again = run(probe.main, *arguments)
@@ -142,18 +150,8 @@ def test_probe__a_second_run_finds_the_same_numbers(files, tmp_path, run, comput
 
 
 def test_probe__a_folder_of_folds_has_means_and_deviations(files, tmp_path, run):
-    done = run(
-        probe.main,
-        files / "model0.pt",
-        files / "folds",
-        "--output",
-        tmp_path,
-        "--layers",
-        "last",
-        "--seeds",
-        "2",
-        *SHORT,
-    )
+    words = ("--layers", "last", "--seeds", "2", "--method", "knn")
+    done = run(probe.main, files / "model0.pt", files / "folds", "--output", tmp_path, *words, *SHORT)
     assert done.code == 0, done.err
     table, runs = rows_of(tmp_path)
     assert [(row["weights"], row["folds"], row["seeds"]) for row in table] == [("pre-trained", 2, 1), ("random", 2, 2)]
@@ -165,7 +163,7 @@ def test_probe__a_folder_of_folds_has_means_and_deviations(files, tmp_path, run)
         assert row["accuracy"] == pytest.approx(np.mean(of_row)) and row["accuracy_deviation_over"] == "folds"
     folds = [files / "folds" / f"fold{n}" for n in (1, 2)]
     named = run_json(
-        run, tmp_path, "--checkpoint", files / "model0.pt", "--data", *folds, "--layers", "last", "--seeds", "2"
+        run, tmp_path, "--checkpoint", files / "model0.pt", "--data", *folds, *words, "--cache", tmp_path / "features"
     )
     assert named == table
 
@@ -197,7 +195,7 @@ def test_probe__heads_of_several_seeds_have_a_deviation(files, tmp_path, run):
 
 
 def test_probe__names_the_layer_that_did_best_without_eval(files, run):
-    done = run(probe.main, files / "model0.pt", files / "single", *SHORT)
+    done = run(probe.main, files / "model0.pt", files / "single", "--method", "knn", *SHORT)
     assert "did best where settings were chosen" in done.err and "eval had no say" in done.err
     given = run(probe.main, files / "model0.pt", files / "single", "--regularisation", "0.1", *SHORT)
     assert "did best" not in given.err
@@ -233,7 +231,8 @@ def test_probe__bad_clips_are_listed_and_the_rest_is_done(files, tmp_path, run):
     folder = write_folder(tmp_path / "data", 1, **SINGLE)
     (folder / "train3.wav").write_bytes(b"no sound")
     (folder / "eval0.wav").unlink()
-    done = run(probe.main, files / "model0.pt", folder, "--output", tmp_path / "out", "--regularisation", "0.1", *SHORT)
+    words = ("--output", tmp_path / "out", "--regularisation", "0.1", *SHORT)
+    done = run(probe.main, files / "model0.pt", folder, *words)
     assert done.code == 2, done.err
     assert "2 of 24 clips could not be read" in done.err
     listed = (tmp_path / "out" / "errors.tsv").read_text()
@@ -241,7 +240,7 @@ def test_probe__bad_clips_are_listed_and_the_rest_is_done(files, tmp_path, run):
     _, runs = rows_of(tmp_path / "out")
     assert {(row["train_clips"], row["eval_clips"]) for row in runs} == {(14, 8)}
     write_folder(tmp_path / "data", 1, **SINGLE)
-    assert run(probe.main, files / "model0.pt", folder, "--output", tmp_path / "out", *SHORT).code == 0
+    assert run(probe.main, files / "model0.pt", folder, *words).code == 0
     assert not (tmp_path / "out" / "errors.tsv").exists()
 
 
