@@ -80,8 +80,8 @@ def probe(args: argparse.Namespace) -> int:
                     for row in summarise(found, metrics):
                         print(_line(row, metrics), flush=True)
                 if outputs:
-                    _write_output(args, outputs, runs, metrics)
-        _report(args, runs, metrics)
+                    _write_rows(args, outputs, runs, metrics)
+        _report(args, outputs, summarise(runs, metrics), runs, metrics)
         for windowing in dict.fromkeys(windowings):
             lengths = console.ClipLengths(windowing)
             for num_frames in source.num_frames.values():
@@ -182,9 +182,10 @@ def _line(row: Row, metrics: Sequence[str]) -> str:
     return f"{row['weights']:<11}  seed {row['seed']}  layer {row['layer']:>3}{score}:  {numbers}"
 
 
-def _report(args: argparse.Namespace, runs: list[Row], metrics: Sequence[str]) -> None:
-    """Says what nobody should overlook."""
-    rows = summarise(runs, metrics)
+def _report(
+    args: argparse.Namespace, outputs: dict[str, Path], rows: list[Row], runs: list[Row], metrics: Sequence[str]
+) -> None:
+    """Says what nobody should overlook, draws, and writes the rows that --json wants."""
     untold = {name for run in runs for name in run.get("classes_without_train_clips", ())}
     if untold:
         console.note(
@@ -199,28 +200,35 @@ def _report(args: argparse.Namespace, runs: list[Row], metrics: Sequence[str]) -
     if args.json:
         with atomic_writer(args.json) as handle:
             handle.write(to_json(rows, indent=2))
-    if args.output:
+    if outputs:
+        _draw(args, rows, metrics, outputs["picture"])
         console.note(f"{args.output}: results.json, table.csv, layers.png")
 
 
-def _write_output(args: argparse.Namespace, outputs: dict[str, Path], runs: list[Row], metrics: Sequence[str]) -> None:
-    """Writes what is known so far."""
+def _draw(args: argparse.Namespace, rows: list[Row], metrics: Sequence[str], file: Path) -> None:
     from ..reports.probe_figures import draw_layer_weights, draw_layers  # matplotlib: nothing else needs it
 
-    what = "anomaly" if args.anomaly else args.method
+    title = f"{', '.join(path.name for path in args.data)}: {_what(args)}"
+    if "layer_weights" in rows[0]:
+        draw_layer_weights(rows, title, file)
+    else:
+        draw_layers(rows, next(name for name in metrics if name in rows[0]), title, file)
+
+
+def _what(args: argparse.Namespace) -> str:
+    return "anomaly" if args.anomaly else args.method
+
+
+def _write_rows(args: argparse.Namespace, outputs: dict[str, Path], runs: list[Row], metrics: Sequence[str]) -> None:
+    """Writes what is known so far."""
     settings = {name: value for name, value in vars(args).items() if name != "paths"}
     settings = json.loads(json.dumps(settings, default=str))
     rows = summarise(runs, metrics)
-    results = {"program": "asda-probe", "what": what, "settings": settings, "table": rows, "runs": runs}
+    results = {"program": "asda-probe", "what": _what(args), "settings": settings, "table": rows, "runs": runs}
     with atomic_writer(outputs["results"]) as handle:
         handle.write(to_json(results, indent=2))
     with atomic_writer(outputs["table"]) as handle:
         write_table(rows, metrics, handle)
-    title = f"{', '.join(path.name for path in args.data)}: {what}"
-    if "layer_weights" in rows[0]:
-        draw_layer_weights(rows, title, outputs["picture"])
-    else:
-        draw_layers(rows, next(name for name in metrics if name in rows[0]), title, outputs["picture"])
 
 
 def _best_layer(rows: list[Row]) -> Row | None:
