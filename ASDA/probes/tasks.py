@@ -116,7 +116,7 @@ def read_task(folder: Path, checksum: Callable[[str], str], name: str) -> Task:
         name: of the task.
 
     Raises:
-        ValueError: train or eval has no clip.
+        ValueError: a manifest or label file is missing, empty or wrong.
     """
     train, held_out = read_split(folder, "train"), read_split(folder, "eval")
     valid = read_split(folder, "valid") if all((folder / f"valid.{end}").is_file() for end in ("tsv", "lbl")) else None
@@ -129,12 +129,14 @@ def read_task(folder: Path, checksum: Callable[[str], str], name: str) -> Task:
     if valid is not None:
         elsewhere = trained | tested
         shared = sum(checksum(clip.path) in elsewhere for clip in valid.clips)
-        if shared or not len(valid.clips):
-            fault = f"shares the sound of {shared} clips with train or eval" if shared else "has no clips"
-            notes.append(f"{folder}: valid {fault} and is not used; settings are chosen within train")
+        if shared:
+            notes.append(
+                f"{folder}: valid shares the sound of {shared} clips with train or eval and is not used; settings are "
+                "chosen within train"
+            )
             valid = None
     class_names = LabelTable.read(folder / "label_descriptors.csv").names
-    return require_clips(Task(name, class_names, train, held_out, valid, notes))
+    return Task(name, class_names, train, held_out, valid, notes)
 
 
 def require_clips(task: Task) -> Task:

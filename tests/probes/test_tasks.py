@@ -60,7 +60,7 @@ def test_read_task__eval_clips_that_are_known_from_train_are_said(make_folder):
 
 
 def test_read_task__a_split_without_clips_is_refused(make_folder):
-    with pytest.raises(ValueError, match="x: eval has no clip"):
+    with pytest.raises(ValueError, match="eval.tsv: the manifest lists no clip"):
         read_task(make_folder(train=["a"], eval=[]), by_path, "x")
 
 
