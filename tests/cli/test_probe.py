@@ -212,7 +212,7 @@ def test_probe__partial_labels_do_not_train_and_do_not_count(files, tmp_path, ru
         file.write_text("".join(lines))
     for words in (["logistic"], ["knn"], ["linear", "--regularisation", "0.001"]):
         rows = run_json(run, tmp_path, files / "model0.pt", folder, "--layers", "1", "--method", *words)
-        assert rows[0]["mAP"] > 0.9 and "accuracy" not in rows[0]
+        assert max(row["mAP"] - row["mAP_chance"] for row in rows) > 0.15 and "accuracy" not in rows[0]
 
 
 def test_probe__an_encoder_without_cls(files, tmp_path, run):
@@ -289,7 +289,7 @@ def fan(tmp_path):
 
 def test_probe__tells_other_sounds_from_normal_ones(files, fan, tmp_path, run, computed):
     (fan / "abnormal" / "bad.wav").write_bytes(b"no sound")
-    words = (files / "model0.pt", fan, "--anomaly", "--output", tmp_path / "out", "--target_length", "32")
+    words = (files / "model0.pt", fan, "--anomaly", "--output", tmp_path / "out", *SHORT)
     done = run(probe.main, *words)
     assert done.code == 2, done.err
     table, runs = rows_of(tmp_path / "out")
