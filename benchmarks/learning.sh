@@ -26,7 +26,7 @@ for seed in "${seeds[@]}"; do
   SAVE_DIR=$WORK/pretrained$seed pretrain_small "common.seed=$seed"
   checkpoints+=("$WORK/pretrained$seed/checkpoint_last.pt")
 done
-"$PYTHON" -m ASDA.cli.probe --data "$DATA" --checkpoint "${checkpoints[@]}" --json "$WORK/probe.json"
+"$PYTHON" -m ASDA.cli.probe --layers last --regularisation 0.1 --data "$DATA" --checkpoint "${checkpoints[@]}" --json "$WORK/probe.json"
 PYTHONPATH=$ROOT "$PYTHON" -m benchmarks.learning_report --command benchmarks/learning.sh \
   --probe "$WORK/probe.json" --output "$OUTPUT" \
   --about "Generated corpus: $(wc -l <"$DATA/train.lbl") clips to pre-train on (without labels) and to fit the probe on, \

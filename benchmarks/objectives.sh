@@ -65,8 +65,8 @@ compare() {
   done
   for method in "${methods[@]}"; do
     checkpoints=("${seeds[@]/#/$WORK/$CORPUS/$method/seed}")
-    "$PYTHON" -m ASDA.cli.probe --data "$@" --checkpoint "${checkpoints[@]/%//checkpoint_last.pt}" --bootstrap 0 \
-      --json "$WORK/$CORPUS/$method/probe.json"
+    "$PYTHON" -m ASDA.cli.probe --layers last --regularisation 0.1 --bootstrap 0 --data "$@" \
+      --checkpoint "${checkpoints[@]/%//checkpoint_last.pt}" --json "$WORK/$CORPUS/$method/probe.json"
   done
 }
 

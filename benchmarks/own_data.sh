@@ -64,7 +64,8 @@ measure() {
         "${overrides[@]}"
     done
   done
-  "$PYTHON" -m ASDA.cli.probe --data "$DATA" --checkpoint "${checkpoints[@]}" --bootstrap 0 --json "$here/probe.json"
+  "$PYTHON" -m ASDA.cli.probe --layers last --regularisation 0.1 --bootstrap 0 --data "$DATA" --checkpoint "${checkpoints[@]}" \
+    --json "$here/probe.json"
 }
 
 for corpus in "${corpora[@]}"; do

@@ -51,7 +51,7 @@ for padding in constant mask; do
   checkpoints=("${seeds[@]/#/$WORK/$padding/pretrained}")
   for probed in constant mask; do
     if [[ $padding == mask && $probed == constant ]]; then continue; fi
-    "$PYTHON" -m ASDA.cli.probe --data "$DATA" --checkpoint "${checkpoints[@]/%//checkpoint_last.pt}" \
+    "$PYTHON" -m ASDA.cli.probe --layers last --regularisation 0.1 --data "$DATA" --checkpoint "${checkpoints[@]/%//checkpoint_last.pt}" \
       --padding "$probed" --json "$WORK/$padding/probed_$probed.json"
   done
 done

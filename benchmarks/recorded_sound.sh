@@ -27,7 +27,7 @@ measure_front_end "$WORK/all/train.tsv"
 say "pre-training"
 DATA=$WORK/all SAVE_DIR=$WORK/pretrained pretrain_small
 CHECKPOINT=$WORK/pretrained/checkpoint_last.pt
-"$PYTHON" -m ASDA.cli.probe --data "$DATA"/fold[1-5] --checkpoint "$CHECKPOINT" --padding mask --json "$WORK/probe.json"
+"$PYTHON" -m ASDA.cli.probe --layers last --regularisation 0.1 --data "$DATA"/fold[1-5] --checkpoint "$CHECKPOINT" --padding mask --json "$WORK/probe.json"
 
 one_label=(
   task.multi_label=false dataset.valid_subset=eval checkpoint.best_checkpoint_metric=accuracy

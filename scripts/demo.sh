@@ -90,7 +90,7 @@ trap '(($? == 0)) || say "step $step failed; what it said is above, logs are in 
 run_step "corpus" make_corpus
 run_step "statistics of its features" measure_front_end "$DATA/train.tsv"
 run_step "pre-training without labels" pretrain_demo
-run_step "linear probe of the frozen encoder" "$PYTHON" -m ASDA.cli.probe --data "$DATA" \
+run_step "linear probe of the frozen encoder" "$PYTHON" -m ASDA.cli.probe --layers last --regularisation 0.1 --data "$DATA" \
   --checkpoint "$DEMO_DIR/pretrained/checkpoint_last.pt" --json "$RESULTS/probe.json"
 run_step "fine-tuning the pre-trained encoder" finetune_demo finetuned
 run_step "fine-tuning from random weights" finetune_demo finetuned_from_random model.no_pretrained_weights=true

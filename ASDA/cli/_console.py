@@ -52,10 +52,14 @@ class ClipLengths:
         self._heard_frames = 0
 
     def count(self, clip: LoadedClip) -> None:
+        self.count_frames(clip.num_frames)
+
+    def count_frames(self, num_frames: int) -> None:
+        """A clip of which only the length is known."""
         window = self.windowing.window_frames
-        self._num_cut += self.windowing.hop_frames is None and clip.num_frames > window
+        self._num_cut += self.windowing.hop_frames is None and num_frames > window
         self._num_clips += 1
-        self._heard_frames += min(clip.num_frames, window)
+        self._heard_frames += min(num_frames, window)
 
     def report(self) -> None:
         length_s = seconds(self.windowing.window_frames)

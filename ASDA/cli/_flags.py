@@ -67,13 +67,18 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("fairseq", "huggingface"),
         help="what --checkpoint_dir has to be: a .pt file or a directory; by default whatever it is",
     )
+    add_hearing_arguments(group)
+
+
+def add_hearing_arguments(group: Any, batch_size: int = 8) -> None:
+    """The flags about what a model hears and how it computes."""
     group.add_argument(
         "--target_length", type=int, metavar="FRAMES", help="window in frames of 10 ms [the checkpoint's]"
     )
     group.add_argument("--norm_mean", type=float, help="mean of the log-mel values [the checkpoint's]")
     group.add_argument("--norm_std", type=float, help="their standard deviation [the checkpoint's]")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ... [auto: a GPU if there is one]")
-    group.add_argument("--batch_size", type=positive, default=8, help="windows in a batch [%(default)s]")
+    group.add_argument("--batch_size", type=positive, default=batch_size, help="windows in a batch [%(default)s]")
     group.add_argument(
         "--half", action="store_true", help="compute in half precision (float16 on a GPU, bfloat16 else)"
     )

@@ -101,25 +101,45 @@ def hidden_states(
     Raises:
         ValueError: a layer that the encoder does not have.
     """
-    depth = encoder.depth
     wanted: Sequence[int]
     if layers is None:
-        wanted = (depth,)
+        wanted = (encoder.depth,)
     elif isinstance(layers, str):
         if layers != MEAN_OF_LAYERS:
             raise ValueError(f'layers "{layers}" are neither numbers nor "{MEAN_OF_LAYERS}"')
-        wanted = range(1, depth + 1)
+        wanted = range(1, encoder.depth + 1)
     else:
         wanted = layers
-    beyond = [layer for layer in wanted if not 1 <= layer <= depth]
-    if beyond:
-        raise ValueError(f"layers {beyond} do not exist: this encoder has layers 1 to {depth}")
-    tokens, token_mask = encoder.embed(source, padding_mask)
-    outputs = {number: x for number, (x, _) in enumerate(encoder.layers(tokens, token_mask), 1) if number in wanted}
-    if depth in outputs:  # the features of the last layer are the encoder's
-        outputs[depth] = encoder.stack.norm_last(outputs[depth])
+    outputs = layer_outputs(encoder, source, padding_mask, wanted)
     stacked = torch.stack([_cls_first(encoder, outputs[number].float(), padding_mask) for number in wanted], dim=1)
     return stacked.mean(dim=1, keepdim=True) if layers == MEAN_OF_LAYERS else stacked
+
+
+def layer_outputs(
+    encoder: SpectrogramEncoder, source: Tensor, padding_mask: Tensor | None, layers: Sequence[int]
+) -> dict[int, Tensor]:
+    """Tokens (B, X + N, D) behind each of the layers, counted from 1; the last's are the encoder's features.
+
+    Raises:
+        ValueError: a layer that the encoder does not have.
+    """
+    check_layers(encoder, layers)
+    tokens, token_mask = encoder.embed(source, padding_mask)
+    outputs = {number: x for number, (x, _) in enumerate(encoder.layers(tokens, token_mask), 1) if number in layers}
+    if encoder.depth in outputs:
+        outputs[encoder.depth] = encoder.stack.norm_last(outputs[encoder.depth])
+    return outputs
+
+
+def check_layers(encoder: SpectrogramEncoder, layers: Sequence[int]) -> None:
+    """Refuses layers that the encoder does not have.
+
+    Raises:
+        ValueError: there is one.
+    """
+    beyond = [layer for layer in layers if not 1 <= layer <= encoder.depth]
+    if beyond:
+        raise ValueError(f"layers {beyond} do not exist: this encoder has layers 1 to {encoder.depth}")
 
 
 def _cls_first(encoder: SpectrogramEncoder, tokens: Tensor, padding_mask: Tensor | None) -> Tensor:

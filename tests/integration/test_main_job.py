@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ASDA.data.manifest import Manifest
 from ASDA.inference import load_encoder
 from ASDA.metrics import chance_average_precision
-from ASDA.probes.probing import multi_hot, pooled_features, probe_folder
+from ASDA.probes.features import FeatureSettings, FeatureSource
+from ASDA.probes.study import Study, probe_network
+from ASDA.probes.tasks import read_task
 
 from .conftest import ROOT, TINY_NETWORK, assert_ok, run, train
 from .training_runs import write_clips
@@ -94,11 +95,11 @@ def test_linear_probe__learns_what_a_logistic_regression_finds(pretrained, tmp_p
     *_, last = log_lines(tmp_path / "run", "eval")
     encoder = load_encoder(path)
 
-    def features(file):
-        return pooled_features(encoder, Manifest.read(file), "mean", "constant")
-
-    logistic = probe_folder(clips, features, 0.1)["mAP"]
-    chance = chance_average_precision(multi_hot(clips, "eval"))
+    source = FeatureSource(tmp_path / "features", FeatureSettings(padding="constant"))
+    task = read_task(clips, source.checksums.of, "clips")
+    (row,) = probe_network(encoder, [task], source, Study("logistic", (encoder.encoder.depth,), 1, 0.1, 0), seed=1)
+    logistic = row["mAP"]
+    chance = chance_average_precision(task.eval.targets)
     assert chance + 0.2 < logistic - 0.02 < float(last["eval_mAP"])
 
 

@@ -18,7 +18,6 @@ from ...core.config import (
     ConfigError,
     Differential,
     DifferentialV2,
-    DifferentialV2,
     EncoderConfig,
     PatchConfig,
     Plain,
