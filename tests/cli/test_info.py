@@ -16,6 +16,7 @@ from ASDA.core import zoo
 from ASDA.core.config import HeadConfig
 from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
+from tests.vit_files import vit_tensors
 
 
 def described(capsys, *arguments):
@@ -163,3 +164,62 @@ def test_info__counts_of_adapted_ast(tmp_path, names, classes, trained):
     found = of_checkpoint(checkpoint)
     assert found["parameters"]["trained"] == trained
     assert [method["kind"] for method in found["adaptation"]] == [method.kind for method in methods]
+
+
+def ast_file(path):
+    """AST at its own size, in little space: its tensors are views of one number each."""
+    tensors = vit_tensors(width=1, depth=12, hidden=4, num_patches=1)
+    sizes = {1: 768, 3: 3 * 768, 4: 4 * 768}
+    grown = {}
+    for name, tensor in tensors.items():
+        if name == "pos_embed":
+            shape = (1, 2 + 101 * 12, 768)
+        elif name == "patch_embed.proj.weight":
+            shape = (768, 1, 16, 16)
+        elif name.endswith("_token"):
+            shape = (1, 1, 768)
+        else:
+            shape = tuple(sizes[length] for length in tensor.shape)
+        grown[f"module.v.{name}"] = torch.zeros(1).expand(shape)
+    head = {"0.weight": (768,), "0.bias": (768,), "1.weight": (527, 768), "1.bias": (527,)}
+    grown |= {f"module.mlp_head.{name}": torch.zeros(1).expand(shape) for name, shape in head.items()}
+    torch.save(grown, path)
+    return path
+
+
+# Task -> classes, frames, and all parameters that full fine-tuning has, without two image heads (AAT, arXiv 2401.10544)
+AAT_TASKS = {
+    "ESC50": (50, 512, 87_295_234 - 1_538_000),
+    "UrbanSound8K": (10, 400, 87_163_098 - 1_538_000),
+    "SPCv1": (30, 128, 86_929_646 - 1_538_000),
+    "SPCv2": (35, 128, 86_933_491 - 1_538_000),
+    "OpenMIC": (20, 1024, 87_742_180 - 1_538_000),
+    "GTZAN": (10, 3000, 89_559_258 - 1_538_000),
+}
+
+
+def test_info__of_aats_tasks_counts_what_is_trained_as_the_paper_does(tmp_path, capsys):
+    pytest.importorskip("fairseq")
+    file = ast_file(tmp_path / "ast.pth")
+    assert file.stat().st_size < 1e6
+    for task, (classes, frames, full) in AAT_TASKS.items():
+        head, rows = 2 * 768 + (768 + 1) * classes, 1 + (frames - 16) // 10
+        words = ("--config", "finetuning", f"+recipe=AAT_{task}", f"model.model_path={file}")
+        words = (*words, f"model.encoder={{max_rows:{rows}}}")
+        found = described(capsys, *words)
+        assert found["system"] == "AST" and found["front_end"]["target_length_frames"] == frames
+        trained, total = (found["parameters"][key] for key in ("trained", "total"))
+        assert (trained, total) == (7_100_928 + head, full + 7_100_928)
+        for method, of_encoder in (("aat_m", 3_550_464), ("head", 0)):
+            found = described(capsys, *words, f"model.adaptation=[{method}]")
+            assert found["parameters"]["trained"] == of_encoder + head
+        found = described(capsys, *words, "model.adaptation=[]")
+        assert found["parameters"] == {"total": full, "trained": full, "frozen": 0}
+
+
+@pytest.mark.parametrize(("task", "trained"), [("OpenMIC", 7_117_844), ("ESC50", 7_140_914)])
+def test_info__of_a_task_and_a_method_counts_what_is_trained(tmp_path, capsys, task, trained):
+    pytest.importorskip("fairseq")
+    words = ("--config", "finetuning", f"+recipe=AAT_{task}", "model.adaptation=[aat]")
+    found = described(capsys, *words, f"model.model_path={ast_file(tmp_path / 'ast.pth')}")
+    assert found["parameters"]["trained"] == trained
