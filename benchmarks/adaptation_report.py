@@ -27,23 +27,25 @@ ENCODERS = {"asda": "ASDA, pre-trained", "mae_ast": "MAE-AST, pre-trained", "ast
 AMONG_METHODS = [("aat", "lora"), ("aat", "prompts"), ("aat", "last_blocks"), ("aat", "aat_m")]
 AMONG_METHODS += [("aat", "spatial_adapter"), ("aat_m", "spatial_adapter")]
 LEGEND = (
-    "Accuracy on held-out clips after the last update: each fold's is the mean over the seeds, the table has the mean of "
-    "the folds and its 95 % interval (Student's t). Differences are of the same folds. `trained`: parameters with the head, "
-    "and their share of the encoder's. `ms` and `peak MiB`: processor time and memory of an update of {clips} clips of full "
-    "length, beyond weights and optimiser state; methods took turns. `rate`: the learning rate, chosen of {rates} for each "
-    "encoder and method on {held_out} clips of the first fold's training part, with seed {seed}. A run has {updates} updates "
-    "of {clips} clips of at most {frames} frames, AdamW, a tenth warm-up and a cosine, no augmentation, and the head on the "
-    "mean of the patches. LoRA has rank 8 on queries, keys, values and output, adapters a quarter of the width, prompts 12 "
-    "tokens in each layer, with a gate."
+    "Accuracy on held-out clips after the last update: each fold's is the mean over the seeds, the table has the "
+    "mean of the folds and its 95 % interval (Student's t). Differences are of the same folds. `trained`: "
+    "parameters with the head, and their share of the encoder's. `ms` and `peak MiB`: processor time and memory of "
+    "an update of {clips} clips of full length, beyond weights and optimiser state; methods took turns. `rate`: the "
+    "learning rate, chosen of {rates} for each encoder and method on {held_out} clips of the first fold's training "
+    "part, with seed {seed}. A run has {updates} updates of {clips} clips of at most {frames} frames, AdamW, a "
+    "tenth warm-up and a cosine, no augmentation, and the head on the mean of the patches. LoRA has rank 8 on "
+    "queries, keys, values and output, adapters a quarter of the width, prompts 12 tokens in each layer, with a "
+    "gate."
 )
 LIMITS = (
-    "What this does not show: anything of encoders, data and runs of a useful size. The networks have 4 layers of 128 "
-    "channels and were pre-trained for minutes, AST's not at all: there a frozen encoder is one of random features. The "
-    "clips are few; folds share most of their training clips, so that the intervals are narrower than those of new data "
-    "would be; one learning rate of {rates} is no search. Adapters, prompts and LoRA have one size each. With so small a "
-    "network a head and its optimiser weigh as much as what the methods add, and what freezing saves counts for less than "
-    "at width 768. Prefix tuning is not implemented; prompts in each layer, which every token attends to, come closest. The "
-    "number of adapters was varied by their places alone: in all blocks, at one place or at both."
+    "What this does not show: anything of encoders, data and runs of a useful size. The networks have 4 layers of "
+    "128 channels and were pre-trained for minutes, AST's not at all: there a frozen encoder is one of random "
+    "features. The clips are few; folds share most of their training clips, so that the intervals are narrower than "
+    "those of new data would be; one learning rate of {rates} is no search. Adapters, prompts and LoRA have one "
+    "size each. With so small a network a head and its optimiser weigh as much as what the methods add, and what "
+    "freezing saves counts for less than at width 768. Prefix tuning is not implemented; prompts in each layer, "
+    "which every token attends to, come closest. The number of adapters was varied by their places alone: in all "
+    "blocks, at one place or at both."
 )
 
 
@@ -153,11 +155,11 @@ def _range(values: list[float]) -> str:
 
 def about(corpus: Path, args: argparse.Namespace) -> str:
     numbers = numbers_of(corpus, "recorded")
-    of_seeds, of_folds = (f"{word} {' '.join(map(str, v))}" for word, v in (("seeds", args.seeds), ("folds", args.folds)))
+    seeds, folds = (" ".join(map(str, values)) for values in (args.seeds, args.folds))
     return (
-        f"sonic-pi-samples: {numbers['all']} recordings, one of {numbers['classes']} classes each, a class being the name "
-        f"before the first underscore; {of_seeds}, {of_folds}. ASDA and MAE-AST (patches) were pre-trained on all of them "
-        "without labels by `benchmarks/objectives.sh`, a network for each seed."
+        f"sonic-pi-samples: {numbers['all']} recordings, one of {numbers['classes']} classes each, a class being the "
+        f"name before the first underscore; seeds {seeds}, folds {folds}. ASDA and MAE-AST (patches) were pre-trained "
+        "on all of them without labels by `benchmarks/objectives.sh`, a network for each seed."
     )
 
 

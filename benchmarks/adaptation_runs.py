@@ -2,9 +2,9 @@
 
     python -m benchmarks.adaptation_runs --folds FOLD ... --encoders asda=CHECKPOINT,... ast --work DIR
 
-An encoder comes with a checkpoint for each seed; `ast` is AST's network at random weights, of the size of the demo's. The
-learning rate of a method is chosen once for each encoder, on a quarter of the first fold's training clips. Results are json
-files in DIR/ENCODER/METHOD; runs that are there are not repeated.
+An encoder comes with a checkpoint for each seed; `ast` is AST's network at random weights, of the size of the demo's.
+The learning rate of a method is chosen once for each encoder, on a quarter of the first fold's training clips, if there
+are several to choose from. Results are json files in DIR/ENCODER/METHOD; runs that are there are not repeated.
 """
 
 from __future__ import annotations
@@ -93,7 +93,12 @@ def judge(objective: Classification, clips: Clips, samples: Sequence[dict]) -> t
 def choose_rate(
     source: Source, method: str, clips: Clips, training: Training, rates: Sequence[float], seed: int
 ) -> dict[str, Any]:
-    """The learning rate that is best on clips held out of the first fold's training clips, and what each reached."""
+    """The learning rate that is best on clips held out of the first fold's training clips, and what each reached.
+
+    With one to choose from nothing is held out.
+    """
+    if len(rates) == 1:
+        return {"rate": rates[0], "held_out": 0, "reached": {}}
     samples = clips.folds[0]["train"]
     held_out = samples[::HELD_OUT_EVERY]
     others = [sample for row, sample in enumerate(samples) if row % HELD_OUT_EVERY]

@@ -81,7 +81,8 @@ class Clips:
     """
 
     def __init__(self, folds: Sequence[Path], source: Source):
-        self._rows = PatchRows.of(source.front_end.target_length_frames, source.config.num_mel_bins, source.config.patches)
+        config, frames = source.config, source.front_end.target_length_frames
+        self._rows = PatchRows.of(frames, config.num_mel_bins, config.patches)
         table = LabelTable.read(folds[0] / "label_descriptors.csv")
         self.num_classes = len(table)
         samples: dict[str, dict] = {}

@@ -269,7 +269,7 @@ def write_adaptation(work: Path, accuracies: dict[str, dict[str, list[list[float
     settings = {"updates": 6, "clips": 4, "frames": 64, "seed": 1, "rates": [0.001, 0.01]}
     for encoder, methods in accuracies.items():
         costs = {
-            name: {"trained": 100 * (1 + row), "ms": 50 / (1 + row), "peak_mib": 10.0} for row, name in enumerate(methods)
+            name: {"trained": 100 * row, "ms": 50 / row, "peak_mib": 10.0} for row, name in enumerate(methods, start=1)
         }
         for method, seeds in methods.items():
             folder = work / encoder / method
@@ -423,7 +423,8 @@ def test_adaptation_script__writes_its_table(tmp_path):
     settings = {"DATA": str(samples), "SEEDS": "1", "FOLDS": "1 2", "UPDATES": "3", "RATES": "0.001"}
     settings |= {"METHODS": "all prompts lora aat"}
     rows = run_script("adaptation.sh", tmp_path, **settings)
-    assert [row[0] for row in rows] == 3 * ["full fine-tuning", "prompts in each layer", "LoRA", "both adapters (AAT^MS)"]
+    names = ["full fine-tuning", "prompts in each layer", "LoRA", "both adapters (AAT^MS)"]
+    assert [row[0] for row in rows] == 3 * names
     for row in rows:
         assert re.fullmatch(r"[0-9,]+ \([0-9.]+ %\)", row[1]) and float(row[2]) > 0 and row[4] == "0.001"
     text = (tmp_path / "table.md").read_text()

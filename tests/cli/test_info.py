@@ -198,28 +198,28 @@ AAT_TASKS = {
 }
 
 
+def counts_of(capsys, file, task, *words):
+    """What `asda-info` counts of a recipe on AST, and the frames that it hears."""
+    found = described(capsys, "--config", "finetuning", f"+recipe=AAT_{task}", f"model.model_path={file}", *words)
+    assert found["system"] == "AST"
+    parameters = found["parameters"]
+    return parameters["trained"], parameters["total"], found["front_end"]["target_length_frames"]
+
+
 def test_info__of_aats_tasks_counts_what_is_trained_as_the_paper_does(tmp_path, capsys):
     pytest.importorskip("fairseq")
     file = ast_file(tmp_path / "ast.pth")
     assert file.stat().st_size < 1e6
     for task, (classes, frames, full) in AAT_TASKS.items():
         head, rows = 2 * 768 + (768 + 1) * classes, 1 + (frames - 16) // 10
-        words = ("--config", "finetuning", f"+recipe=AAT_{task}", f"model.model_path={file}")
-        words = (*words, f"model.encoder={{max_rows:{rows}}}")
-        found = described(capsys, *words)
-        assert found["system"] == "AST" and found["front_end"]["target_length_frames"] == frames
-        trained, total = (found["parameters"][key] for key in ("trained", "total"))
-        assert (trained, total) == (7_100_928 + head, full + 7_100_928)
-        for method, of_encoder in (("aat_m", 3_550_464), ("head", 0)):
-            found = described(capsys, *words, f"model.adaptation=[{method}]")
-            assert found["parameters"]["trained"] == of_encoder + head
-        found = described(capsys, *words, "model.adaptation=[]")
-        assert found["parameters"] == {"total": full, "trained": full, "frozen": 0}
+        table = f"model.encoder={{max_rows:{rows}}}"
+        assert counts_of(capsys, file, task, table) == (7_100_928 + head, full + 7_100_928, frames)
+        assert counts_of(capsys, file, task, table, "model.adaptation=[]") == (full, full, frames)
+    assert counts_of(capsys, file, "ESC50", "model.adaptation=[aat_m]")[0] == 3_590_450
+    assert counts_of(capsys, file, "OpenMIC", "model.adaptation=[head]")[0] == 16_916
 
 
 @pytest.mark.parametrize(("task", "trained"), [("OpenMIC", 7_117_844), ("ESC50", 7_140_914)])
 def test_info__of_a_task_and_a_method_counts_what_is_trained(tmp_path, capsys, task, trained):
     pytest.importorskip("fairseq")
-    words = ("--config", "finetuning", f"+recipe=AAT_{task}", "model.adaptation=[aat]")
-    found = described(capsys, *words, f"model.model_path={ast_file(tmp_path / 'ast.pth')}")
-    assert found["parameters"]["trained"] == trained
+    assert counts_of(capsys, ast_file(tmp_path / "ast.pth"), task, "model.adaptation=[aat]")[0] == trained

@@ -28,7 +28,8 @@ OF_A_RECIPE = sorted(str(script.relative_to(ROOT)) for script in ROOT.glob("scri
 STARTED_BY_USERS = [
     *("pretraining_AS2M.sh", "pretraining_MAE_AST.sh", "pretraining_SSAST.sh", "finetuning_AS20K.sh"),
     *("eval.sh", "inference.sh", "feature_extract.sh"),
-    *("scripts/finetune.sh", "scripts/adapt.sh", "scripts/demo.sh", "scripts/setup.sh", "scripts/slurm_pretraining.sbatch"),
+    *("scripts/finetune.sh", "scripts/adapt.sh", "scripts/demo.sh", "scripts/setup.sh"),
+    "scripts/slurm_pretraining.sbatch",
     *sorted(str(script.relative_to(ROOT)) for script in ROOT.glob("scripts/prepare_*.sh")),
     *OF_A_RECIPE,
 ]

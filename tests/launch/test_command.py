@@ -173,7 +173,8 @@ def test_launch__takes_another_yaml(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "number"), [("ESC50", 5), ("UrbanSound8K", 10), ("AAT_UrbanSound8K", 10), ("AS2M", 0), ("SPCv2", 0), ("linear_probe", 0)]
+    ("recipe", "number"),
+    [("ESC50", 5), ("UrbanSound8K", 10), ("AAT_UrbanSound8K", 10), ("AS2M", 0), ("SPCv2", 0), ("linear_probe", 0)],
 )
 def test_folds__are_those_of_the_data_set(recipe, number):
     assert [run.fold for run in plan("finetuning", recipe).runs] == [str(k + 1) for k in range(number)] or [""]

@@ -216,7 +216,7 @@ def test_recipe__takes_what_fairseq_takes(word):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["Nope"], "there is no recipe Nope; those of config/recipe are AS20K, AS2M"),
+        (["Nope"], "there is no recipe Nope; those of config/recipe are AAT_ESC50, AAT_GTZAN"),
         (["esc50"], "there is no recipe esc50 (did you mean ESC50?)"),
         (["+recipe=[ESC50,liner_probe]"], "(did you mean linear_probe?)"),
         (["recipe=ESC50"], "To append to your default list use +recipe=ESC50"),
