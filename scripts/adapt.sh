@@ -9,7 +9,7 @@
 #
 # Settings (environment variables): those of scripts/finetune.sh (DATA, CHECKPOINT, SAVE_DIR, FOLDS, NGPU, DRY_RUN, ...), and
 #   METHODS   what model.adaptation gets, in turn (default: AAT's comparison, "aat aat_m head last_blocks prompts all");
-#             "aat,lora" is one run with both
+#             "aat,lora" is one run with both, in SAVE_DIR/aat+lora
 source "$(dirname "${BASH_SOURCE[0]}")/help.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
@@ -30,5 +30,5 @@ for method in ${METHODS:-aat aat_m head last_blocks prompts all}; do
     overrides+=("optimization.lr=[0.00001]" task.clips_per_update=48)
   fi
   say "$task: $method"
-  SAVE_DIR=$SAVE_DIR/$method "$ROOT/scripts/finetune.sh" "${recipes[@]}" "${overrides[@]}" "$@"
+  SAVE_DIR=$SAVE_DIR/${method//,/+} "$ROOT/scripts/finetune.sh" "${recipes[@]}" "${overrides[@]}" "$@"
 done

@@ -211,7 +211,7 @@ def test_adapt_script__runs_each_method_over_the_folds_into_a_folder_of_its_own(
     assert len(commands) == 2 * (folds or 1)
     saved = [word.partition("=")[2] for command in commands for word in command if "checkpoint.save_dir" in word]
     names = [f"/fold{number}" for number in range(1, folds + 1)] or [""]
-    assert saved == [f"{tmp_path}/run/{method}{name}" for method in ("aat,lora", "all") for name in names]
+    assert saved == [f"{tmp_path}/run/{method}{name}" for method in ("aat+lora", "all") for name in names]
     for method, command in (("aat,lora", commands[0]), ("all", commands[-1])):
         assert {f"+recipe=[AAT_{task},mean_pooling]", f"model.adaptation=[{method}]", "common.seed=2"} <= set(command)
         assert ("task.clips_per_update=48" in command) == (task == "ESC50" and method == "all")
