@@ -49,11 +49,12 @@ def adapt(tmp_path: Path, data: Path, task: str, *overrides: str) -> tuple[str, 
 
 def test_aat__openmic_adapts_ast_by_what_was_judged(tmp_path):
     data = write_task(tmp_path / "data", "openmic", {"train": 12, "eval": 4}, 0.5, partial=True)
-    text, checkpoint, config = adapt(tmp_path, data, "OpenMIC", "task.target_length=64")
+    short = ("task.target_length=64", "optimizer.groups.default.lr_scheduler.warmup_updates=1")
+    text, checkpoint, config = adapt(tmp_path, data, "OpenMIC", *short)
     assert "labels of train are partial: 10.0%" in text and '"eval_mAP"' in text
     assert BASE_KEY in checkpoint["model"] and any("after_attention" in name for name in checkpoint["model"])
-    schedule = config["optimizer"]["groups"]["default"]["lr_scheduler"]
-    assert (schedule["decay"], schedule["warmup_updates"], config["model"]["num_classes"]) == (0.5, 1000, 20)
+    decay = config["optimizer"]["groups"]["default"]["lr_scheduler"]["decay"]
+    assert (decay, config["model"]["num_classes"]) == (0.5, 20)
 
 
 def test_aat__gtzan_hears_30_s_with_the_positions_of_shorter_clips(tmp_path):
