@@ -12,14 +12,14 @@
 #   METHODS     what model.adaptation gets (default "all last_blocks head prompts lora spatial_adapter aat_m aat")
 #   SEEDS       of pre-training and of the runs (default "1 2")
 #   FOLDS       (default "1 2 3 4 5")
-#   RATES       learning rates of which each method's is chosen (default "0.0005 0.002 0.008")
-#   UPDATES     of a run, of 16 clips each (default 60)
-#   TARGET_LENGTH  of a clip in frames of 10 ms (default 128: three in four samples are shorter); of pre-training as for
+#   RATES       learning rates of which each method's is chosen (default "0.001 0.004")
+#   UPDATES     of a run, of 16 clips each (default 50)
+#   TARGET_LENGTH  of a clip in frames of 10 ms (default 64: of longer samples the beginning); of pre-training as for
 #               objectives.sh
 #   OUTPUT      the report (default benchmarks/results/adaptation.md)
 #
 # benchmarks/adaptation.sh
-frames=${TARGET_LENGTH:-128}
+frames=${TARGET_LENGTH:-64}
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/sonic_pi.sh"
 
@@ -31,7 +31,7 @@ read -ra encoders <<<"${ENCODERS:-asda mae_ast ast}"
 read -ra methods <<<"${METHODS:-all last_blocks head prompts lora spatial_adapter aat_m aat}"
 read -ra seeds <<<"${SEEDS:-1 2}"
 read -ra folds <<<"${FOLDS:-1 2 3 4 5}"
-read -ra rates <<<"${RATES:-0.0005 0.002 0.008}"
+read -ra rates <<<"${RATES:-0.001 0.004}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=$ROOT
 declare -A objective=([asda]=asda [mae_ast]=patch) # the methods of objectives.sh
 
@@ -61,7 +61,7 @@ fi
 
 TARGET_LENGTH=$frames measure_front_end "$corpus/all/train.tsv"
 "$PYTHON" -m benchmarks.adaptation_runs --folds "${folds[@]/#/$corpus/folds/fold}" --encoders "${named[@]}" \
-  --work "$WORK" --methods "${methods[@]}" --seeds "${seeds[@]}" --rates "${rates[@]}" --updates "${UPDATES:-60}" \
+  --work "$WORK" --methods "${methods[@]}" --seeds "${seeds[@]}" --rates "${rates[@]}" --updates "${UPDATES:-50}" \
   --frames "$frames" --normalisation "${front_end[0]#*=}" "${front_end[1]#*=}"
 "$PYTHON" -m benchmarks.adaptation_report --work "$WORK" --corpus "$corpus" --encoders "${encoders[@]}" \
   --methods "${methods[@]}" --seeds "${seeds[@]}" --folds "${folds[@]/#/fold}" --output "$OUTPUT"
