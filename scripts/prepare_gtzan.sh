@@ -4,7 +4,7 @@
 #
 # Settings (environment variables):
 #   DATASET      the unpacked data set, with genres/ or genres_original/ (required)
-#   DATA         folder for the manifests; the DATA of the fine-tuning script (required)
+#   DATA         folder for the manifests; the DATA of scripts/finetune.sh AAT_GTZAN (required)
 #   DRY_RUN=1    print the command instead of running it
 # Arguments go to `asda-manifest gtzan`, for example --lists DIR; `asda-manifest gtzan --help` lists them.
 #

@@ -4,7 +4,7 @@
 #
 # Settings (environment variables):
 #   DATASET      the unpacked openmic-2018, with audio/, partitions/ and openmic-2018.npz (required)
-#   DATA         folder for the manifests; the DATA of the fine-tuning script (required)
+#   DATA         folder for the manifests; the DATA of scripts/finetune.sh AAT_OpenMIC (required)
 #   DRY_RUN=1    print the command instead of running it
 # Arguments go to `asda-manifest openmic`, for example --hold-out valid=0.1; `asda-manifest openmic --help` lists them.
 #

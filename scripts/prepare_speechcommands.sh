@@ -3,7 +3,7 @@
 #
 # Settings (environment variables):
 #   DATASET      the unpacked data set: a folder per word, validation_list.txt, testing_list.txt (required)
-#   DATA         folder for the manifests; the DATA of scripts/finetune.sh SPCv2 (required)
+#   DATA         folder for the manifests; the DATA of scripts/finetune.sh SPCv2 or, of version 1, AAT_SPCv1 (required)
 #   VERSION      2: all 35 words (default); 1: ten commands, unknown and silence, the silence is written to DATA; with
 #                the argument --classes 30 all words of version 1
 #   DRY_RUN=1    print the command instead of running it

@@ -67,11 +67,9 @@ class Recipe:
         return section in self.config and name in self.config[section].keys()
 
     def recipe_states(self, key: str) -> bool:
-        """Whether one of the recipes gives the key a value, rather than the yaml that they change."""
-        from omegaconf import OmegaConf
-
+        """Whether one of the recipes, or a base of theirs, gives the key a value, not the yaml that they change."""
         files = recipe_files(self.file)
-        return any(key in leaves(OmegaConf.to_container(OmegaConf.load(files[name]))) for name in self.names)
+        return any(key in _stated_by(files[name]) for name in self.names)
 
     @property
     def model(self) -> str:
@@ -98,6 +96,15 @@ def recipe_files(file: Path) -> dict[str, Path]:
     """The recipes that go with a yaml, by name: those beside it, and this project's."""
     folders = dict.fromkeys((CONFIG_FOLDER / "recipe", file.parent / "recipe"))
     return {recipe.stem: recipe for folder in folders for recipe in sorted(folder.glob("*.yaml"))}
+
+
+def _stated_by(file: Path) -> set[str]:
+    """The keys to which a recipe, or a base in its defaults, gives a value."""
+    from omegaconf import OmegaConf
+
+    content: Any = OmegaConf.to_container(OmegaConf.load(file))
+    bases = [base for base in content.pop("defaults", []) if base != "_self_"]
+    return set(leaves(content)).union(*(_stated_by(CONFIG_FOLDER / f"{base.lstrip('/')}.yaml") for base in bases))
 
 
 def check_recipes(file: Path, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ASDA.checkpoints.adapters import BASE_KEY
 from ASDA.checkpoints.averaging import AveragingError, average_checkpoints, last_checkpoints
 
 
@@ -64,6 +65,17 @@ def test_average__refuses_other_models():
     del other["model"]["half"]
     with pytest.raises(AveragingError, match="other tensors .*half"):
         average(checkpoint(1), other)
+
+
+def test_average__of_adapters_keeps_the_checksum_of_their_one_encoder():
+    states = [checkpoint(1), checkpoint(3)]
+    for state in states:
+        state["model"][BASE_KEY] = torch.arange(32, dtype=torch.uint8)
+    assert torch.equal(average(*states)["model"][BASE_KEY], torch.arange(32, dtype=torch.uint8))
+    assert torch.equal(average(*states)["model"]["weight"], torch.full((2, 3), 2.0))
+    states[1]["model"][BASE_KEY] = torch.zeros(32, dtype=torch.uint8)
+    with pytest.raises(AveragingError, match="adapters of another encoder"):
+        average(*states)
 
 
 def test_last_checkpoints__go_by_number(tmp_path):

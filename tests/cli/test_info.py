@@ -16,6 +16,7 @@ from ASDA.core import zoo
 from ASDA.core.config import HeadConfig
 from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
+from tests.vit_files import vit_tensors
 
 
 def described(capsys, *arguments):
@@ -163,3 +164,54 @@ def test_info__counts_of_adapted_ast(tmp_path, names, classes, trained):
     found = of_checkpoint(checkpoint)
     assert found["parameters"]["trained"] == trained
     assert [method["kind"] for method in found["adaptation"]] == [method.kind for method in methods]
+
+
+def ast_file(path):
+    """AST at its own size, in little space: its tensors are views of one number each."""
+    tensors = vit_tensors(width=1, depth=12, hidden=4, num_patches=1)
+    sizes = {1: 768, 3: 3 * 768, 4: 4 * 768}
+    grown = {}
+    for name, tensor in tensors.items():
+        if name == "pos_embed":
+            shape = (1, 2 + 101 * 12, 768)
+        elif name == "patch_embed.proj.weight":
+            shape = (768, 1, 16, 16)
+        elif name.endswith("_token"):
+            shape = (1, 1, 768)
+        else:
+            shape = tuple(sizes[length] for length in tensor.shape)
+        grown[f"module.v.{name}"] = torch.zeros(1).expand(shape)
+    head = {"0.weight": (768,), "0.bias": (768,), "1.weight": (527, 768), "1.bias": (527,)}
+    grown |= {f"module.mlp_head.{name}": torch.zeros(1).expand(shape) for name, shape in head.items()}
+    torch.save(grown, path)
+    return path
+
+
+# Task -> frames, all parameters without two unused image heads, those that AAT^MS trains (arXiv 2401.10544)
+AAT_TASKS = {
+    "ESC50": (512, 87_295_234 - 1_538_000, 7_140_914),
+    "UrbanSound8K": (400, 87_163_098 - 1_538_000, 7_110_154),
+    "SPCv1": (128, 86_929_646 - 1_538_000, 7_125_534),
+    "SPCv2": (128, 86_933_491 - 1_538_000, 7_129_379),
+    "OpenMIC": (1024, 87_742_180 - 1_538_000, 7_117_844),
+    "GTZAN": (3000, 89_559_258 - 1_538_000, 7_110_154),
+}
+
+
+def counts_of(capsys, file, task, *words):
+    """What `asda-info` counts of a recipe on AST, and the frames that it hears."""
+    found = described(capsys, "--config", "finetuning", f"+recipe=AAT_{task}", f"model.model_path={file}", *words)
+    assert found["system"] == "AST"
+    parameters = found["parameters"]
+    return parameters["trained"], parameters["total"], found["front_end"]["target_length_frames"]
+
+
+def test_info__of_aats_tasks_counts_what_is_trained_as_the_paper_does(tmp_path, capsys):
+    pytest.importorskip("fairseq")
+    file = ast_file(tmp_path / "ast.pth")
+    assert file.stat().st_size < 1e6
+    for task, (frames, full, trained) in AAT_TASKS.items():
+        table = f"model.encoder={{max_rows:{1 + (frames - 16) // 10}}}"
+        assert counts_of(capsys, file, task, table) == (trained, full + 7_100_928, frames)
+    assert counts_of(capsys, file, "GTZAN", table, "model.adaptation=[]") == (full, full, frames)
+    assert counts_of(capsys, file, "ESC50", "model.adaptation=[aat_m]")[0] == 3_590_450

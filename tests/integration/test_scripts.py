@@ -28,7 +28,8 @@ OF_A_RECIPE = sorted(str(script.relative_to(ROOT)) for script in ROOT.glob("scri
 STARTED_BY_USERS = [
     *("pretraining_AS2M.sh", "pretraining_MAE_AST.sh", "pretraining_SSAST.sh", "finetuning_AS20K.sh"),
     *("eval.sh", "inference.sh", "feature_extract.sh"),
-    *("scripts/finetune.sh", "scripts/demo.sh", "scripts/setup.sh", "scripts/slurm_pretraining.sbatch"),
+    *("scripts/finetune.sh", "scripts/adapt.sh", "scripts/demo.sh", "scripts/setup.sh"),
+    "scripts/slurm_pretraining.sbatch",
     *sorted(str(script.relative_to(ROOT)) for script in ROOT.glob("scripts/prepare_*.sh")),
     *OF_A_RECIPE,
 ]
@@ -198,6 +199,36 @@ def test_launch_script__runs_the_folds_in_turn_and_summarises_them(fake_fairseq,
         ["deviation", "1.4142"],
     ]
     assert re.findall(r"finetune.sh: (fold .*)", result.stderr) == ["fold 2 of 2, 4", "fold 4 of 2, 4"]
+
+
+@pytest.mark.parametrize(("task", "folds"), [("ESC50", 5), ("GTZAN", 0)])
+def test_adapt_script__runs_each_method_over_the_folds_into_a_folder_of_its_own(task, folds, tmp_path):
+    settings = {"DATA": "data", "SAVE_DIR": "run", "CHECKPOINT": "ast", "NGPU": "1", "DRY_RUN": "1"}
+    words = [task, "mean_pooling", "common.seed=2"]
+    result = run("scripts/adapt.sh", *words, cwd=tmp_path, **settings, METHODS="aat,lora all")
+    assert result.returncode == 0, result.stderr
+    commands = [shlex.split(line.partition(" && ")[2]) for line in result.stdout.splitlines()]
+    assert len(commands) == 2 * (folds or 1)
+    saved = [word.partition("=")[2] for command in commands for word in command if "checkpoint.save_dir" in word]
+    names = [f"/fold{number}" for number in range(1, folds + 1)] or [""]
+    assert saved == [f"{tmp_path}/run/{method}{name}" for method in ("aat+lora", "all") for name in names]
+    for method, command in (("aat,lora", commands[0]), ("all", commands[-1])):
+        assert {f"+recipe=[AAT_{task},mean_pooling]", f"model.adaptation=[{method}]", "common.seed=2"} <= set(command)
+        assert ("task.clips_per_update=48" in command) == (task == "ESC50" and method == "all")
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "says"),
+    [
+        ([], {"SAVE_DIR": "run"}, "name a task first: ESC50, "),
+        (["common.seed=2"], {"SAVE_DIR": "run"}, "name a task first: ESC50, "),
+        (["ESC50"], {}, "set SAVE_DIR: "),
+    ],
+)
+def test_adapt_script__says_in_one_line_what_is_missing(words, settings, says, tmp_path):
+    result = run("scripts/adapt.sh", *words, cwd=tmp_path, **settings)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.startswith(f"adapt.sh: {says}") and result.stderr.count("\n") == 1
 
 
 @pytest.fixture

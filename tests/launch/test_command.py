@@ -25,6 +25,8 @@ EVERYTHING = [
     ("pretraining_SSAST", ["SSAST_frame"]),
     ("finetuning", ["SSAST_AS20K"]),
     *(("finetuning", [recipe] if recipe else []) for recipe in ("", "AS20K", "AS2M", "ESC50", "SPCv2", "FSD50K")),
+    *(("finetuning", [f"AAT_{task}"]) for task in ("ESC50", "UrbanSound8K", "SPCv1", "SPCv2", "OpenMIC", "GTZAN")),
+    ("finetuning", ["AAT_OpenMIC", "SSAST_overlap"]),
     *(("finetuning", [recipe]) for recipe in ("UrbanSound8K", "linear_probe", "mean_pooling", "demo_finetuning")),
     *(("finetuning", [f"MAE_AST_{recipe}"]) for recipe in ("ESC50", "SPCv2", "AS20K")),
 ]
@@ -66,6 +68,20 @@ def test_launch__memory_is_that_of_the_overlapping_patches_that_fine_tuning_asks
         gigabytes.append(float(re.search(r"about ([\d.]+) GB", notes)[1]))
     overlapping, apart = gigabytes
     assert overlapping > 1.1 * apart  # most of it is there whatever the patches are
+
+
+def test_launch__memory_is_that_of_clips_of_30_s(tmp_path):
+    torch.save(ssast_tensors(num_patches=512, depth=12), tmp_path / "ssast.pth")
+    gigabytes = []
+    for length in (1000, 3000):
+        words = ["AAT_GTZAN", "SSAST_overlap", f"task.target_length={length}"]
+        notes = " ".join(plan("finetuning", *words, CHECKPOINT=str(tmp_path / "ssast.pth")).notes)
+        gigabytes.append(float(re.search(r"about ([\d.]+) GB", notes)[1]))
+    words = ["AAT_GTZAN", "SSAST_overlap"]
+    assert f"about {gigabytes[1]:.3g} GB" in " ".join(
+        plan("finetuning", *words, CHECKPOINT=str(tmp_path / "ssast.pth")).notes
+    )
+    assert gigabytes[1] > gigabytes[0]
 
 
 def test_launch__a_recipes_own_clips_per_update_count():
@@ -157,7 +173,8 @@ def test_launch__takes_another_yaml(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "number"), [("ESC50", 5), ("UrbanSound8K", 10), ("AS2M", 0), ("SPCv2", 0), ("linear_probe", 0)]
+    ("recipe", "number"),
+    [("ESC50", 5), ("UrbanSound8K", 10), ("AAT_UrbanSound8K", 10), ("AS2M", 0), ("SPCv2", 0), ("linear_probe", 0)],
 )
 def test_folds__are_those_of_the_data_set(recipe, number):
     assert [run.fold for run in plan("finetuning", recipe).runs] == [str(k + 1) for k in range(number)] or [""]

@@ -72,6 +72,13 @@ FINETUNING = {
     "SSAST_AS20K": (60_000, 1_000, 12, 5e-5, None, "audioset", "eval"),  # before task.epochs
     "MAE_AST_SPCv1": (10_000, 500, 32, 1e-5, None, "spcv1", "valid,eval"),
     "MAE_AST_VoxCeleb1": (60_000, 3_000, 32, 1e-4, None, "voxceleb1", "valid,eval"),
+    "AAT_ESC50": (60_000, 0, 42, 1e-4, None, "esc50", "eval"),  # of all these before task.epochs
+    "AAT_UrbanSound8K": (60_000, 0, 48, 1e-5, None, "urbansound8k", "eval"),
+    "AAT_SPCv1": (60_000, 0, 128, 5e-4, None, "spcv1_words", "valid,eval"),
+    "AAT_SPCv2": (60_000, 0, 128, 5e-4, None, "spcv2", "valid,eval"),
+    "AAT_OpenMIC": (60_000, 1_000, 12, 1e-4, None, "openmic", "eval"),
+    "AAT_GTZAN": (60_000, 0, 2, 1e-5, None, "gtzan", "valid,eval"),
+    "SSAST_overlap": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
     "MAE_AST_IEMOCAP": (3_000, 150, 32, 1e-4, None, "iemocap", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
@@ -132,6 +139,12 @@ BY_EPOCH = {
     "MAE_AST_AS20K": (25, 0.5, 10, 5, 5e-5 / 16),
     "AST_AS20K": (25, 0.5, 10, 5, 5e-5 / 16),
     "SSAST_AS20K": (25, 0.5, 10, 5, 5e-5 / 16),
+    "AAT_ESC50": (25, 0.85, 5, 1, 1e-4 * 0.85**21),
+    "AAT_UrbanSound8K": (25, 0.85, 5, 1, 1e-5 * 0.85**21),
+    "AAT_SPCv1": (30, 0.85, 5, 1, 5e-4 * 0.85**26),
+    "AAT_SPCv2": (30, 0.85, 5, 1, 5e-4 * 0.85**26),
+    "AAT_OpenMIC": (30, 0.5, 10, 5, 1e-4 / 32),
+    "AAT_GTZAN": (30, 0.85, 5, 1, 1e-5 * 0.85**26),
 }
 
 
@@ -143,6 +156,41 @@ def test_recipe__lowers_its_learning_rate_by_epochs(recipe):
     epochs, *expected, last = BY_EPOCH[recipe]
     assert (composed.get("task.epochs"), *steps) == (epochs, *expected)
     assert composed.get("optimization.lr")[0] * EpochDecay(*steps).factor(epochs) == pytest.approx(last)
+
+
+# recipe -> masks in mel bins and frames, mixup, its probability, loss, noise
+AAT = {
+    "AAT_ESC50": (24, 96, 0.0, "cross_entropy", False),
+    "AAT_UrbanSound8K": (24, 96, 0.0, "cross_entropy", False),
+    "AAT_SPCv1": (48, 48, 0.6, "bce", True),
+    "AAT_SPCv2": (48, 48, 0.6, "bce", True),
+    "AAT_OpenMIC": (48, 192, 0.5, "bce", True),
+    "AAT_GTZAN": (48, 576, 0.0, "cross_entropy", False),
+}
+
+
+@pytest.mark.parametrize("recipe", AAT)
+def test_recipe__of_aat_augments_and_decays_as_the_paper_has_it(recipe):
+    composed = read("finetuning", recipe)
+    mixed = composed.get("model.mixup_prob") if composed.get("model.mixup") else 0.0
+    found = (composed.get("model.freqm"), composed.get("model.timem"), mixed, composed.get("model.loss"))
+    assert (*found, composed.get("task.noise")) == AAT[recipe]
+    assert (composed.get("model.mask_ratio"), composed.get("task.roll_aug")) == (0, False)
+    assert (composed.get("model.mixup") > 0) == (mixed > 0) and list(composed.get("model.adaptation")) == ["aat"]
+    adam = composed.get("optimizer.groups.default.optimizer")
+    assert (list(adam.adam_betas), adam.weight_decay) == ([0.9, 0.999], 0.05)
+
+
+def test_recipe__with_a_base_states_what_that_states():
+    recipe = read("finetuning", "AAT_ESC50")
+    assert recipe.recipe_states("model.loss") and recipe.recipe_states("model.layer_decay")
+    assert not recipe.recipe_states("common.fp16") and not recipe.recipe_states("defaults")
+
+
+def test_recipe__wins_over_its_base_and_the_one_behind_it_over_both():
+    assert read("finetuning", "AAT_ESC50", "SSAST_overlap").get("model.prediction_mode") == "MEAN_POOLING"
+    assert read("finetuning", "SSAST_overlap", "AAT_ESC50").get("model.prediction_mode") == "PREFIX_MEAN"
+    assert list(read("finetuning", "AAT_GTZAN", "SSAST_overlap").get("model.encoder.patches.stride")) == [10, 10]
 
 
 def test_recipes__are_all_in_the_table():
@@ -173,7 +221,7 @@ def test_recipe__takes_what_fairseq_takes(word):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["Nope"], "there is no recipe Nope; those of config/recipe are AS20K, AS2M"),
+        (["Nope"], "there is no recipe Nope; those of config/recipe are AAT_ESC50, AAT_GTZAN"),
         (["esc50"], "there is no recipe esc50 (did you mean ESC50?)"),
         (["+recipe=[ESC50,liner_probe]"], "(did you mean linear_probe?)"),
         (["recipe=ESC50"], "To append to your default list use +recipe=ESC50"),

@@ -88,11 +88,11 @@ AUDIOSET = Corpus(
 )  # fmt: skip
 ESC50 = Corpus(
     "esc50", "ESC-50", 512, norm_mean=-6.627, norm_std=5.359, num_classes=50, multi_label=False, num_folds=5,
-    class_table="esc50", recipes=("ESC50", "MAE_AST_ESC50"), num_clips=_folds(*5 * [400]),
+    class_table="esc50", recipes=("ESC50", "MAE_AST_ESC50", "AAT_ESC50"), num_clips=_folds(*5 * [400]),
 )  # fmt: skip
 SPEECH_COMMANDS_V2 = Corpus(
     "spcv2", "Speech Commands v2", 128, **_SPEECH_COMMANDS_STATISTICS, num_classes=35, multi_label=False,
-    class_table="speechcommands_v2", recipes=("SPCv2", "MAE_AST_SPCv2"),
+    class_table="speechcommands_v2", recipes=("SPCv2", "MAE_AST_SPCv2", "AAT_SPCv2"),
     num_clips={"train": 84_843, "valid": 9_981, "eval": 11_005},
 )  # fmt: skip
 # For the task of twelve classes no statistics were published; those of version 2, recorded in the same way, stand in.
@@ -104,7 +104,7 @@ SPEECH_COMMANDS_V1 = Corpus(
 # Statistics as AAT has them (arXiv 2401.10544).
 SPEECH_COMMANDS_V1_WORDS = Corpus(
     "spcv1_words", "Speech Commands v1 (30 words)", 128, norm_mean=-6.7851, norm_std=5.4963, num_classes=30,
-    multi_label=False, class_table="speechcommands_v1_words",
+    multi_label=False, class_table="speechcommands_v1_words", recipes=("AAT_SPCv1",),
     num_clips={"train": 51_088, "valid": 6_798, "eval": 6_835},
 )  # fmt: skip
 FSD50K = Corpus(
@@ -114,7 +114,7 @@ FSD50K = Corpus(
 # Clips of up to 4 s; statistics as AAT has them (arXiv 2401.10544).
 URBANSOUND8K = Corpus(
     "urbansound8k", "UrbanSound8K", 400, norm_mean=-4.4520, norm_std=3.9358, num_classes=10, multi_label=False,
-    num_folds=10, class_table="urbansound8k", recipes=("UrbanSound8K",),
+    num_folds=10, class_table="urbansound8k", recipes=("UrbanSound8K", "AAT_UrbanSound8K"),
     num_clips=_folds(873, 888, 925, 990, 936, 823, 838, 806, 816, 837),
 )  # fmt: skip
 # Clips of 4 s and more, 8 s on average; the window is that of pre-training.
@@ -130,12 +130,12 @@ IEMOCAP = Corpus(
 # Statistics as AAT has them (arXiv 2401.10544).
 OPENMIC = Corpus(
     "openmic", "OpenMIC-2018", 1024, norm_mean=-4.0147, norm_std=4.0522, num_classes=20, multi_label=True,
-    class_table="openmic", num_clips={"train": 14_915, "eval": 5_085},
+    class_table="openmic", recipes=("AAT_OpenMIC",), num_clips={"train": 14_915, "eval": 5_085},
 )  # fmt: skip
 # Statistics as AAT has them (arXiv 2401.10544); the splits are the fault-filtered ones.
 GTZAN = Corpus(
     "gtzan", "GTZAN", 3000, norm_mean=-3.0709, norm_std=3.4615, num_classes=10, multi_label=False, class_table="gtzan",
-    num_clips={"train": 443, "valid": 197, "eval": 290},
+    recipes=("AAT_GTZAN",), num_clips={"train": 443, "valid": 197, "eval": 290},
 )  # fmt: skip
 
 CORPORA: dict[str, Corpus] = {
