@@ -53,11 +53,14 @@ def _percent(row: dict, name: str) -> str:
 
 
 def compare(args: argparse.Namespace) -> list[dict]:
-    """Probes every checkpoint and its random twin; prints a line for each as soon as it is known."""
+    """Probes every checkpoint and, if wanted, its random twin; prints a line for each as soon as it is known."""
     rows = []
     for seed, checkpoint in enumerate(args.checkpoint, start=1):
         trained = load_encoder(checkpoint)
-        for weights, encoder in (("pre-trained", trained), ("random", random_twin(trained, seed))):
+        probed = {"pre-trained": trained}
+        if args.random:
+            probed["random"] = random_twin(trained, seed)
+        for weights, encoder in probed.items():
             row = {"weights": weights, "seed": seed, **probe(encoder, args.data, args)}
             rows.append(row)
             numbers = "  ".join(_percent(row, name) for name in METRICS if name in row)
@@ -75,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals; 0: none [%(default)s]"
     )
+    parser.add_argument("--no-random", dest="random", action="store_false", help="leave random weights out")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args(argv)
     try:
