@@ -31,7 +31,7 @@ from ..launch.ablation.grid import Grid
 from ..launch.ablation.grid_file import GRID_FOLDER, find_grid
 from ..launch.ablation.plan import Chain, Run, evaluated_folders, plan_chains, require_data
 from ..launch.ablation.slurm import array_script
-from ..launch.ablation.stages import compose_grid
+from ..launch.ablation.stages import ComposedSetting, compose_grid
 from ..launch.help import purpose
 from ..launch.processes import count_gpus
 from ..launch.settings import LaunchError, Settings
@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
-    if args.jobs > 1 and args.index is not None:
-        parser.error("--index runs one task, --jobs several at a time; expected one of them")
+    if args.jobs > 1 and (args.slurm or args.index is not None):
+        parser.error("--jobs is for one machine; a Slurm array runs a task for each chain")
     return console.run("asda-ablate", lambda: ablate(args, words))
 
 
@@ -84,16 +84,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def ablate(args: argparse.Namespace, words: Sequence[str]) -> int:
     """Plans, then does what the flags ask for."""
-    grid = _checked(Grid.read(find_grid(args.grid), _data_of(args.data)))
+    grid = Grid.read(find_grid(args.grid), _data_of(args.data))
+    require_data(grid, is_there=not (args.dry_run or args.report))
+    grid, composed = _checked(grid)
     output = Path.cwd() / (args.output or Path("ablation") / grid.name)
-    chains = plan_chains(grid, compose_grid(grid), output)
+    chains = plan_chains(grid, composed, output)
     if args.index is not None and not 0 <= args.index < len(chains):
         raise LaunchError(f"--index {args.index}: expected 0 to {len(chains) - 1}")
     if args.dry_run:
         _print_plan(chains)
         return console.EXIT_OK
-    if not args.report:
-        require_data(grid)
     for run in _runs(chains):
         run.folder.require_same(run.stages)
     claim(output, grid.name)
@@ -110,14 +110,17 @@ def ablate(args: argparse.Namespace, words: Sequence[str]) -> int:
     return console.EXIT_ERROR if failed or runner.busy else console.EXIT_OK
 
 
-def _checked(grid: Grid) -> Grid:
-    """The grid, of which everything composes; with as much work for each setting if it asks for that."""
+def _checked(grid: Grid) -> tuple[Grid, list[ComposedSetting]]:
+    """The grid, of which everything composes, and what; with as much work for each setting if it asks for that."""
     logging.disable(logging.INFO)  # fairseq announces packages that this program has no use for
     from ..fairseq_plugin.counting import update_flops  # which needs fairseq
     from ..fairseq_plugin.describing import require_known_keys
 
     composed = compose_grid(grid, require_known_keys)
-    return equalised(grid, composed, update_flops) if grid.equal_gflop else grid
+    if not grid.equal_gflop:
+        return grid, composed
+    grid = equalised(grid, composed, update_flops)
+    return grid, compose_grid(grid)
 
 
 def _data_of(given: Sequence[str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from ...training.run_record import read_record
 from ..settings import LaunchError
 from .folder import RunFolder, described_stage
 from .grid import Grid, Setting, Task
+from .grid_file import GridError
 from .stages import PRETRAINING, ComposedSetting, finetuning_stage, probe_stage
 
 
@@ -103,13 +104,7 @@ class Chain:
 
 
 def plan_chains(grid: Grid, composed: Sequence[ComposedSetting], output: Path) -> list[Chain]:
-    """All chains, seed by seed: with the first seed done, every setting has a number.
-
-    Raises:
-        LaunchError: it is not said where data lie.
-    """
-    if not grid.data:
-        raise LaunchError(f"{grid.file}: data: what is pre-trained on is not said; name it there, or as --data DIR")
+    """All chains, seed by seed: with the first seed done, every setting has a number."""
     stages = {one.setting.name: one.stages for one in composed}
     chains = []
     for seed in grid.seeds:
@@ -121,12 +116,20 @@ def plan_chains(grid: Grid, composed: Sequence[ComposedSetting], output: Path) -
     return chains
 
 
-def require_data(grid: Grid) -> None:
+def require_data(grid: Grid, is_there: bool) -> None:
     """Looks for the files that the runs will read, before the first one begins.
 
+    Args:
+        grid: the ablation.
+        is_there: whether they have to be there by now; else it is enough that it is said where.
+
     Raises:
-        LaunchError: one is not there.
+        LaunchError: one is not there, or it is not said where they are.
     """
+    if not grid.data:
+        raise GridError(grid.file, "data", "what is pre-trained on is not said; name it there, or as --data DIR")
+    if not is_there:
+        return
     for folder in data_folders(grid.data):
         _require(Path(folder) / "train.tsv", "--data")
     for task in grid.settings[0].tasks:

@@ -21,6 +21,7 @@ from .stages import PRETRAINING
 
 _LAST_LINES = 8
 _LAST_BYTES = 1 << 16
+_HINT = "Set the environment variable HYDRA_FULL_ERROR"  # which hydra puts behind the reason
 _SOME_LEFT_OUT = 2  # exit code of a program that could not read some clips and has done the rest
 # Settings of the launch scripts that would have every run be something else than the grid says.
 _NOT_INHERITED = ("CONFIG", "DATA", "SAVE_DIR", "CHECKPOINT", "FOLDS", "EXTEND", "DRY_RUN", "NNODES", "RDZV_ENDPOINT")
@@ -172,7 +173,7 @@ def last_lines(log: Path) -> list[str]:
         handle.seek(max(0, log.stat().st_size - _LAST_BYTES))
         text = handle.read().decode("utf-8", "replace")
     lines = [line.rstrip() for line in text.rpartition("\n=== ")[2].splitlines()[1:]]
-    return [line for line in lines if line][-_LAST_LINES:]
+    return [line for line in lines if line and not line.startswith(_HINT)][-_LAST_LINES:]
 
 
 def environments(jobs: int, gpus: int, cores: int, given: Mapping[str, str]) -> list[dict[str, str]]:

@@ -53,7 +53,8 @@ def compose_grid(grid: Grid, check: Callable[[Any], None] = lambda config: None)
     Raises:
         GridError: one does not compose, is of the wrong kind, or two settings are the same; with file and key.
     """
-    composed = [_compose_setting(grid, setting, check) for setting in grid.settings]
+    known: dict[tuple[str, ...], Recipe] = {}  # hydra takes half a second for each
+    composed = [_compose_setting(grid, setting, check, known) for setting in grid.settings]
     for number, later in enumerate(composed):
         for earlier in composed[:number]:
             _require_different(grid, earlier, later)
@@ -86,20 +87,31 @@ def _with_the_keys_of(one: Composed, other: Composed) -> Composed:
     return sections
 
 
-def _compose_setting(grid: Grid, setting: Setting, check: Callable[[Any], None]) -> ComposedSetting:
+def _compose_setting(
+    grid: Grid, setting: Setting, check: Callable[[Any], None], known: dict[tuple[str, ...], Recipe]
+) -> ComposedSetting:
     where = f"settings.{setting.name}"
-    recipe = _composed(grid, f"{where}.pretraining", setting.pretraining, False, check)
+    recipe = _composed(grid, f"{where}.pretraining", setting.pretraining, False, check, known)
     stages: dict[str, Composed] = {PRETRAINING: _plain(recipe)}
     for task in setting.tasks:
         if task.probe:
             stages[probe_stage(task.name)] = {"pooling": task.probe}
         if task.finetuning:
             key = f"{where}.finetuning ({task.name})"
-            stages[finetuning_stage(task.name)] = _plain(_composed(grid, key, task.finetuning, True, check))
+            stages[finetuning_stage(task.name)] = _plain(_composed(grid, key, task.finetuning, True, check, known))
     return ComposedSetting(setting, recipe, stages)
 
 
-def _composed(grid: Grid, key: str, words: tuple[str, ...], labelled: bool, check: Callable[[Any], None]) -> Recipe:
+def _composed(
+    grid: Grid,
+    key: str,
+    words: tuple[str, ...],
+    labelled: bool,
+    check: Callable[[Any], None],
+    known: dict[tuple[str, ...], Recipe],
+) -> Recipe:
+    if words in known:
+        return known[words]
     try:
         recipe = Recipe(find_config(words[0]), Arguments.parse(list(words[1:])))
         if is_labelled(recipe) != labelled:
@@ -107,6 +119,7 @@ def _composed(grid: Grid, key: str, words: tuple[str, ...], labelled: bool, chec
         check(recipe.config)
     except ValueError as error:
         raise GridError(grid.file, key, str(error)) from error
+    known[words] = recipe
     return recipe
 
 

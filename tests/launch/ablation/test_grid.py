@@ -10,10 +10,11 @@ from ASDA.launch.ablation.grid import Grid
 from ASDA.launch.ablation.grid_file import GRID_FOLDER, find_grid
 from ASDA.launch.ablation.stages import PRETRAINING, compose_grid
 from ASDA.launch.ablation.words import joined_words
+from ASDA.launch.composing import CONFIG_FOLDER
 from ASDA.launch.settings import LaunchError
 
 TASKS = "tasks: {events: {probe: mean, finetuning: finetuning demo_finetuning}}\n"
-HEAD = f"seeds: [1, 2]\nreference: a\npretraining: pretraining_AS2M demo_pretraining +size=tiny\n{TASKS}"
+HEAD = f"seeds: [1, 2]\nreference: a\npretraining: pretraining_AS2M demo_pretraining\n{TASKS}"
 GOOD = f"{HEAD}settings:\n  a: {{}}\n  b: {{pretraining: model.diff_lambda=0}}\n"
 
 
@@ -59,6 +60,7 @@ def test_grid__what_it_says_wins_over_its_base(write):
     assert grid.setting("b").own == "model.cls_loss=1" and "EAT" in grid.setting("d").pretraining
 
 
+NO_KEY = f"settings.c.{{}}: {CONFIG_FOLDER}/{{}}.yaml: Could not override '{{}}'"
 BAD = {
     "no seeds": (GOOD.replace("seeds: [1, 2]\n", ""), "seeds: None: expected a list of whole numbers"),
     "empty seeds": (GOOD.replace("[1, 2]", "[]"), "seeds: []: expected a list"),
@@ -73,9 +75,15 @@ BAD = {
     "duplicate": (GOOD + "  b: {pretraining: model.cls_loss=1}\n", "b: stands there twice; the second is in line 8"),
     "only case": (GOOD + "  B: {pretraining: model.cls_loss=1}\n", "settings: b and B differ in case alone"),
     "no folder": (GOOD + "  ../c: {pretraining: model.cls_loss=1}\n", "settings: ../c: a name is made of letters"),
-    "key": (GOOD + "  c: {pretraining: model.dif_lambda=1}\n", "settings.c.pretraining: model.dif_lambda=1: "),
+    "key": (
+        GOOD + "  c: {pretraining: model.dif_lambda=1}\n",
+        NO_KEY.format("pretraining", "pretraining_AS2M", "model.dif_lambda"),
+    ),
     "recipe": (GOOD + "  c: {pretraining: demo_pretrainin}\n", "settings.c.pretraining: there is no recipe demo_pre"),
-    "finetuning": (GOOD + "  c: {finetuning: model.x=1}\n", "settings.c.finetuning (events): model.x=1: "),
+    "finetuning": (
+        GOOD + "  c: {finetuning: model.x=1}\n",
+        NO_KEY.format("finetuning (events)", "finetuning", "model.x"),
+    ),
     "reserved": (
         GOOD + "  c: {pretraining: common.seed=3}\n",
         "settings.c.pretraining: common.seed=3: the grid's seeds",

@@ -150,5 +150,7 @@ def test_environments__divide_what_there_is():
 
 
 def test_last_lines__are_those_of_the_last_process(tmp_path: Path):
-    (tmp_path / "output.txt").write_text("\n=== now probe: a\nold\n\n=== now pretraining: b\nfirst\n\nlast  \n")
+    (tmp_path / "output.txt").write_text(
+        "\n=== now probe: a\nold\n\n=== now pretraining: b\nfirst\n\nlast  \nSet the environment variable HYDRA_FULL_ERROR=1\n"
+    )
     assert last_lines(tmp_path / "output.txt") == ["first", "last"]
