@@ -80,7 +80,7 @@ def changed(then: Composed, now: Composed, same_words: bool = False) -> list[str
 
 def _with_the_keys_of(one: Composed, other: Composed) -> Composed:
     """The same with null for the keys that only the other has."""
-    sections = {**{name: {} for name in RECORD_SECTIONS}, **one}
+    sections: dict[str, Any] = {**{name: {} for name in RECORD_SECTIONS}, **one}
     for name, values in other.items():
         if isinstance(values, dict) and isinstance(sections[name], dict):
             sections[name] = {**dict.fromkeys(values), **sections[name]}

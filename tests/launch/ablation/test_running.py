@@ -150,7 +150,7 @@ def test_environments__divide_what_there_is():
 
 
 def test_last_lines__are_those_of_the_last_process(tmp_path: Path):
-    (tmp_path / "output.txt").write_text(
-        "\n=== now probe: a\nold\n\n=== now pretraining: b\nfirst\n\nlast  \nSet the environment variable HYDRA_FULL_ERROR=1\n"
-    )
+    hint = "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace."
+    text = f"\n=== now probe: a\nold\n\n=== now pretraining: b\nfirst\n\nlast  \n{hint}\n"
+    (tmp_path / "output.txt").write_text(text)
     assert last_lines(tmp_path / "output.txt") == ["first", "last"]
