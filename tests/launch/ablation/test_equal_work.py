@@ -48,7 +48,6 @@ def test_equalised__gives_each_as_much_with_its_own_share_of_warm_up(read):
     assert {"optimization.max_update=600", f"{warmup}=128"} <= set(four.pretraining)
     assert {"optimization.max_update=2400", f"{warmup}=240"} <= set(mae.pretraining)  # of its own 1000 and 100
     assert cls.pretraining == four.pretraining and "600 updates" in cls.own
-    compose_grid(equalised(grid, compose_grid(grid), by_students))
 
 
 @pytest.mark.parametrize(
