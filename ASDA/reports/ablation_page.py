@@ -15,18 +15,19 @@ PICTURE = "differences.png"
 
 
 def write_results(ablation: Ablation, folder: Path) -> list[Path]:
-    """Writes all of them; returns the files. Without matplotlib there is no picture."""
+    """Writes all of them; returns the files. Without matplotlib, or anything to compare, there is no picture."""
     written = []
     texts = {
         "table.md": markdown(ablation),
         "table.csv": ablation.csv(),
         "table.json": json.dumps(ablation.content(), indent=2) + "\n",
     }
-    if ablation.scores and find_spec("matplotlib"):
+    compared = _panels(ablation)
+    if compared and find_spec("matplotlib"):
         from .figures import draw_differences  # needs matplotlib
 
         with atomic_path(folder / PICTURE) as temporary:
-            draw_differences(_panels(ablation), ablation.reference, temporary)
+            draw_differences(compared, ablation.reference, temporary)
         written.append(folder / PICTURE)
     texts["index.html"] = _page(ablation, bool(written))
     for name, text in texts.items():
@@ -48,7 +49,7 @@ def markdown(ablation: Ablation) -> str:
 
 
 def _panels(ablation: Ablation) -> dict[str, list[tuple[str, list[float], tuple[float, float] | None]]]:
-    """Title of a panel -> rows of a setting, its gains in points, and their interval."""
+    """Title of a panel -> rows of a setting, its gains in points, their interval; of scores that can be compared."""
     found: dict[str, list[tuple[str, list[float], tuple[float, float] | None]]] = {}
     for score in ablation.scores:
         rows = []
@@ -58,7 +59,8 @@ def _panels(ablation: Ablation) -> dict[str, list[tuple[str, list[float], tuple[
                 interval = comparison.gain_interval
                 shown = None if interval is None else (100 * interval[0], 100 * interval[1])
                 rows.append((setting.name, [100 * gain for gain in comparison.gains.values()], shown))
-        found[score] = rows
+        if rows:
+            found[score] = rows
     return found
 
 
