@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON := $(if $(filter 1,$(ASDA_USE_ACTIVE_ENV)),$(or $(ASDA_PYTHON),python),.venv/bin/python)
 SHELL_SCRIPTS := $(wildcard *.sh scripts/*.sh scripts/*.sbatch benchmarks/*.sh) .ci/run
 
-.PHONY: help setup demo test test-long test-fast check format bench
+.PHONY: help setup demo ablation test test-long test-fast check format bench
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | column -ts $$'\t'
@@ -13,6 +13,9 @@ setup: ## make .venv and install the tested packages; seconds when nothing has c
 
 demo: setup ## the main job on this machine, in minutes: corpus, pre-training, fine-tuning, report
 	@scripts/demo.sh
+
+ablation: setup ## the ablations of the paper at the size of the demo: under 40 minutes on two cores; goes on where it was stopped
+	@scripts/ablation.sh
 
 test: setup ## every test but the long ones; those that need a GPU are skipped where there is none
 	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not long"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import measuring
 from benchmarks.objectives_report import numbers_of
-from benchmarks.over_seeds import compared, gain_and_interval, interval, mean_and_interval, overlap
+from ASDA.reports.over_seeds import compared, gain_and_interval, interval, mean_and_interval, overlap
 
 FULL = "all"
 NAMES = {

@@ -25,9 +25,9 @@ from ASDA.core import zoo
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.masks.inverse_block import InverseBlockMask
 from ASDA.objectives.conv_decoder import ConvDecoder2d
+from ASDA.objectives.counting import step_flops
 from ASDA.objectives.self_distillation import SelfDistillation
 from benchmarks import measuring
-from benchmarks.flops import step_flops
 from benchmarks.step import Step, make_optimizer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

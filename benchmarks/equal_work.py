@@ -9,16 +9,9 @@ from __future__ import annotations
 
 import argparse
 
-from ASDA.core.places import Places
-from benchmarks.flops import step_flops
-from benchmarks.registered import registered
-
-
-def update_flops(words: str) -> float:
-    """FLOPs of an update of what `asda-train WORDS` trains, on clips of full length."""
-    run = registered(words)
-    spectrogram, mask = run.batch(1)
-    return run.clips_per_update * step_flops(run.objective, spectrogram, Places.of(mask, 1))
+from ASDA.fairseq_plugin.counting import update_flops
+from ASDA.launch.ablation.equal_work import equal_updates
+from benchmarks.registered import composed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,9 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", metavar="WORDS", help="yaml, recipes, size, overrides in one argument")
     parser.add_argument("--updates", type=int, required=True, help="of the first")
     args = parser.parse_args(argv)
-    flops = [update_flops(words) for words in args.runs]
-    for own in flops:
-        print(f"{own / 1e9:.4g}\t{round(args.updates * flops[0] / own)}")
+    flops = [update_flops(composed(words).config) for words in args.runs]
+    for own, updates in zip(flops, equal_updates(args.updates, flops[0], flops), strict=True):
+        print(f"{own / 1e9:.4g}\t{updates}")
     return 0
 
 

@@ -7,8 +7,8 @@ import json
 import statistics
 from pathlib import Path
 
+from ASDA.reports.over_seeds import mean_and_deviation, percent
 from benchmarks import measuring
-from benchmarks.over_seeds import mean_and_deviation, percent
 
 METRICS = ("mAP", "accuracy")
 

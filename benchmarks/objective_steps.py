@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.core.places import Places
+from ASDA.objectives.counting import step_flops
 from ASDA.objectives.objective import Losses, Objective
 from benchmarks import measuring
-from benchmarks.flops import step_flops
 from benchmarks.registered import registered
 from benchmarks.step import Step, make_optimizer
 

@@ -13,9 +13,9 @@ import yaml
 
 from ASDA.data.labels import LabelTable
 from ASDA.data.manifest import Manifest
+from ASDA.reports.over_seeds import compared, mean_and_interval
 from ASDA.reports.run_logs import INTERVAL, Series, read_run
 from benchmarks import measuring
-from benchmarks.over_seeds import compared, mean_and_interval
 
 NAMES = {
     "patch": "MAE-AST, patches",

@@ -10,8 +10,8 @@ import yaml
 
 from ASDA.metrics import chance_accuracy
 from ASDA.reports.folds import summarise
+from ASDA.reports.over_seeds import compared, interval, mean_and_interval, overlap, percent, probed
 from benchmarks import measuring
-from benchmarks.over_seeds import compared, interval, mean_and_interval, overlap, percent, probed
 
 ABOUT = {
     "speech": "klettres-data, letters and syllables that people read for a game that teaches the alphabet. A clip's "

@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ASDA.reports.over_seeds import compared, mean_and_deviation, probed
 from benchmarks import measuring
-from benchmarks.over_seeds import compared, mean_and_deviation, probed
 
 
 def report(work: Path) -> str:

@@ -6,8 +6,8 @@ from torch import nn
 
 from ASDA.core.counting import encoder_flops
 from ASDA.core.places import Places
+from ASDA.objectives.counting import step_flops
 from ASDA.objectives.objective import Losses, Objective
-from benchmarks.flops import step_flops
 
 PLACES = Places.of(torch.tensor([[True, False]]), 1)
 

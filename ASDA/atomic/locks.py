@@ -102,6 +102,11 @@ class OutputLock:
                 os.unlink(self.file)
         self._close()
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The open lock file, for a process to inherit (`pass_fds`): then the lock holds until that has ended, too."""
+        return () if self._descriptor is None else (self._descriptor,)
+
     def holder(self) -> str:
         """Who has written itself into the lock file last."""
         try:

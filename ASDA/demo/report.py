@@ -19,10 +19,11 @@ import torch
 
 from ASDA.audio.fbank import mel_bin_frequencies_hz, num_frames
 from ASDA.audio.io import AudioError, load_waveform
-from ASDA.demo.html_parts import STYLE, headline, interval, panels, percent, table
+from ASDA.demo.html_parts import headline, interval, percent
 from ASDA.demo.results import RUNS, SPLITS, Results, Score
 from ASDA.inference import TrainedClassifier, load_classifier
 from ASDA.reports import figures
+from ASDA.reports.html_parts import STYLE, panels, table
 from ASDA.reports.run_logs import EPOCH, INTERVAL, Series, read_run
 
 NUM_EXAMPLES = 8

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+from dataclasses import fields, is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from fairseq.dataclass.configs import FairseqConfig
 from fairseq.dataclass.utils import merge_with_parent
 from fairseq.models import MODEL_DATACLASS_REGISTRY, MODEL_REGISTRY
 from fairseq.tasks import TASK_DATACLASS_REGISTRY, TASK_REGISTRY
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from ..audio.front_end import FrontEnd
@@ -55,3 +59,26 @@ def _completed(config: Any, part: str, registry: dict[str, type]) -> Any:
     whole = OmegaConf.create({**{k: config[k] for k in config}, part: section})
     resolved = OmegaConf.to_container(whole[part], resolve=True)
     return merge_with_parent(registry[name](), OmegaConf.create(resolved))
+
+
+def require_known_keys(config: Any) -> None:
+    """Refuses keys of which a run would find out after its start that nothing knows them.
+
+    Args:
+        config: the composed yaml.
+
+    Raises:
+        ValueError: a section of fairseq's, the task or the model has no such key.
+    """
+    for section, default in vars(FairseqConfig()).items():  # a dataclass, or an instance of one
+        known = [field.name for field in fields(default)] if is_dataclass(default) else None
+        unknown = [key for key in config.get(section) or {} if known is not None and key not in known]
+        if unknown:
+            close = difflib.get_close_matches(unknown[0], known or [], 1, 0.6)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise ValueError(f"{section}.{unknown[0]}: fairseq has no such key{hint}")
+    for part, registry in (("task", TASK_DATACLASS_REGISTRY), ("model", MODEL_DATACLASS_REGISTRY)):
+        try:
+            _completed(config, part, registry)
+        except OmegaConfBaseException as error:
+            raise ValueError(f"{part}: {' '.join(str(error).split())}") from error

@@ -31,7 +31,7 @@ plt.rcParams.update(
 
 def save(figure: plt.Figure, file: Path) -> None:
     """Writes a figure without unused margins and lets go of its memory."""
-    figure.savefig(file, bbox_inches="tight")
+    figure.savefig(file, bbox_inches="tight", format="png")
     plt.close(figure)
 
 
@@ -150,4 +150,33 @@ def draw_similarity(features: np.ndarray, step_s: float, file: Path) -> None:
     figure.colorbar(image, ax=axis, label="cosine similarity")
     axis.set(xlabel="time (s)", ylabel="time (s)")
     axis.grid(False)
+    save(figure, file)
+
+
+def draw_differences(
+    panels: dict[str, list[tuple[str, list[float], tuple[float, float] | None]]], reference: str, file: Path
+) -> None:
+    """Differences to a reference, a panel below the other: title -> rows of (name, by seed, interval of the mean).
+
+    A small point is a seed, a large one the mean.
+
+    Args:
+        panels: in points; of few seeds there is no interval.
+        reference: what 0 stands for.
+        file: of the png.
+    """
+    heights = [0.9 + 0.32 * max(1, len(rows)) for rows in panels.values()]
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(WIDTH + 1, sum(heights)), squeeze=False, layout="constrained", height_ratios=heights
+    )
+    for axis, (title, rows) in zip(axes[:, 0], panels.items(), strict=True):
+        for place, (_, seeds, interval) in enumerate(reversed(rows)):
+            if interval is not None:
+                axis.plot(interval, [place, place], color=PRETRAINED_COLOUR, linewidth=2, solid_capstyle="butt")
+            axis.plot(seeds, [place] * len(seeds), ".", color=OTHER_COLOUR, markersize=5)
+            axis.plot([np.mean(seeds)], [place], "o", color=PRETRAINED_COLOUR)
+        axis.axvline(0, color=CHANCE_COLOUR, linestyle="--", linewidth=1)
+        axis.set_yticks(range(len(rows)), [short(row[0]) for row in reversed(rows)])
+        axis.set(ylim=(-0.6, max(1, len(rows)) - 0.4), xlabel=f"points against {reference}", title=title)
+        axis.grid(False, axis="y")
     save(figure, file)

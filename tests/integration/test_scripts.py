@@ -345,3 +345,15 @@ def test_program_script__says_where_a_model_comes_from(clone_with_demo):
     result = run_program(clone_with_demo, "inference.sh", "clip.wav")
     assert result.returncode != 0 and result.stdout == ""
     assert result.stderr.count("\n") == 1 and "--checkpoint_dir" in result.stderr and "make demo" in result.stderr
+
+
+def test_ablation_script__makes_the_corpus_and_runs_the_grid(tmp_path):
+    (tmp_path / "python").write_text('#!/usr/bin/env bash\n[[ $1 == -c ]] || printf "%s " "$@" $\'\\n\'\n')
+    (tmp_path / "python").chmod(0o755)
+    settings = {"ASDA_USE_ACTIVE_ENV": "1", "ASDA_PYTHON": str(tmp_path / "python"), "ABLATION_DIR": "all", "JOBS": "2"}
+    lines = run("scripts/ablation.sh", "--dry-run", cwd=tmp_path, **settings).stdout.splitlines()
+    output = f"--output {tmp_path}/all/demo_ASDA --jobs 2 --dry-run"
+    assert [line.strip() for line in lines] == [
+        f"-m ASDA.demo.corpus {tmp_path}/all/data --num-clips 800",
+        f"-m ASDA.cli.ablate demo_ASDA --data {tmp_path}/all/data {output}",
+    ]

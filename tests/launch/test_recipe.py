@@ -10,7 +10,7 @@ from ASDA.launch.settings import LaunchError
 from ASDA.training.epoch_decay import EpochDecay
 
 PRIMARIES = sorted(CONFIG_FOLDER.glob("*.yaml"))
-ALL = sorted(CONFIG_FOLDER.rglob("*.yaml"))
+ALL = sorted(set(CONFIG_FOLDER.rglob("*.yaml")) - set((CONFIG_FOLDER / "ablation").iterdir()))  # of what hydra composes
 
 
 def read(config: str, *words: str) -> Recipe:

@@ -11,12 +11,12 @@ from omegaconf import OmegaConf
 from ASDA.fairseq_plugin.models.encoder_keys import Autocast
 from ASDA.fairseq_plugin.run.experiment import (
     ExperimentError,
-    differences,
     record,
     require_same_experiment,
     snapshot,
 )
 from ASDA.training.file_names import RUN_RECORD
+from ASDA.training.run_differences import differences
 
 DATA = {"train": {"clips": 8, "train.tsv": 1234}}
 RUN = {

@@ -16,8 +16,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from ASDA.core.places import Places
-from ASDA.objectives.objective import Objective
+from ..core.places import Places
+from .objective import Objective
 
 aten = torch.ops.aten
 

@@ -1,0 +1,1 @@
+"""Settings x seeds -> runs: what asda-ablate plans, starts and goes on with."""
