@@ -48,7 +48,7 @@ def add_noise_and_roll(spectrogram: Tensor, generator: torch.Generator) -> Tenso
 
 def spec_augment(
     spectrograms: Tensor,
-    seeds: Tensor,
+    seeds: Tensor | np.ndarray,
     freq_width: int,
     time_width: int | Tensor,
     num_frames: Tensor | None = None,

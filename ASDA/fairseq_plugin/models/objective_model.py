@@ -46,7 +46,7 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         super().__init__()
         self.cfg = cfg
         self.num_updates = 0
-        self._statistics: dict[str, Any] = {}  # of the last batch
+        self.statistics: dict[str, Any] = {}  # of the last batch: tensors that nobody has waited for
         self.objective = None
         reject_unsupported(self.config_class, cfg, "model", training=False)
         if encoder is not None:
@@ -135,7 +135,7 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         """The objective's losses of a batch."""
         with self.autocast(source):
             losses = self.require_objective()(source, **batch)
-        self._statistics = {name: value for name, value in losses.statistics.items() if not name.startswith("_")}
+        self.statistics = {name: value for name, value in losses.statistics.items() if not name.startswith("_")}
         return losses
 
     def set_num_updates(self, num_updates: int) -> None:
@@ -156,21 +156,19 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         """Told by the task that update ``num_updates`` left the network as it was: nothing follows from it."""
         self.objective.num_updates = self.num_updates = num_updates
 
-    def check_floors(self) -> None:
-        """Looks whether the statistics of the last batch are above their floors ``model.min_NAME``.
-
-        Called after the backward pass, as it waits for the device.
+    def check_floors(self, statistics: dict[str, float]) -> None:
+        """Looks whether statistics of a batch, read from the device, are above their floors ``model.min_NAME``.
 
         Raises:
             CollapseError: one is not.
         """
         if not self.training or self.num_updates < self.cfg.get("collapse_after_updates", float("inf")):
             return
-        for name, value in self._statistics.items():
+        for name, value in statistics.items():
             floor = self.cfg.get(f"min_{name}") or 0.0
-            if floor > 0.0 and float(value) < floor:
+            if floor > 0.0 and value < floor:
                 raise CollapseError(
-                    f"{name} is {float(value):.4g} at update {self.num_updates}, under its floor "
+                    f"{name} is {value:.4g} at update {self.num_updates}, under its floor "
                     f"model.min_{name}={floor}: the representation has collapsed. Resume from an older checkpoint with "
                     "a lower learning rate or a slower teacher, or lower the floor (the monitor looks after "
                     f"model.collapse_after_updates={self.cfg.collapse_after_updates} updates)"

@@ -19,6 +19,7 @@ from ...core.config import PatchConfig
 from ...core.patches import PatchRows
 from ...data.dataset import Augmentation
 from ...data.manifest import Manifest
+from ..criterion import without_waits
 from ..eat_keys import EatTaskKeys, reject_unsupported
 from ..models.encoder_keys import record_encoder
 from ..models.legacy import decide_architecture, require_recorded_architecture
@@ -200,6 +201,9 @@ class SpectrogramTask(LongRunTask):
                 self._patches = model.encoder.config.patches
         return model
 
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        return without_waits(super().build_criterion(cfg, from_checkpoint))
+
     def manifest(self, split: str) -> Manifest:
         if not self.cfg.data:
             raise ValueError(f"task.data is not set: it names the folder that holds {split}.tsv")
@@ -272,8 +276,8 @@ class SpectrogramTask(LongRunTask):
         sample, ignore_grad = real_batch(sample, ignore_grad)
         sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        model.check_floors()
-        return loss, sample_size, {**log, "_num_unreadable": 0 if ignore_grad else sample["num_unreadable"]}
+        log["_num_unreadable"] = 0 if ignore_grad else sample["num_unreadable"]  # the same log: it is still to be read
+        return loss, sample_size, log
 
     def valid_step(self, sample, model, criterion):
         sample = self.with_spectrograms(sample, model)
