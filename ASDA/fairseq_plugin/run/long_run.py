@@ -24,6 +24,7 @@ from .culprits import named
 from .device_memory import ends_the_run
 from .epoch_position import PositionedEpochs, configuration_in
 from .experiment import record, require_same_experiment, snapshot
+from .half_precision import cast_together
 from .network_seed import NetworkSeed
 from .one_read import OneRead
 from .processes import agree, end_together, gather, rank_and_size
@@ -64,6 +65,7 @@ class LongRunTask(FairseqTask):
                 quieten()
             end_together(run.distributed_training)
             check_precision(run)
+            cast_together()
             check_trackers(run)
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):

@@ -45,7 +45,7 @@ class OneRead:
         norm = gradient_norm(gradients)
         if aggregate_norm_fn is not None:
             norm = aggregate_norm_fn(norm)
-        norm = norm.cpu() if self.inspect is None else self.inspect(norm)
+        norm = torch.tensor(norm.item()) if self.inspect is None else self.inspect(norm)
         if 0.0 < max_norm < norm:
             torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).item())
         return norm
