@@ -54,3 +54,7 @@ class OneRead:
 @register_optimizer("asda_composite", dataclass=CompositeOptimizerConfig)
 class FairseqCompositeOptimizer(OneRead, Composite):
     """fairseq's composite optimiser. Its name, too, which a checkpoint's has to equal: runs go on either way."""
+
+    def __init__(self, cfg: CompositeOptimizerConfig, params: Any):
+        self.optimizers, self.lr_schedulers = {}, {}  # fairseq's are the class's: the next one would take them over
+        super().__init__(cfg, params)

@@ -67,7 +67,7 @@ def test_composite__equals_fairseqs_with_its_norms():
         optimizer = optim.build_optimizer(config(ours), params)
         found.append((train(optimizer, params, 50), weights(params)))
     assert found[0][0] == pytest.approx(found[1][0], rel=1e-6) and max(found[0][0]) > 0.5 > min(found[0][0])
-    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-6, atol=1e-6)
+    assert (found[0][1] - found[1][1]).norm() < 1e-6 * found[1][1].norm()
 
 
 @pytest.mark.parametrize("ours_first", [True, False])
@@ -77,11 +77,12 @@ def test_state__of_fairseqs_composite_adam_and_of_ours_go_over(ours_first):
     params = parameters()
     before = optim.build_optimizer(config(ours_first), params)
     train(before, params, 5)
+    state = copy.deepcopy(before.state_dict())  # the next composite of fairseq takes the optimisers of this one over
     after = optim.build_optimizer(config(not ours_first), params)
-    after.load_state_dict(copy.deepcopy(before.state_dict()))
+    after.load_state_dict(state)
     assert type(after).__name__ == type(before).__name__ == "FairseqCompositeOptimizer"  # fairseq compares the names
     train(after, params, 5, start=5)
-    torch.testing.assert_close(weights(params), weights(straight), rtol=1e-6, atol=1e-6)
+    assert (weights(params) - weights(straight)).norm() < 1e-6 * weights(straight).norm()
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
