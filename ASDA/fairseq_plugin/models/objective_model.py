@@ -47,6 +47,7 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         self.cfg = cfg
         self.num_updates = 0
         self.statistics: dict[str, Any] = {}  # of the last batch: tensors that nobody has waited for
+        self._compiles, self._lengths_vary = False, False
         self.objective = None
         reject_unsupported(self.config_class, cfg, "model", training=False)
         if encoder is not None:
@@ -75,9 +76,27 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         self.objective = self.build_objective(encoder)
         record_encoder(self.cfg, encoder.to_dict())
         self.group_parameters()
-        if self.cfg.compile:
-            self.objective.compile_layers()
+        if self._compiles:
+            self._compile(self.objective)
         self.objective.train(self.training)
+
+    def compile_layers(self, lengths_vary: bool) -> None:
+        """torch.compile for a run, as ``model.compile_mode`` says, in place.
+
+        Args:
+            lengths_vary: whether batches differ in the length of their clips.
+        """
+        self._compiles, self._lengths_vary = True, lengths_vary
+        if self.objective is not None:
+            self._compile(self.objective)
+
+    def _compile(self, objective: Objective) -> None:
+        # Layers share their code: a full batch and an epoch's last one, training and validating, with and without
+        # gradients, of student and teacher, and all of it again for a layer with a constant of its own. torch takes
+        # more than eight for a mistake and compiles nothing any more.
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, 8 * objective.encoder.depth)
+        objective.compile_layers(dynamic=self._lengths_vary, mode=self.cfg.compile_mode.value)
 
     def group_parameters(self) -> None:
         """Puts the parameters into the optimiser's groups."""

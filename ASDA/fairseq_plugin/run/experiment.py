@@ -36,7 +36,7 @@ _HELD = ("checkpoint.best_checkpoint_metric", "checkpoint.maximize_best_checkpoi
 # What a run may be extended by, if it is said.
 _EXTENDABLE = (
     *(f"optimization.{name}" for name in ("max_update", "max_epoch", "stop_time_hours", "stop_min_lr")),
-    *("task.clips_per_update", "task.epochs", "common.fp16", "common.bf16", "model.autocast"),
+    *("task.clips_per_update", "task.epochs", "common.fp16", "common.bf16", "model.autocast", "model.tf32"),
 )
 _EXTENDABLE_ENDS = (".lr_scheduler.max_update", ".lr_scheduler.total_num_update", ".lr_scheduler.warmup_updates")
 # Free as long as their product, the clips per update, is kept.

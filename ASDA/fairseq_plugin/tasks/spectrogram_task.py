@@ -27,6 +27,7 @@ from ..run.batch_iterators import real_batch
 from ..run.long_run import LongRunTask
 from ..run.processes import rank_and_size
 from ..run.run_config import check_best_metric, run_config, set_epochs, starting_checkpoint
+from ..run.tf32 import allow_tf32
 from .dataset import FairseqSpectrogramDataset
 from .front_end import NUMBERS, STATED, Padding, corpus_of, front_end_of, origins
 
@@ -199,6 +200,9 @@ class SpectrogramTask(LongRunTask):
             record_encoder(cfg, model.cfg.encoder)  # the checkpoint has to record what was built
             if model.objective is not None:
                 self._patches = model.encoder.config.patches
+            if model.cfg.compile:
+                model.compile_layers(lengths_vary=self.front_end.padding == "mask")
+            allow_tf32(model.cfg.tf32)
         return model
 
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
