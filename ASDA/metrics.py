@@ -2,6 +2,9 @@
 
 Arrays are anything NumPy can read (CPU tensors included); results are plain Python floats, so that they can be stored
 in checkpoints and json. `n` is the number of clips, `C` the number of classes.
+
+A target is 1 where the clip has the class, 0 where it has not, and NaN where nobody judged it: such pairs of a clip and
+a class enter no metric, as if the clip were not there for this class.
 """
 
 import math
@@ -32,17 +35,27 @@ class MeanAveragePrecision:
         return self.value
 
 
-def _check(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """(n, C) boolean targets and (n, C) float64 scores, or a ValueError that says what is wrong."""
+def _check(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n, C) boolean targets, float64 scores and boolean `judged`, or a ValueError that says what is wrong."""
     targets, scores = np.asarray(targets), np.asarray(scores, dtype=np.float64)
     if scores.ndim != 2 or targets.shape != scores.shape:
         raise ValueError(f"expected targets and scores of one shape (n, C), got {targets.shape} and {scores.shape}")
     _check_finite(scores)
-    stray = (targets != 0) & (targets != 1)
+    judged = ~np.isnan(targets)
+    stray = judged & (targets != 0) & (targets != 1)
     if stray.any():
         clip, label = np.argwhere(stray)[0]
         raise ValueError(f"targets must be 0 or 1, that of clip {clip}, class {label} is {targets[clip, label]}")
-    return targets.astype(bool), scores
+    return targets == 1, scores, judged
+
+
+def _check_judged(targets: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and scores as by `_check`, for a metric that takes no partial labels."""
+    checked, scores, judged = _check(targets, scores)
+    if not judged.all():
+        clip, label = np.argwhere(~judged)[0]
+        raise ValueError(f"clip {clip} was not judged for class {label}: which class is right cannot be told")
+    return checked, scores
 
 
 def _check_finite(scores: np.ndarray) -> None:
@@ -56,17 +69,17 @@ def average_precision_per_class(targets: ArrayLike, scores: ArrayLike) -> np.nda
     """Average precision of each class: the sum over thresholds of (recall gained) x precision, without interpolation.
 
     Args:
-        targets: (n, C), 1 where the clip has the label.
+        targets: (n, C), 1 where the clip has the label, NaN where it was not judged.
         scores: (n, C), larger = more likely; only the order within a class matters, ties count as one threshold.
 
     Returns:
         (C,) float64, NaN where a class has no positive clip.
     """
-    targets, scores = _check(targets, scores)
+    targets, scores, judged = _check(targets, scores)
     return np.array(
         [
-            average_precision_score(target, score) if target.any() else np.nan
-            for target, score in zip(targets.T, scores.T, strict=True)
+            average_precision_score(target[there], score[there]) if target.any() else np.nan
+            for target, score, there in zip(targets.T, scores.T, judged.T, strict=True)
         ],
         dtype=np.float64,
     )
@@ -99,7 +112,7 @@ def accuracy(targets: ArrayLike, scores: ArrayLike) -> float:
             raise ValueError(f"the class of clip {clip} is {targets[clip]}, expected 0 to {scores.shape[1] - 1}")
         hits = scores.argmax(axis=1) == targets
     else:
-        targets, scores = _check(targets, scores)
+        targets, scores = _check_judged(targets, scores)
         hits = targets[np.arange(len(scores)), scores.argmax(axis=1)]
     return float(hits.mean()) if len(hits) else math.nan
 
@@ -116,7 +129,7 @@ def confusion_matrix(targets: ArrayLike, scores: ArrayLike) -> np.ndarray:
     Raises:
         ValueError: a clip has no label or several.
     """
-    targets, scores = _check(targets, scores)
+    targets, scores = _check_judged(targets, scores)
     counts = targets.sum(axis=1)
     if (counts != 1).any():
         clip = int(np.argmax(counts != 1))
@@ -140,9 +153,10 @@ def chance_average_precision(targets: ArrayLike) -> float:
     """What mAP is about without knowing anything: the share of clips that hold a class, averaged as mAP averages.
 
     Args:
-        targets: (n, C), 1 where the clip has the label.
+        targets: (n, C), 1 where the clip has the label, NaN where it was not judged.
     """
-    shares = np.asarray(targets, dtype=np.float64).mean(axis=0)
+    targets = np.asarray(targets, dtype=np.float64)
+    shares = np.nansum(targets, axis=0) / np.maximum(1, (~np.isnan(targets)).sum(axis=0))
     return float(shares[shares > 0].mean()) if (shares > 0).any() else math.nan
 
 
@@ -152,8 +166,12 @@ def mean_auc(targets: ArrayLike, scores: ArrayLike) -> float:
     Returns:
         In [0, 1]; NaN when no class has both.
     """
-    targets, scores = _check(targets, scores)
-    areas = [roc_auc_score(t, s) for t, s in zip(targets.T, scores.T, strict=True) if t.any() and not t.all()]
+    targets, scores, judged = _check(targets, scores)
+    areas = [
+        roc_auc_score(target[there], score[there])
+        for target, score, there in zip(targets.T, scores.T, judged.T, strict=True)
+        if target.any() and not target[there].all()
+    ]
     return float(np.mean(areas)) if areas else math.nan
 
 
@@ -239,15 +257,16 @@ def bootstrap_interval(
 class _Ranking:
     """Clips of one class from the highest score down, and those thresholds (distinct scores) that gain a positive."""
 
-    order: np.ndarray  # (n,) clips
+    order: np.ndarray  # (judged clips,) clips
     positives: np.ndarray  # places in `order` that hold a positive clip
     first: np.ndarray  # (thresholds,) places where a threshold's clips begin ...
     last: np.ndarray  # ... and end
     num_positives: np.ndarray  # (thresholds,) how many of `positives` lie up to there
 
     @classmethod
-    def of(cls, target: np.ndarray, score: np.ndarray) -> "_Ranking":
+    def of(cls, target: np.ndarray, score: np.ndarray, judged: np.ndarray) -> "_Ranking":
         order = np.argsort(-score, kind="stable")
+        order = order[judged[order]]
         new = np.diff(score[order]) != 0
         first, last = np.flatnonzero(np.append(True, new)), np.flatnonzero(np.append(new, True))
         gains = np.add.reduceat(target[order], first, dtype=np.int64) > 0
@@ -300,6 +319,7 @@ def _resample_rankings(
     metric_of_curves: Callable[[_Curves], np.ndarray],
     targets: np.ndarray,
     scores: np.ndarray,
+    judged: np.ndarray,
     rng: np.random.Generator,
     resamples: int,
 ) -> list[float]:
@@ -308,7 +328,8 @@ def _resample_rankings(
     A draw changes how often a clip counts, not its place in the ranking, so every class is sorted once.
     """
     num_clips = len(scores)
-    rankings = [_Ranking.of(target, score) for target, score in zip(targets.T, scores.T, strict=True) if target.any()]
+    columns = zip(targets.T, scores.T, judged.T, strict=True)
+    rankings = [_Ranking.of(target, score, there) for target, score, there in columns if target.any()]
     values: list[float] = []
     while rankings and len(values) < resamples:
         draws = min(resamples - len(values), max(1, _COUNTS_AT_A_TIME // num_clips))

@@ -1,10 +1,16 @@
 """Features of a folder: one run of asda-extract over it against one process for each file, as EAT's program works.
 
     python -m benchmarks.bench_extract [--clips 32] [--single 3] [--seconds 10] [--depths 12 2] [--output TABLE.md]
+    python -m benchmarks.bench_extract --compare waiting workers half padding [--turns 3] [--clips 200] [--seconds 1]
+    python -m benchmarks.bench_extract --growth 1000 4000 20000 --seconds 1 --width 64 --depths 1
+    python -m benchmarks.bench_extract --recording 10 60 120 --width 64 --depths 1
 
 Both run the same program on the same generated clips with randomly initialised models of base width. A process for
 each file pays for Python, torch and the model every time. On the CPU, seconds are processor time, as in the other
 benchmarks, with one thread unless --threads says otherwise.
+
+--compare runs the folder in two ways by turns, which differ in one setting; --growth runs folders of several sizes, and
+--recording one recording of several lengths in minutes, with the most memory that the program held.
 """
 
 import argparse
@@ -14,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,25 +45,116 @@ def write_clips(folder: Path, clips: int, seconds: float) -> None:
         soundfile.write(folder / f"{number:04d}.flac", samples, RATE_HZ)
 
 
+COMPARED: dict[str, tuple[tuple[str, dict[str, str], list[str]], ...]] = {
+    "waiting": (("active waiting", {"OMP_WAIT_POLICY": "ACTIVE"}, []), ("passive waiting", {}, [])),
+    "workers": (("4 decoding threads", {}, ["--num_workers", "4"]), ("as the cores allow", {}, [])),
+    "half": (("float32", {}, []), ("--half", {}, ["--half"])),
+    "padding": (("--padding constant", {}, ["--padding", "constant"]), ("--padding mask", {}, ["--padding", "mask"])),
+}
+"""Two ways of a run each: what they are called, their environment, their flags."""
+
+_WITH_PEAK = """
+import resource, sys
+from ASDA.cli.extract import main
+code = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+raise SystemExit(code)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of asda-extract from start to end took: seconds of processor time and on the wall, peak MiB."""
+
+    processor_s: float
+    wall_s: float
+    peak_mib: float
+
+
+def run_extract(model: Path, device: torch.device, threads: int, *arguments: object, **environment: str) -> Run:
+    """Runs asda-extract in a process of its own; ``threads`` 0 leaves their number to the program."""
+    command = [sys.executable, "-c", _WITH_PEAK, "--checkpoint_dir", model, "--device", device, *arguments]
+    settings = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {}), **environment}
+    start, used = time.perf_counter(), os.times()
+    done = subprocess.run(
+        [str(argument) for argument in command], env=settings, check=True, capture_output=True, text=True
+    )
+    wall, now = time.perf_counter() - start, os.times()
+    processor = now.children_user + now.children_system - used.children_user - used.children_system
+    per_mib = 2**20 if sys.platform == "darwin" else 2**10
+    return Run(processor, wall, int(done.stdout.split()[-1]) / per_mib)
+
+
 def extract(model: Path, device: torch.device, threads: int, *arguments: object) -> float:
     """Seconds that asda-extract takes from start to end: wall time with a GPU, else processor time."""
-    command = [sys.executable, "-m", "ASDA.cli.extract", "--checkpoint_dir", model, "--device", device, *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    start, used = time.perf_counter(), os.times()
-    subprocess.run([str(argument) for argument in command], env=environment, check=True, stderr=subprocess.DEVNULL)
-    wall, now = time.perf_counter() - start, os.times()
-    if device.type == "cuda":
-        return wall
-    return now.children_user + now.children_system - used.children_user - used.children_system
+    run = run_extract(model, device, threads, *arguments)
+    return run.wall_s if device.type == "cuda" else run.processor_s
+
+
+def write_model(folder: Path, width: int, depth: int) -> Path:
+    """A randomly initialised model of ASDA's kind."""
+    torch.manual_seed(0)
+    stack = replace(zoo.ASDA.stack, embed_dim=width, depth=depth, num_heads=max(1, width // 64))
+    encoder = SpectrogramEncoder(replace(zoo.ASDA, stack=stack))
+    model = folder / f"model-{width}-{depth}"
+    checkpoint = Checkpoint(folder, "directory", encoder.config, encoder.state_dict(), FrontEnd())
+    directory.write(model, checkpoint, state=None)
+    return model
+
+
+def compare(folder: Path, model: Path, name: str, args: argparse.Namespace) -> list[tuple[str, ...]]:
+    """Table rows of two ways of a run over the folder, by turns; the ratio is that of the second to the first."""
+    write_clips_once(folder / "audio", args.clips, args.seconds)
+    runs: dict[str, list[Run]] = {}
+    for _ in range(args.turns):
+        for way, environment, flags in COMPARED[name]:
+            arguments = (folder / "audio", "--output", folder / way.replace(" ", "-"), *flags)
+            runs.setdefault(way, []).append(run_extract(model, args.device, args.threads, *arguments, **environment))
+    rows, first = [], None
+    for way, turns in runs.items():
+        processor, wall = (statistics.median(getattr(run, key) for run in turns) for key in ("processor_s", "wall_s"))
+        first = first or (processor, wall)
+        ratios = f"{processor / first[0]:.2f}", f"{wall / first[1]:.2f}"
+        rows.append((f"{model.name}, {way}", f"{processor:.1f}", f"{wall:.1f}", *ratios))
+    return rows
+
+
+def growth(folder: Path, model: Path, args: argparse.Namespace) -> list[tuple[str, ...]]:
+    """Table rows of folders of several sizes."""
+    rows = []
+    for number in args.growth:
+        audio = folder / f"audio-{number}"
+        write_clips(audio, number, args.seconds)
+        run = run_extract(model, args.device, args.threads, audio, "--output", folder / f"features-{number}")
+        each = f"{1000 * run.processor_s / number:.2f}"
+        rows.append((f"{number} clips", f"{run.processor_s:.1f}", each, f"{run.peak_mib:.0f}"))
+    return rows
+
+
+def recordings(folder: Path, model: Path, args: argparse.Namespace) -> list[tuple[str, ...]]:
+    """Table rows of a recording of several lengths."""
+    rows = []
+    minute = 0.1 * np.random.default_rng(0).standard_normal(60 * RATE_HZ)
+    for minutes in args.recording:
+        audio = folder / f"{minutes}.flac"
+        with soundfile.SoundFile(audio, "w", RATE_HZ, 1) as file:
+            for _ in range(minutes):
+                file.write(minute)
+        flags = (audio, "--long", "windows", "--granularity", args.granularity, "--output", folder / f"of-{minutes}")
+        run = run_extract(model, args.device, args.threads, *flags)
+        each = f"{1000 * run.processor_s / minutes:.0f}"
+        rows.append((f"{minutes} minutes", f"{run.processor_s:.1f}", each, f"{run.peak_mib:.0f}"))
+    return rows
+
+
+def write_clips_once(folder: Path, clips: int, seconds: float) -> None:
+    if not folder.exists():
+        write_clips(folder, clips, seconds)
 
 
 def measure(folder: Path, audio: Path, depth: int, args: argparse.Namespace) -> list[tuple[str, ...]]:
     """Table rows for a model of ``depth`` layers."""
-    torch.manual_seed(0)
-    encoder = SpectrogramEncoder(replace(zoo.ASDA, stack=replace(zoo.ASDA.stack, depth=depth)))
-    model = folder / f"model-{depth}"
-    checkpoint = Checkpoint(folder, "directory", encoder.config, encoder.state_dict(), FrontEnd())
-    directory.write(model, checkpoint, state=None)
+    model = write_model(folder, args.width, depth)
     paths = sorted(audio.iterdir())
     features = folder / f"features-{depth}"
     whole = extract(model, args.device, args.threads, audio, "--output", features) / len(paths)
@@ -74,6 +171,21 @@ def measure(folder: Path, audio: Path, depth: int, args: argparse.Namespace) -> 
     ]
 
 
+def other_tables(folder: Path, model: Path, args: argparse.Namespace) -> list[str]:
+    """The tables of --compare, --growth and --recording, as far as they are asked for."""
+    tables = []
+    if args.compare:
+        rows = [row for name in args.compare for row in compare(folder, model, name, args)]
+        tables.append(measuring.table(["way", "processor s", "wall s", "ratio", "wall ratio"], rows))
+    if args.growth:
+        headings = ["folder", "processor s", "ms per clip", "peak MiB"]
+        tables.append(measuring.table(headings, growth(folder, model, args)))
+    if args.recording:
+        headings = ["recording", "processor s", "ms per minute", "peak MiB"]
+        tables.append(measuring.table(headings, recordings(folder, model, args)))
+    return tables
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=32, help="clips in the folder")
@@ -81,18 +193,29 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
     parser.add_argument("--depths", type=int, nargs="+", default=[12, 2], help="layers of the models")
     parser.add_argument("--device", type=torch.device, default=measuring.best_device())
-    parser.add_argument("--threads", type=int, default=1, help="threads of the model [%(default)s]")
+    parser.add_argument("--width", type=int, default=768, help="of the models [%(default)s]")
+    parser.add_argument("--compare", nargs="+", choices=COMPARED, default=[], help="settings, on against off by turns")
+    parser.add_argument("--turns", type=int, default=3, help="runs of each way of --compare [%(default)s]")
+    parser.add_argument("--growth", type=int, nargs="+", metavar="CLIPS", help="sizes of folders")
+    parser.add_argument("--recording", type=int, nargs="+", metavar="MINUTES", help="lengths of a recording")
+    parser.add_argument("--granularity", default="utterance", help="of --recording [%(default)s]")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the model; 0: the program's [%(default)s]")
     parser.add_argument("--output", type=Path, help="markdown file to write the report to as well")
     args = parser.parse_args(argv)
+    tables, threads = [], args.threads or "the program's"
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_clips(folder / "audio", args.clips, args.seconds)
-        rows = [row for depth in args.depths for row in measure(folder, folder / "audio", depth, args)]
-    headings = ["way", "s per clip", "clips/s", "ratio"]
+        if args.compare or args.growth or args.recording:
+            for model in (write_model(folder, args.width, depth) for depth in args.depths):
+                tables += other_tables(folder, model, args)
+        else:
+            write_clips(folder / "audio", args.clips, args.seconds)
+            rows = [row for depth in args.depths for row in measure(folder, folder / "audio", depth, args)]
+            tables.append(measuring.table(["way", "s per clip", "clips/s", "ratio"], rows))
     text = (
-        f"{args.clips} clips of {args.seconds:g} s (16 kHz flac) to features, models of base width "
-        f"({measuring.clock_name(args.device)}, {args.threads} threads).\n{measuring.environment(args.device)}\n\n"
-        f"{measuring.table(headings, rows)}"
+        f"{args.clips} clips of {args.seconds:g} s (16 kHz flac) to features, models of width {args.width} "
+        f"({measuring.clock_name(args.device)}, {threads} threads).\n"
+        f"{measuring.environment(args.device)}\n\n" + "\n\n".join(tables)
     )
     measuring.publish("bench_extract", argv, text, args.output)
     return 0

@@ -8,12 +8,9 @@ import statistics
 from pathlib import Path
 
 from benchmarks import measuring
+from benchmarks.over_seeds import mean_and_deviation, percent
 
 METRICS = ("mAP", "accuracy")
-
-
-def percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
 
 
 def probe_table(rows: list[dict]) -> str:
@@ -54,17 +51,11 @@ def finetuning_table(pretrained: dict, random: dict) -> str:
     return measuring.table(["fine-tuning", f"{metric}, pre-trained", f"{metric}, random"], lines)
 
 
-def mean_and_deviation(numbers: list[float]) -> str:
-    if len(numbers) == 1:
-        return percent(numbers[0])
-    return f"{100 * statistics.fmean(numbers):.1f} ± {100 * statistics.stdev(numbers):.1f} %"
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--about", required=True, help="what was done, in a sentence")
     parser.add_argument("--command", required=True, help="what makes the table again")
-    parser.add_argument("--probe", type=Path, required=True, help="json of ASDA.demo.probe")
+    parser.add_argument("--probe", type=Path, required=True, help="json of ASDA.cli.probe")
     parser.add_argument("--finetuned", type=Path, help="json of ASDA.reports.folds, from pre-trained weights")
     parser.add_argument("--from-random", type=Path, help="the same from random weights")
     parser.add_argument("--output", type=Path, required=True, help="markdown file")
@@ -73,10 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.finetuned:
         finetuned, random = (json.loads(file.read_text()) for file in (args.finetuned, args.from_random))
         tables.append(finetuning_table(finetuned, random))
-    text = "\n\n".join([f"`{args.command}`", args.about, measuring.environment(), *tables]) + "\n"
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.write_text(text, encoding="utf-8")
-    print(text, end="")
+    measuring.write_report([f"`{args.command}`", args.about, measuring.environment(), *tables], args.output)
     return 0
 
 

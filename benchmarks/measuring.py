@@ -202,7 +202,12 @@ def publish(module: str, argv: list[str] | None, text: str, output: Path | None)
     if "--output" in arguments:  # where the table went is nobody's business
         place = arguments.index("--output")
         del arguments[place : place + 2]
-    report = f"`python -m benchmarks.{module}{''.join(f' {a}' for a in arguments)}`\n\n{text.strip()}\n"
+    write_report([f"`python -m benchmarks.{module}{''.join(f' {a}' for a in arguments)}`", text.strip()], output)
+
+
+def write_report(parts: Sequence[str], output: Path | None) -> None:
+    """Prints a report, the command that makes it first, and writes it to a file if one is named."""
+    report = "\n\n".join(parts) + "\n"
     print(report, end="")
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

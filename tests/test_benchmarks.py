@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from benchmarks import learning_report, measuring, padding_report, run_all
+from benchmarks import learning_report, measuring, over_seeds, own_data_report, run_all
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,13 +94,84 @@ def test_learning_report__tables_hold_each_seed_and_the_means(tmp_path):
     ]
 
 
-def test_padding_report__says_where_seeds_do_not_tell():
-    assert padding_report.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
-    told = padding_report.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.71, 0.8])
+def test_over_seeds__says_where_seeds_do_not_tell():
+    assert over_seeds.interval([1.0, 2.0, 3.0]) == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+    told = over_seeds.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.71, 0.8])
     assert told == "* Probe: +10.3 points, 95 % interval +8.9 to +11.8 over 3 seeds."
-    vague = padding_report.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.6, 0.7])
+    vague = over_seeds.compared("Probe", [0.5, 0.6, 0.7], [0.6, 0.6, 0.7])
     assert vague.startswith("* Probe: +3.3 points, 95 % interval -11.0 to +17.7 over 3 seeds, which includes 0: these")
-    assert padding_report.compared("Probe", [0.5], [0.4]) == "* Probe: -10.0 points, by one seed."
+    assert over_seeds.compared("Probe", [0.5], [0.4]) == "* Probe: -10.0 points, by one seed."
+
+
+def test_over_seeds__intervals_of_two_means():
+    assert over_seeds.mean_and_interval([0.1, 0.2, 0.3]) == "20.0 % (0.0 to 44.8)"  # from -4.8, which is no share
+    assert over_seeds.mean_and_interval([0.125]) == "12.5 %"
+    assert over_seeds.overlap([0.1, 0.2, 0.3], [0.4, 0.4, 0.4])
+    assert not over_seeds.overlap([0.1, 0.2, 0.3], [0.45, 0.45, 0.45])
+
+
+def own_data_folder(folder: Path, accuracies: dict[str, list[float]]) -> None:
+    """What own_data.sh leaves of a corpus: runs with these accuracies by seed; three of four clips are of a class."""
+    (folder / "data").mkdir(parents=True)
+    for split, labels in (("train", "aaabbb"), ("eval", "aaab")):
+        lines = [f"{number}\t{label}\n" for number, label in enumerate(labels)]
+        (folder / "data" / f"{split}.lbl").write_text("".join(lines))
+    rows = [
+        {"weights": weights, "seed": seed, "accuracy": accuracy}
+        for weights in ("pre-trained", "random")
+        for seed, accuracy in enumerate(accuracies[f"probe, {weights}"], start=1)
+    ]
+    (folder / "probe.json").write_text(json.dumps(rows))
+    chosen = {"target_length": 64, "padding": "mask", "norm_mean": -7.5, "norm_std": 4.0, "multi_label": False}
+    record = {
+        "task": {**chosen, "epochs": 2},
+        "optimization": {"max_update": 12},
+        "checkpoint": {"best_checkpoint_metric": "accuracy"},
+    }
+    for method, weights in (("fine-tuned", "pretrained"), ("from scratch", "random")):
+        for seed, accuracy in enumerate(accuracies[method], start=1):
+            for run in (folder / f"from_{weights}" / f"seed{seed}", folder / f"pretrained{seed}"):
+                run.mkdir(parents=True, exist_ok=True)
+                (run / "run.yaml").write_text(json.dumps(record))
+            state = {"cfg": record, "extra_state": {"val_loss": accuracy, "best": 0.99}}
+            torch.save(state, folder / f"from_{weights}" / f"seed{seed}" / "checkpoint_last.pt")
+
+
+def test_own_data_report__numbers_and_sentences_follow_from_the_runs(tmp_path):
+    own_data_folder(
+        tmp_path / "speech",
+        {
+            "probe, random": [0.79, 0.80, 0.81],
+            "probe, pre-trained": [0.89, 0.90, 0.91],
+            "from scratch": [0.50, 0.75, 0.75],
+            "fine-tuned": [0.75, 0.75, 1.00],
+        },
+    )
+    arguments = ["--work", str(tmp_path), "--corpora", "speech", "--seeds", "1", "2", "3"]
+    assert own_data_report.main([*arguments, "--output", str(tmp_path / "out.md")]) == 0
+    assert rows_of(tmp_path / "out.md") == [
+        [
+            *("speech", "6 + 4", "2", "75.0 %", "80.0 % (77.5 to 82.5)", "90.0 % (87.5 to 92.5)"),
+            *("66.7 % (30.8 to 100.0)", "83.3 % (47.5 to 100.0)"),
+        ]
+    ]
+    text = (tmp_path / "out.md").read_text()
+    probe, finetuning, chance = (line for line in text.splitlines() if line.startswith("* speech, ") or "above" in line)
+    assert probe == "* speech, probe: what pre-training gains: +10.0 points, 95 % interval +10.0 to +10.0 over 3 seeds."
+    assert "+16.7 points" in finetuning and "which includes 0" in finetuning and finetuning.endswith("overlap.")
+    assert chance == (
+        "* speech: above chance with the whole interval: probe, random; probe, pre-trained; not told from chance, or "
+        "below it: from scratch; fine-tuned."
+    )
+    assert "2 epochs (12 updates) of fine-tuning; chosen: task.target_length=64 task.padding=mask" in text
+    assert "49 points for the 4 of speech" in text and "no end (ar 28 of 28" in text
+
+
+def test_own_data_report__a_probe_of_other_seeds_is_refused(tmp_path):
+    methods = {name: [0.5, 0.6] for name in ("probe, random", "probe, pre-trained", "from scratch", "fine-tuned")}
+    own_data_folder(tmp_path / "speech", methods)
+    with pytest.raises(ValueError, match="probe.json: 2 seeds, expected 1"):
+        own_data_report.Corpus("speech", tmp_path / "speech", [1])
 
 
 TINY = {
@@ -150,6 +222,25 @@ def test_recorded_sound_script__writes_its_table(tmp_path):
     rows = run_script("recorded_sound.sh", tmp_path, DATA=str(samples))
     assert [row[0] for row in rows] == ["seed 1", *(f"fold{k}" for k in range(1, 6)), "mean ± deviation"]
     assert len((tmp_path / "work" / "labels.csv").read_text().splitlines()) == 21
+
+
+@pytest.mark.slow
+def test_own_data_script__writes_its_table(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    import numpy as np
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    samples = tmp_path / "sonic-pi" / "samples"
+    samples.mkdir(parents=True)
+    for kind, level in (("drum", 0.3), ("bd", 0.01)):
+        for number in range(6):
+            soundfile.write(samples / f"{kind}_of {number}.flac", rng.normal(0, level, 4_000 + 500 * number), 16_000)
+    rows = run_script("own_data.sh", tmp_path, DATA=str(tmp_path), CORPORA="samples", SEEDS="1", SAMPLES_EPOCHS="1 1")
+    assert [row[:4] for row in rows] == [["samples", "8 + 4", "2", "50.0 %"]]
+    assert all(re.fullmatch(r"[0-9.]+ %", cell) for cell in rows[0][4:])
+    text = (tmp_path / "table.md").read_text()
+    assert "task.padding=mask" in text and "task.multi_label=False, accuracy" in text and "by one seed" in text
 
 
 @pytest.mark.slow

@@ -251,3 +251,49 @@ def test_chance_average_precision__is_the_map_of_scores_that_say_nothing():
     assert chance_average_precision(targets) == pytest.approx(np.mean(blind), abs=0.02)
     assert chance_average_precision(targets) == float(mean_average_precision(targets, np.zeros((400, 4))))
     assert math.isnan(chance_average_precision(np.zeros((3, 2))))
+
+
+def partial(targets, share: float = 0.3, seed: int = 1):
+    """Targets of which a share was judged, NaN elsewhere."""
+    return np.where(np.random.default_rng(seed).random(targets.shape) < share, targets.astype(float), np.nan)
+
+
+def test_metrics__of_partial_labels_are_those_of_the_judged_clips_of_each_class():
+    targets, scores = multi_label(60, 9)
+    known = partial(targets)
+    judged = [~np.isnan(column) for column in known.T]
+    each = [(targets[there, c].tolist(), scores[there, c].tolist()) for c, there in enumerate(judged)]
+    expected = [naive_average_precision(*pair) for pair in each]
+    np.testing.assert_allclose(average_precision_per_class(known, scores), expected, atol=1e-12)
+    assert np.isnan(expected).any()  # a class of which no judged clip is positive
+    areas = [naive_auc(*pair) for pair in each if 0 < sum(pair[0]) < len(pair[0])]
+    assert mean_auc(known, scores) == pytest.approx(np.mean(areas))
+    shares = [np.mean(pair[0]) for pair in each if sum(pair[0])]
+    assert chance_average_precision(known) == pytest.approx(np.mean(shares))
+
+
+def test_metrics__what_was_not_judged_changes_nothing():
+    targets, scores = multi_label(60, 9)
+    known, others = partial(targets), scores.copy()
+    others[np.isnan(known)] = np.random.default_rng(2).random(np.isnan(known).sum())
+    for metric in (mean_auc, mean_average_precision):
+        assert float(metric(known, others)) == float(metric(known, scores))
+        assert bootstrap_interval(metric, known, others, 1, 50) == bootstrap_interval(metric, known, scores, 1, 50)
+    everything = partial(targets, share=1.0)
+    assert float(mean_average_precision(everything, scores)) == float(mean_average_precision(targets, scores))
+
+
+@pytest.mark.parametrize("metric", [mean_average_precision, mean_auc])
+def test_bootstrap_interval__of_partial_labels_equals_evaluating_each_draw(metric, monkeypatch):
+    targets, scores = multi_label(40, 6)
+    known = partial(targets, 0.5)
+    quick = bootstrap_interval(metric, known, scores, seed=3, resamples=60)
+    monkeypatch.setattr("ASDA.metrics._METRIC_OF_CURVES", {})
+    assert quick == pytest.approx(bootstrap_interval(metric, known, scores, seed=3, resamples=60), abs=1e-12)
+
+
+def test_metrics__that_need_every_class_judged_say_so():
+    targets = np.array([[1.0, 0.0], [np.nan, 1.0]])
+    for metric in (accuracy, confusion_matrix):
+        with pytest.raises(ValueError, match="clip 1 was not judged for class 0"):
+            metric(targets, np.ones((2, 2)))

@@ -25,6 +25,9 @@ ARCHIVE_SUFFIXES = frozenset({".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zs
 """Compressed containers, which nothing here looks into."""
 
 
+_EVERYTHING = ("**", "*")
+
+
 @dataclass
 class PassedOver:
     """What a search did not look at, although there may be recordings in it.
@@ -78,7 +81,13 @@ def undecodable_ending(name: str) -> Optional[str]:
 
 
 def list_audio_files(root: PathLike, pattern: str = "**/*", passed_over: Optional[PassedOver] = None) -> list[Path]:
-    """Audio files under a folder, sorted; recognised by their suffix, in any case.
+    """Paths of the files that :func:`audio_file_names` names."""
+    root = Path(root)
+    return [root / name for name in audio_file_names(root, pattern, passed_over)]
+
+
+def audio_file_names(root: PathLike, pattern: str = "**/*", passed_over: Optional[PassedOver] = None) -> list[str]:
+    """Audio files under a folder by their names in it, folder by folder; recognised by their suffix, in any case.
 
     Args:
         root: folder to search; see `visible_files`.
@@ -89,21 +98,21 @@ def list_audio_files(root: PathLike, pattern: str = "**/*", passed_over: Optiona
     Raises:
         NotADirectoryError: `root` is not a folder.
     """
-    root = Path(root)
-    if not root.is_dir():
+    root = os.fspath(Path(root))
+    if not os.path.isdir(root):
         raise NotADirectoryError(f"{root} is not a folder")
     passed_over = PassedOver() if passed_over is None else passed_over
     wanted = Path(pattern).parts
     found = []
-    for path in visible_files(root, passed_over):
-        is_audio = path.suffix.lower() in AUDIO_SUFFIXES
-        ending = None if is_audio else passed_over.ending(path.name)
-        if (is_audio or ending) and _matches(path.relative_to(root).parts, wanted):
+    for name in _visible_names(root, passed_over):
+        is_audio = os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+        ending = None if is_audio else passed_over.ending(os.path.basename(name))
+        if (is_audio or ending) and (wanted == _EVERYTHING or _matches(name.split(os.sep), wanted)):
             if is_audio:
-                found.append(path)
+                found.append(name)
             else:
                 passed_over.files[ending] += 1
-    return sorted(found)
+    return sorted(found, key=lambda name: os.path.normcase(name).split(os.sep))
 
 
 def visible_files(root: Path, passed_over: PassedOver) -> Iterator[Path]:
@@ -116,12 +125,18 @@ def visible_files(root: Path, passed_over: PassedOver) -> Iterator[Path]:
         root: where to begin.
         passed_over: gets the folders that cannot be entered.
     """
+    return (root / name for name in _visible_names(os.fspath(root), passed_over))
+
+
+def _visible_names(root: str, passed_over: PassedOver) -> Iterator[str]:
+    """The same by their names in the folder, as there may be millions: a path costs as much as reading its entry."""
 
     def note(error: OSError) -> None:
         passed_over.folders.append((str(error.filename), error.strerror or str(error)))
 
+    start = len(os.path.join(root, ""))
     ahead: dict[str, tuple[str, frozenset[str]]]  # real path, and the real folders on the way
-    ahead = {os.fspath(root): (os.path.realpath(root), frozenset())}
+    ahead = {root: (os.path.realpath(root), frozenset())}
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=note):
         real, way = ahead.pop(folder)
         way |= {real}
@@ -133,7 +148,8 @@ def visible_files(root: Path, passed_over: PassedOver) -> Iterator[Path]:
                 ahead[path] = (target, way)
                 followed.append(name)
         subfolders[:] = followed
-        yield from (Path(folder, name) for name in files if not name.startswith("."))
+        within = folder[start:]
+        yield from (os.path.join(within, name) for name in files if not name.startswith("."))
 
 
 def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:

@@ -21,6 +21,9 @@ from ._outputs import errors_line, is_errors_list, one_line, refuse_foreign
 
 MAX_LISTED = 20
 
+_MUCH_PADDING = 4  # times as much computed as heard
+_MANY_CLIPS = 20  # with fewer it does not matter
+
 EXIT_OK = 0
 
 EXIT_ERROR = 1
@@ -36,23 +39,40 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 _OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|bad_alloc|alloc.*failed", re.IGNORECASE)
 
 
-class CutClips:
-    """Counts the clips of which only the beginning was used, so that this does not pass unnoticed."""
+class ClipLengths:
+    """Counts what a run's window does to clips of other lengths, so that it does not pass unnoticed.
+
+    Clips of which only the beginning was used; and padding, where most of what is computed is that.
+    """
 
     def __init__(self, windowing: Windowing):
         self.windowing = windowing
-        self.number = 0
+        self._num_cut = 0
+        self._num_clips = 0
+        self._heard_frames = 0
 
     def count(self, clip: LoadedClip) -> None:
-        window = self.windowing.front_end.target_length_frames
-        self.number += self.windowing.hop_frames is None and clip.num_frames > window
+        window = self.windowing.window_frames
+        self._num_cut += self.windowing.hop_frames is None and clip.num_frames > window
+        self._num_clips += 1
+        self._heard_frames += min(clip.num_frames, window)
 
     def report(self) -> None:
-        if self.number:
-            length_s = seconds(self.windowing.front_end.target_length_frames)
+        length_s = seconds(self.windowing.window_frames)
+        if self._num_cut:
             note(
-                f"{self.number} clips are longer than the window of {length_s:g} s and were cut to it; "
+                f"{self._num_cut} clips are longer than the window of {length_s:g} s and were cut to it; "
                 "--long windows uses all of them"
+            )
+        computed = self._num_clips * self.windowing.window_frames
+        if self.windowing.padding != "constant" or computed < _MUCH_PADDING * max(1, self._heard_frames):
+            return
+        if self._num_clips >= _MANY_CLIPS:
+            note(
+                f"{1 - self._heard_frames / computed:.0%} of what was computed is padding: clips of "
+                f"{seconds(self._heard_frames / self._num_clips):.2g} s on average are filled up to the window of "
+                f"{length_s:g} s; --padding mask computes {computed / self._heard_frames:.0f} times less, for other "
+                "features than the constant padding that published weights are trained with"
             )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ..data.labels import LabelTable
 from ..host_memory import bound_compiled_kernels, keep_freed_memory
 from ..inference.model import TrainedClassifier
 from ..inference.windows import PADDINGS, Windowing
+from . import _threads
 from ._console import note
 from ._parser import positive, seconds_to_frames
 
@@ -69,8 +69,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--half", action="store_true", help="compute in half precision (float16 on a GPU, bfloat16 else)"
     )
-    threads = min(4, os.cpu_count() or 1)
-    group.add_argument("--num_workers", type=positive, default=threads, help="threads that decode audio [%(default)s]")
+    group.add_argument(
+        "--num_workers", type=positive, metavar="N", help="threads that decode audio [by the cores: 1 to 4]"
+    )
     group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
     )
@@ -157,6 +158,16 @@ def choose_device(name: str) -> torch.device:
         keep_freed_memory()
         bound_compiled_kernels()
     return device
+
+
+def share_cores(args: argparse.Namespace, device: torch.device) -> None:
+    """Sets --num_workers where it is not given, and the threads of a network on the CPU; see `_threads.py`."""
+    on_cpu = device.type == "cpu"
+    if args.num_workers is None:
+        args.num_workers = _threads.decoding_threads(on_cpu)
+    threads = _threads.compute_threads(args.num_workers)
+    if on_cpu and threads is not None:
+        torch.set_num_threads(threads)
 
 
 def score_windowing(args: argparse.Namespace, model: TrainedClassifier) -> Windowing:

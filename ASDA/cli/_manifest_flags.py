@@ -7,13 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ..data.corpora.corpus import AUDIOSET, FSD50K
-from ..data.corpora.folded import FOLDED_LAYOUTS
 from ..data.preparation.folder_levels import parse_level
 from ..data.preparation.grouping import parse_grouping
-from ._parser import Parser, positive
-
-SPEECH_COMMANDS = "speechcommands"
+from ._known_data_sets import KNOWN_DATA_SETS
+from ._parser import Parser, pair, positive
 
 Value = TypeVar("Value")
 
@@ -23,16 +20,8 @@ def manifest_parser(description: str) -> argparse.ArgumentParser:
     parser = Parser(prog="asda-manifest", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_folder(commands)
-    _add_audioset(commands)
-    for layout in FOLDED_LAYOUTS:
-        writer = _writer(commands, layout.corpus.name, f"{layout.corpus.title}, {layout.corpus.num_folds} folds")
-        writer.set_defaults(layout=layout)
-    _writer(commands, FSD50K.name, FSD50K.title)
-    speech = _writer(commands, SPEECH_COMMANDS, "Speech Commands with its official lists")
-    speech.add_argument(
-        "--version", type=int, choices=(1, 2), default=2, help="1: 10 commands, unknown, silence; 2: 35 words"
-    )
-    speech.add_argument("--seed", type=int, default=1, help="of the places where silence is cut (version 1)")
+    for known in KNOWN_DATA_SETS:
+        known.add_flags(_writer(commands, known.name, known.help))
     _add_stats(commands)
     check = commands.add_parser("check", help="read every clip and list what a run would trip on")
     check.add_argument("paths", nargs="+", type=Path, help="manifests, or folders of manifests")
@@ -56,7 +45,7 @@ def _add_folder(commands) -> None:
     folder.add_argument(
         "--split",
         nargs="+",
-        type=_pair(float),
+        type=pair(float),
         metavar="NAME=SHARE",
         help="shares, scaled to a sum of 1: train=8 eval=2 (default: train=1)",
     )
@@ -65,20 +54,6 @@ def _add_folder(commands) -> None:
     folder.add_argument("--folds", type=int, metavar="K", help="make K folds for cross-validation")
     folder.add_argument("--seed", type=int, default=1, help="of the random division (default 1)")
     _add_suggesting(folder)
-
-
-def _add_audioset(commands) -> None:
-    audioset = _writer(commands, AUDIOSET.name, "AudioSet: Google's segment lists and a folder of clips")
-    audioset.add_argument(
-        "--segments", nargs="+", type=_pair(str), required=True, metavar="SPLIT=CSV",
-        help="lists of a split, several if need be: train=balanced.csv train=unbalanced.csv eval=eval.csv",
-    )  # fmt: skip
-    audioset.add_argument(
-        "--class-labels", type=Path, metavar="CSV", help="class_labels_indices.csv, if not the official"
-    )
-    audioset.add_argument(
-        "--short-below-s", type=float, default=1.0, help="report clips shorter than this (default 1 s)"
-    )
 
 
 def _add_stats(commands) -> None:
@@ -105,7 +80,7 @@ def _writer(commands, name: str, help: str) -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace manifests that are there")
     parser.add_argument("--workers", type=int, default=0, help="threads that read headers (default: one per core)")
     parser.add_argument(
-        "--hold-out", type=_pair(float), metavar="NAME=SHARE", help="carve a split out of train, e.g. valid=0.1"
+        "--hold-out", type=pair(float), metavar="NAME=SHARE", help="carve a split out of train, e.g. valid=0.1"
     )
     parser.add_argument("--hold-out-seed", type=int, default=1, help="of that division (default 1)")
     parser.add_argument(
@@ -143,19 +118,6 @@ def _said(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return said
-
-
-def _pair(value_type):
-    def pair(text: str):
-        name, equals, value = text.partition("=")
-        if not name or not equals or not value or "/" in name:
-            raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-        try:
-            return name, value_type(value)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected a number after {name}=, got {value!r}") from None
-
-    return pair
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -58,3 +58,18 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
     return value
+
+
+def pair(value_type):
+    """The type of NAME=VALUE flags: a tuple of the name and the value."""
+
+    def pair(text: str):
+        name, equals, value = text.partition("=")
+        if not name or not equals or not value or "/" in name:
+            raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+        try:
+            return name, value_type(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected a number after {name}=, got {value!r}") from None
+
+    return pair

@@ -14,10 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
 from ..atomic import atomic_writer
 from ..data.labels import LabelTable, read_clip_labels
 from ..data.manifest import Manifest
 from ..inference.clips import find_clips
+from ..inference.half_precision import cast_weights
 from ..inference.model import TrainedClassifier, build_classifier
 from ..inference.predictions import clip_scores, window_scores
 from ..inference.run import run_clips
@@ -74,6 +78,7 @@ def evaluate(args) -> int:
     refuse_same({"--errors": args.errors, "--ap_log_path": args.ap_log_path, "--confusion": args.confusion})
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
+    flags.share_cores(args, device)
     folder = Path(args.eval_dir)
     table = LabelTable.read(args.label_file or folder / "label_descriptors.csv")
     flags.check_labels(checkpoint, table)
@@ -82,12 +87,14 @@ def evaluate(args) -> int:
     labels = read_clip_labels(labels_file, manifest, table)
     model = build_classifier(checkpoint).to(device)
     flags.choose_scores(args, model)
+    if args.half:
+        cast_weights(model, device)
 
-    targets = np.zeros((len(manifest), len(table)), dtype=bool)
-    for row in range(len(manifest)):
-        targets[row, labels.targets(row)] = True
-    if args.confusion and (targets.sum(axis=1) > 1).any():
-        raise ValueError(f"--confusion: {labels_file} has clips with several labels; leave --confusion out")
+    partial = labels.absent is not None
+    if args.confusion and (labels.max_labels_per_clip > 1 or partial):
+        fault = "was not judged for every class of each clip" if partial else "has clips with several labels"
+        raise ValueError(f"--confusion: {labels_file} {fault}; leave --confusion out")
+    targets = labels.multi_hots()
     scores, bad = score_clips(args, model, manifest)
     readable = np.ones(len(manifest), dtype=bool)
     readable[[clip.index for clip in bad]] = False
@@ -97,10 +104,15 @@ def evaluate(args) -> int:
         )
     targets, scores = targets[readable], scores[readable]
 
-    single_label = checkpoint.multi_label is False or (
-        checkpoint.multi_label is None and bool((targets.sum(axis=1) == 1).all())
+    single_label = not partial and (
+        checkpoint.multi_label is False or (checkpoint.multi_label is None and bool((targets.sum(axis=1) == 1).all()))
     )
-    if num_unlabelled := int((~targets.any(axis=1)).sum()):
+    if partial:
+        console.note(
+            f"partial labels: {labels.judged_share:.1%} of the pairs of a clip and a class were judged; the others "
+            "enter no metric" + (", and there is no accuracy" if checkpoint.multi_label is False else "")
+        )
+    elif num_unlabelled := int((~targets.any(axis=1)).sum()):
         console.note(
             f"{num_unlabelled} clips have no label: they count as negatives of every class"
             + (", and accuracy leaves them out" if single_label else "")
@@ -126,6 +138,7 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
     windowing = flags.score_windowing(args, model)
     scores = np.zeros((len(clips), model.num_classes), dtype=np.float32)
     bad: list[BadClip] = []
+    lengths = console.ClipLengths(windowing)
     results = run_clips(
         model.logits,
         enumerate(clips),
@@ -140,7 +153,9 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
         if isinstance(result, BadClip):
             bad.append(result)
         else:
+            lengths.count(result.clip)
             scores[result.clip.index] = clip_scores(window_scores(result, model), result).numpy()
+    lengths.report()
     return scores, bad
 
 
@@ -188,7 +203,7 @@ def write_table(path: Path, table: LabelTable, targets: np.ndarray, scores: np.n
     }
     if single_label:
         columns["accuracy"] = [
-            accuracy(targets[mine], scores[mine]) if (mine := targets[:, c]).any() else math.nan
+            accuracy(targets[mine], scores[mine]) if (mine := targets[:, c] == 1).any() else math.nan
             for c in range(len(table))
         ]
     with atomic_writer(path) as file:
@@ -196,7 +211,7 @@ def write_table(path: Path, table: LabelTable, targets: np.ndarray, scores: np.n
         rows.writerow([*TABLE_COLUMNS, *columns])
         for index, (mid, name) in enumerate(zip(table.mids, table.names, strict=True)):
             values = ["" if math.isnan(column[index]) else f"{column[index]:.6f}" for column in columns.values()]
-            rows.writerow([index, mid, name, int(targets[:, index].sum()), *values])
+            rows.writerow([index, mid, name, int((targets[:, index] == 1).sum()), *values])
 
 
 def write_matrix(path: Path, table: LabelTable, matrix: np.ndarray) -> None:

@@ -15,14 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
 from ..inference.clips import Clips, find_clips
 from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, Assembly, FeatureSpec, hidden_states
 from ..inference.h5_store import H5File
+from ..inference.half_precision import cast_weights
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
 from ..inference.run import run_clips
-from ..inference.store import FeatureStore, UnwritableClipError
+from ..inference.store import FeatureStore
 from ..inference.windows import BadClip, Windowing
+from ..inference.writing import FeatureWriter
 from . import _console as console
 from . import _flags as flags
 from ._outputs import refuse_same
@@ -105,6 +110,7 @@ def extract(args) -> int:
         kind = "a fine-tuned" if checkpoint.head else "a pre-trained"
         raise ValueError(f"{checkpoint.path}: --mode {args.mode}, but this is {kind} checkpoint")
     device = flags.choose_device(args.device)
+    flags.share_cores(args, device)
     model = build_encoder(checkpoint).to(device)
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
     windowing = Windowing(model.front_end, args.padding, patches=model.encoder.config.patches)
@@ -117,11 +123,13 @@ def extract(args) -> int:
             "give several clips as inputs, with --output"
         )
     bad: list[BadClip] = []
-    cut = console.CutClips(windowing)
+    lengths = console.ClipLengths(windowing)
     with _open_store(args, clips, model, spec, windowing) as store:
         wanted = _wanted(args, clips, store)
+        if args.half:  # now that the settings have the checkpoint's weights
+            cast_weights(model, device)
         results = run_clips(
-            lambda source, padding_mask: hidden_states(model.encoder, source, padding_mask, spec.layers),
+            lambda source, padding_mask: spec.wanted(hidden_states(model.encoder, source, padding_mask, spec.layers)),
             ((index, clips[index]) for index in wanted),
             windowing,
             device=device,
@@ -132,25 +140,19 @@ def extract(args) -> int:
             make=lambda clip: Assembly(clip, spec, args.half),
         )
         start = time.monotonic()
-        for result in console.progress(results, len(wanted)):
-            if isinstance(result, BadClip):
-                bad.append(result)
-                continue
-            cut.count(result.clip)
-            features = result.features()
-            if not features.is_finite():
-                reason = "a feature is beyond what float16 holds; extract without --half"
-                bad.append(BadClip(result.clip.index, result.clip.clip, reason, not_finite=True))
-                continue
-            try:
-                store.write(result.clip.clip, features)
-            except UnwritableClipError as error:
-                bad.append(BadClip(result.clip.index, result.clip.clip, str(error)))
+        with FeatureWriter(store) as writer:
+            for result in console.progress(results, len(wanted)):
+                if isinstance(result, BadClip):
+                    bad.append(result)
+                    continue
+                lengths.count(result.clip)
+                writer.write(result)
+        bad += writer.bad
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)
         console.note(f"{written} clips written in {took_s:.1f} s ({len(wanted) / max(took_s, 1e-9):.1f} clips/s)")
-    cut.report()
+    lengths.report()
     return console.report_bad_clips(bad, len(wanted), _errors_path(args))
 
 

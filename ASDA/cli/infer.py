@@ -11,7 +11,11 @@ import argparse
 import sys
 from dataclasses import asdict
 
+from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
 from ..inference.clips import find_clips
+from ..inference.half_precision import cast_weights
 from ..inference.model import build_classifier
 from ..inference.predictions import Event, Prediction, clip_scores, events, predictions, window_scores
 from ..inference.run import run_clips
@@ -57,8 +61,11 @@ def infer(args) -> int:
     console.check_errors_path(args.errors)
     checkpoint = flags.open_checkpoint(args)
     device = flags.choose_device(args.device)
+    flags.share_cores(args, device)
     model = build_classifier(checkpoint).to(device)
     flags.choose_scores(args, model)
+    if args.half:
+        cast_weights(model, device)
     names = flags.label_names(args, checkpoint)
     if args.segments:
         args.long = "windows"
@@ -66,7 +73,7 @@ def infer(args) -> int:
     threshold = args.threshold if args.threshold is not None else DEFAULT_EVENT_THRESHOLD if args.segments else 0.0
     clips = find_clips([*args.inputs, *([args.source_file] if args.source_file else [])], args.glob, sys.stdin)
     bad: list[BadClip] = []
-    cut = console.CutClips(windowing)
+    lengths = console.ClipLengths(windowing)
     results = run_clips(
         model.logits,
         enumerate(clips),
@@ -81,7 +88,7 @@ def infer(args) -> int:
         if isinstance(result, BadClip):
             bad.append(result)
             continue
-        cut.count(result.clip)
+        lengths.count(result.clip)
         scores = window_scores(result, model)
         path, duration_s = result.clip.clip.path, round(result.clip.duration_s, 3)
         best = predictions(clip_scores(scores, result), names, args.top_k_prediction, threshold)
@@ -95,7 +102,7 @@ def infer(args) -> int:
             print_timeline(path, timeline)
         else:
             print_table(path, best)
-    cut.report()
+    lengths.report()
     return console.report_bad_clips(bad, len(clips), args.errors)
 
 

@@ -6,14 +6,9 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from ..data.corpora.audioset import plan_audioset
-from ..data.corpora.corpus import AUDIOSET, FSD50K
-from ..data.corpora.folded import FOLDED_LAYOUTS, plan_folded
-from ..data.corpora.fsd50k import plan_fsd50k
-from ..data.corpora.speechcommands import plan_speechcommands_v1, plan_speechcommands_v2
-from ..data.corpora.tables import official_table
 from ..data.labels import LabelTable
 from ..data.manifest import Manifest, ManifestError
 from ..data.preparation.checking import check_manifest
@@ -22,16 +17,19 @@ from ..data.preparation.grouping import grouped, shared_groups
 from ..data.preparation.identical import SplitContents, identical_clips
 from ..data.preparation.lengths import PATCH_FRAMES, LengthDistribution
 from ..data.preparation.plan import Plan, Problem
+from ..data.preparation.published import unlike_published
 from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
 from ._console import EXIT_OK, MAX_LISTED, note, run
-from ._manifest_flags import SPEECH_COMMANDS, manifest_parser
+from ._known_data_sets import KNOWN_DATA_SETS, KnownDataSet
+from ._manifest_flags import manifest_parser
 from ._outputs import holds, refuse_foreign
 
 EXIT_PROBLEMS = 1
 """`check` has found problems."""
 MAX_CLASSES_LISTED = 10
+MAX_LEFT_OUT_NAMED = 3
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,26 +63,8 @@ def _run_folder(args: argparse.Namespace) -> int:
     )
 
 
-def _run_audioset(args: argparse.Namespace) -> int:
-    table = LabelTable.read(args.class_labels) if args.class_labels else official_table(AUDIOSET)
-    lists: dict[str, list[Path]] = {}
-    for split, file in args.segments:
-        lists.setdefault(split, []).append(Path(file))
-    return _write(args, lambda: plan_audioset(args.root, lists, table, args.short_below_s))
-
-
-def _run_folded(args: argparse.Namespace) -> int:
-    return _write(args, lambda: plan_folded(args.root, args.layout))
-
-
-def _run_speechcommands(args: argparse.Namespace) -> int:
-    if args.version == 2:
-        return _write(args, lambda: plan_speechcommands_v2(args.root))
-    return _write(args, lambda: plan_speechcommands_v1(args.root, args.out / "silence", args.seed))
-
-
-def _run_fsd50k(args: argparse.Namespace) -> int:
-    return _write(args, lambda: plan_fsd50k(args.root))
+def _run_known(known: KnownDataSet, args: argparse.Namespace) -> int:
+    return _write(args, lambda: known.plan(args))
 
 
 def _write(args: argparse.Namespace, make_plan: Callable[[], Plan], divides: bool = False) -> int:
@@ -106,10 +86,20 @@ def _write(args: argparse.Namespace, make_plan: Callable[[], Plan], divides: boo
     _print_lengths(args, plan.lengths)
     _print_classes(plan)
     _print_problems("reported", plan.problems, listed=0)
-    for warning in plan.warnings:
+    _note_left_out(plan.problems)
+    for warning in plan.warnings + unlike_published(plan, args.hold_out[0] if args.hold_out else ""):
         note(f"warning: {warning}")
     print(f"written to {args.out}" + (f"; {REPORT_NAME} there names each clip" if plan.problems else ""))
     return EXIT_OK
+
+
+def _note_left_out(problems: Sequence[Problem]) -> None:
+    """Names the first clips that the manifests lack although the data set has them; the report names them all."""
+    left_out = [problem for problem in problems if problem.kind in ("unreadable", "missing")]
+    for problem in left_out[:MAX_LEFT_OUT_NAMED]:
+        note(f"left out: {problem.clip}: {problem.kind}, {problem.detail}")
+    if len(left_out) > MAX_LEFT_OUT_NAMED:
+        note(f"left out: {len(left_out) - MAX_LEFT_OUT_NAMED} more clips")
 
 
 def _require_use_of_flags(args: argparse.Namespace) -> None:
@@ -225,10 +215,7 @@ def _print_problems(title: str, problems: Sequence[Problem], listed: int | None)
 
 _RUNS: dict[str, Callable[[argparse.Namespace], int]] = {
     "folder": _run_folder,
-    AUDIOSET.name: _run_audioset,
-    **{layout.corpus.name: _run_folded for layout in FOLDED_LAYOUTS},
-    FSD50K.name: _run_fsd50k,
-    SPEECH_COMMANDS: _run_speechcommands,
+    **{known.name: partial(_run_known, known) for known in KNOWN_DATA_SETS},
     "stats": _run_stats,
     "check": _run_check,
 }

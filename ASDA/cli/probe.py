@@ -14,6 +14,10 @@ import argparse
 import sys
 from pathlib import Path
 
+import ASDA.cli._threads  # noqa: F401 (its settings are to be there when torch loads)
+
+# isort: split
+
 import numpy as np
 
 from ASDA.atomic import atomic_writer

@@ -90,6 +90,10 @@ class Attention(nn.Module):
         q, k, _ = self._queries_keys_values(x)
         return _softmax_map(q, k, padding_mask)[:, None]
 
+    def map_coefficients(self) -> tuple[float, ...]:
+        """What each of the maps counts in their sum."""
+        return (1.0,)
+
 
 class DifferentialAttention(nn.Module):
     """Two softmax maps, the second subtracted with a coefficient lambda to cancel what both attend to.
@@ -191,3 +195,7 @@ class DifferentialAttention(nn.Module):
         """
         q, k = self._queries_keys(x)
         return _softmax_map(q, k, padding_mask).unflatten(1, (2, self.num_heads))
+
+    def map_coefficients(self) -> tuple[float, ...]:
+        """What each of the maps counts in their sum: 1 and -lambda."""
+        return 1.0, -float(self.current_lambda())

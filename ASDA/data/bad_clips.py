@@ -20,12 +20,14 @@ class TooManyBadClipsError(ManifestError):
 
 
 class BadClips:
-    """The clips of one manifest that could not be read.
+    """The clips of a manifest that could not be read.
+
+    Of several that are joined each is held to the limit by itself: all clips of a small one may be few of all.
 
     One byte of shared memory per clip, so that workers (also persistent ones) and the main process see the same count.
 
     Args:
-        max_fraction: share of the clips above which `add` stops the run.
+        max_fraction: share of a manifest's clips above which `add` stops the run.
         num_clips: how many of the manifest's clips are looked at; None: all.
     """
 
@@ -71,9 +73,11 @@ class BadClips:
         self._check()
 
     def _check(self, cause: Exception | None = None) -> None:
-        count = len(self)
-        if count > self._max_fraction * self._num_clips:
-            raise TooManyBadClipsError(self._message(count)) from cause
+        for part in self._manifest.parts:
+            rows = part.rows.start + self._is_bad[part.rows.start : part.rows.stop].nonzero().flatten()
+            num_clips = min(len(part.rows), self._num_clips)
+            if len(rows) > self._max_fraction * num_clips:
+                raise TooManyBadClipsError(self._message(rows.tolist(), num_clips, part.manifest)) from cause
 
     def __len__(self) -> int:
         return int(self._is_bad.sum())
@@ -82,11 +86,11 @@ class BadClips:
         """Rows of the manifest, in order."""
         return self._is_bad.nonzero().flatten().tolist()
 
-    def _message(self, count: int) -> str:
-        listed = [f"  {self._manifest.where(i)} {self._manifest.path(i)}" for i in self.indices()[:MAX_LISTED]]
-        if count > MAX_LISTED:
-            listed.append(f"  ... and {count - MAX_LISTED} more; the log names each of them with its reason")
+    def _message(self, rows: list[int], num_clips: int, manifest: Manifest) -> str:
+        listed = [f"  {self._manifest.where(row)} {self._manifest.path(row)}" for row in rows[:MAX_LISTED]]
+        if len(rows) > MAX_LISTED:
+            listed.append(f"  ... and {len(rows) - MAX_LISTED} more; the log names each of them with its reason")
         return (
-            f"{count} of the {self._num_clips} clips of {self._manifest.file} could not be read, more than "
+            f"{len(rows)} of the {num_clips} clips of {manifest.file} could not be read, more than "
             f"max_bad_fraction = {self._max_fraction:g} allows (`asda-manifest check` lists every one):\n"
         ) + "\n".join(listed)

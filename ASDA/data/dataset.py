@@ -152,9 +152,9 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
         Returns:
             `id` int, `source` (1, T, F) float32 (with `waveforms` (W,)), `seed` int64 scalar tensor, `num_unreadable`
-            int; `mask` (M, N) bool with a mask sampler, `target` (C,) float32 multi-hot with labels. With a padding
-            mask `num_frames` int, the frames that are no padding, and N is that of these. Without `source` if the clip
-            cannot be read and is not replaced.
+            int; `mask` (M, N) bool with a mask sampler, `target` (C,) float32 with labels, see `ClipLabels.multi_hot`.
+            With a padding mask `num_frames` int, the frames that are no padding, and N is that of these. Without
+            `source` if the clip cannot be read and is not replaced.
         """
         index = int(index)
         clip = index % len(self.manifest)
@@ -175,14 +175,13 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         if mask_sampler is not None:
             sample["mask"] = mask_sampler(self._generator(index, _STREAM_MASK))
         if self.labels is not None:
-            sample["target"] = torch.zeros(self.num_classes)
-            sample["target"][self.labels.targets(clip)] = 1.0
+            sample["target"] = torch.from_numpy(self.labels.multi_hot(clip))
         return sample
 
     def _readable_clip(self, index: int) -> tuple[int, Heard] | None:
         """The clip and what is heard of it, or those of its replacement, or None."""
         candidate = index % len(self.manifest)
-        replacements = None
+        replacements, beside = None, self._rows_beside(candidate)
         for _ in range(_MAX_REPLACEMENT_DRAWS):
             try:
                 return candidate, self._source(candidate, index)
@@ -191,11 +190,16 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             if not self.replace_bad:
                 return None
             replacements = replacements or self._generator(index, _STREAM_REPLACEMENT)
-            candidate = int(torch.randint(len(self.manifest), (1,), generator=replacements))
+            candidate = beside.start + int(torch.randint(len(beside), (1,), generator=replacements))
         raise AudioError(
             self.manifest.path(index % len(self.manifest)),
             f"unreadable, and so were {_MAX_REPLACEMENT_DRAWS - 1} clips drawn to replace it",
         )
+
+    def _rows_beside(self, clip: int) -> range:
+        """The rows that a clip's replacement is drawn from: of its own manifest, so that each keeps its share."""
+        parts = self.manifest.parts
+        return parts[int(self.manifest.parts_of(np.asarray(clip)))].rows
 
     def _source(self, clip: int, index: int) -> Heard:
         path = self.manifest.path(clip)
@@ -235,19 +239,28 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             `id` (B,), `num_unreadable` int, how many of the clips asked for could not be read, and `net_input` with
             `source` (B, 1, T, F); with masks `places`, or `precomputed_mask` (B*M, N); with labels `target` (B, C),
             `num_labels`, their number, and `seeds` (B,), an array. With `waveforms` there are `waveforms` (B, W)
-            float64, padded with zeros, and `num_samples` (B,) in the place of `source`. Where clips are padded under a
-            mask, `padding_mask` (B, N), or the places have it; T, or `padded_frames` beside waveforms, is then that of
-            the longest clip, in whole patches.
+            float64, padded with zeros, and `num_samples` (B,) in the place of `source`. Of several manifests there is
+            `num_of_parts`, a list: how many of the clips are of each. Where clips are padded under a mask,
+            `padding_mask` (B, N), or the places have it; T, or `padded_frames` beside waveforms, is then that of the
+            longest clip, in whole patches.
             B = 0 if no clip of an evaluation batch could be read; {} for no samples.
         """
         if not samples:  # a process whose share of the epoch is a batch shorter than the others'
             return {}
         num_unreadable = sum(sample["num_unreadable"] for sample in samples)
         readable = [sample for sample in samples if "source" in sample]
+        counts = {"num_unreadable": num_unreadable, **self._num_of_parts(readable)}
         if readable:
-            return {"num_unreadable": num_unreadable, **self._join(readable)}
+            return {**counts, **self._join(readable)}
         silence = self._heard(torch.zeros(self.front_end.sample_rate_hz), 0)
-        return {"num_unreadable": num_unreadable, **_without_rows(self._join([self._sample(0, silence, 0)]))}
+        return {**counts, **_without_rows(self._join([self._sample(0, silence, 0)]))}
+
+    def _num_of_parts(self, samples: list[dict]) -> dict[str, list[int]]:
+        num_parts = len(self.manifest.parts)
+        if num_parts == 1:
+            return {}
+        parts = self.manifest.parts_of(np.array([sample["id"] for sample in samples], dtype=np.int64))
+        return {"num_of_parts": np.bincount(parts, minlength=num_parts).tolist()}
 
     def _join(self, samples: list[dict]) -> dict:
         batch: dict[str, torch.Tensor | int] = {}
@@ -280,7 +293,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
             # Arrays and numbers stay on the host, where fairseq takes tensors to the device to be waited for.
             net_input["seeds"] = np.array([int(sample["seed"]) for sample in samples], dtype=np.int64)
             net_input["target"] = torch.stack([sample["target"] for sample in samples])
-            net_input["num_labels"] = float(net_input["target"].sum())
+            net_input["num_labels"] = float(net_input["target"].nansum())
         ids = torch.tensor([sample["id"] for sample in samples], dtype=torch.int64)
         return {"id": ids, "net_input": net_input, **batch}
 
@@ -302,6 +315,19 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         if self.shuffle:
             return shuffled_order(len(self.manifest), self.seed, self.epoch)
         return np.arange(len(self.manifest), dtype=np.int64)
+
+    def shares(self) -> list[float]:
+        """The share of the drawn clips that each of the manifests has, in the long run; they add up to 1."""
+        rows = [part.rows for part in self.manifest.parts]
+        if self.sample_weights is None:
+            return [len(of_part) / len(self.manifest) for of_part in rows]
+        weights = np.array([self.sample_weights[of_part.start : of_part.stop].sum() for of_part in rows])
+        return (weights / weights.sum()).tolist()
+
+    def drawn_of_parts(self) -> list[int]:
+        """How many clips this epoch draws from each of the manifests."""
+        parts = self.manifest.parts_of(self.ordered_indices() % len(self.manifest))
+        return np.bincount(parts, minlength=len(self.manifest.parts)).tolist()
 
     def __len__(self) -> int:
         return len(self.manifest)

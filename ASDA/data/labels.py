@@ -5,24 +5,24 @@
 nothing behind the tab. (An id without a tab is refused: it may be a line whose tab became a space.) Lines are matched
 to manifest rows by clip id, never by their number, so a manifest whose rows were filtered or reordered still gets the
 right labels.
+
+Labels may be partial: not every clip was judged for every class. Each line then has a third column,
+`clip-id<TAB>present[,present...]<TAB>absent[,absent...]`, with the classes that the clip was judged not to have. A
+class in neither column was never judged for this clip: its target is NaN, and it enters neither loss nor metric.
 """
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from ..audio.finding import AUDIO_SUFFIXES
-from ..audio.spelling import same_name
-from .manifest import Manifest, ManifestError, open_table
+from .clip_ids import LabelError, match_by_id
+from .manifest import Manifest, open_table
 
-
-class LabelError(ManifestError):
-    """A label file or table that cannot be used; the message names the file, the line and the label or clip."""
+__all__ = ["ClipLabels", "LabelError", "LabelTable", "read_clip_labels"]
 
 
 class LabelTable:
@@ -118,12 +118,20 @@ class LabelTable:
 
 
 class ClipLabels:
-    """Class numbers of each clip of a manifest, held in two arrays (compressed rows)."""
+    """Class numbers of each clip of a manifest, held in two arrays (compressed rows).
 
-    def __init__(self, offsets: np.ndarray, classes: np.ndarray, num_classes: int):
+    Args:
+        offsets: (n + 1,), where each clip's classes begin.
+        classes: class numbers of all clips, one clip behind the other.
+        num_classes: C.
+        absent: of partial labels, the classes that each clip was judged not to have; None: all that it does not carry.
+    """
+
+    def __init__(self, offsets: np.ndarray, classes: np.ndarray, num_classes: int, absent: ClipLabels | None = None):
         self.offsets = offsets
         self.classes = classes
         self.num_classes = num_classes
+        self.absent = absent
 
     @property
     def labels_per_clip(self) -> np.ndarray:
@@ -147,10 +155,33 @@ class ClipLabels:
         """Class numbers of one clip, in the order of the label file."""
         return self.classes[self.offsets[index] : self.offsets[index + 1]].tolist()
 
+    def multi_hot(self, index: int) -> np.ndarray:
+        """Targets of one clip: (C,) float32, 1 for a class that it has, 0 if it has not, NaN if that was not judged."""
+        target = np.zeros(self.num_classes, dtype=np.float32)
+        if self.absent is not None:
+            target[:] = np.nan
+            target[self.absent.targets(index)] = 0.0
+        target[self.targets(index)] = 1.0
+        return target
+
+    def multi_hots(self) -> np.ndarray:
+        """Targets of all clips, (n, C) float32."""
+        found = np.empty((len(self), self.num_classes), dtype=np.float32)
+        for index in range(len(self)):
+            found[index] = self.multi_hot(index)
+        return found
+
     @property
     def is_multi_label(self) -> bool:
-        """Whether some clip has several labels, or none: then each class is a question of its own."""
-        return self.max_labels_per_clip > 1 or self.num_unlabelled > 0
+        """Whether each class is a question of its own: some clip has several labels or none, or labels are partial."""
+        return self.max_labels_per_clip > 1 or self.num_unlabelled > 0 or self.absent is not None
+
+    @property
+    def judged_share(self) -> float:
+        """Share of the pairs of a clip and a class that were judged; 1 unless labels are partial."""
+        if self.absent is None:
+            return 1.0
+        return (len(self.classes) + len(self.absent.classes)) / (len(self) * self.num_classes)
 
     def class_counts(self) -> np.ndarray:
         """(C,) int64, how many clips carry each class."""
@@ -162,11 +193,12 @@ def read_clip_labels(file: str | os.PathLike, manifest: Manifest, table: LabelTa
 
     A line's id may be the clip's relative path or the end of it, such as its name, each with or without the audio
     ending; the id that says most of the path counts. Lines about clips that the manifest does not list are allowed: a
-    manifest can be filtered without touching its label file. A line with nothing behind its tab is a clip of no class.
+    manifest can be filtered without touching its label file. A line with nothing behind its tab is a clip of no class;
+    a third column makes labels partial, see above.
 
     Raises:
         LabelError: missing file, a line of another form, an unknown label, a clip without a line, an id that stands
-            twice or fits several clips.
+            twice or fits several clips, a class that a clip has and has not.
     """
     file = Path(file)
     line_of_row, fields = match_by_id(
@@ -174,17 +206,63 @@ def read_clip_labels(file: str | os.PathLike, manifest: Manifest, table: LabelTa
         manifest,
         expected="clip-id<TAB>label[,label...]",
         no_tab="; a clip without any label is `clip-id<TAB>`, with a tab and nothing behind it",
+        max_fields=2,
     )
-    offsets = np.zeros(len(manifest) + 1, dtype=np.int64)
-    classes: list[int] = []
-    known: dict[str, list[int]] = {}
+    partial = _is_partial(file, fields)
+    present, absent = _Rows(len(manifest)), _Rows(len(manifest))
+    known: dict[str, tuple[list[int], list[int]]] = {}
     for row, line in enumerate(line_of_row):
         text = fields[line]
         if text not in known:
-            known[text] = _parse_labels(text, table, f"{file.name}:{line + 1}")
-        classes.extend(known[text])
-        offsets[row + 1] = len(classes)
-    return ClipLabels(offsets, np.asarray(classes, dtype=np.int32), len(table))
+            known[text] = _parse_line(text, table, f"{file.name}:{line + 1}")
+        present.add(row, known[text][0])
+        absent.add(row, known[text][1])
+    return present.labels(len(table), absent.labels(len(table)) if partial else None)
+
+
+class _Rows:
+    """Collects the class numbers of clip after clip."""
+
+    def __init__(self, num_clips: int):
+        self._offsets = np.zeros(num_clips + 1, dtype=np.int64)
+        self._classes: list[int] = []
+
+    def add(self, row: int, classes: list[int]) -> None:
+        self._classes.extend(classes)
+        self._offsets[row + 1] = len(self._classes)
+
+    def labels(self, num_classes: int, absent: ClipLabels | None = None) -> ClipLabels:
+        return ClipLabels(self._offsets, np.asarray(self._classes, dtype=np.int32), num_classes, absent)
+
+
+def _is_partial(file: Path, fields: list[str]) -> bool:
+    """Whether the lines have a third column.
+
+    Raises:
+        LabelError: some have: what a line without it means could not be told.
+    """
+    has_third = ["\t" in text for text in fields]
+    if any(has_third) and not all(has_third):
+        line = has_third.index(not has_third[0]) + 1
+        counts = ("two columns", "three")[:: -1 if has_third[0] else 1]
+        raise LabelError(
+            f"{file}:{line}: {counts[1]} instead of {counts[0]} as in the lines before; partial labels say in each "
+            "line which classes are absent, if need be none: `clip-id<TAB>present<TAB>`"
+        )
+    return any(has_third)
+
+
+def _parse_line(text: str, table: LabelTable, where: str) -> tuple[list[int], list[int]]:
+    """Classes that are present and absent, by what stands behind the id.
+
+    Raises:
+        LabelError: an unknown label, or one that is both.
+    """
+    present, absent = (_parse_labels(column, table, where) for column in (text.split("\t") + [""])[:2])
+    for index in absent:
+        if index in present:
+            raise LabelError(f'{where}: "{table.names[index]}" is said to be present and to be absent; leave one')
+    return present, absent
 
 
 def _parse_labels(text: str, table: LabelTable, where: str) -> list[int]:
@@ -194,101 +272,3 @@ def _parse_labels(text: str, table: LabelTable, where: str) -> list[int]:
         return [table.index(text)]
     labels = [label.strip() for label in text.split(",")]
     return list(dict.fromkeys(table.index(label, where) for label in labels))
-
-
-def match_by_id(file: Path, manifest: Manifest, expected: str, no_tab: str = "") -> tuple[np.ndarray, list[str]]:
-    """Finds, for each clip of a manifest, its line in a file of `clip-id<TAB>field` lines.
-
-    Args:
-        expected: the form of a line, for messages.
-        no_tab: what a message about a line without a tab ends with.
-
-    Returns:
-        (n,) int64 line positions, counted from 0, and the second column of every line.
-
-    Raises:
-        LabelError: see `read_clip_labels`.
-    """
-    if not file.is_file():
-        raise LabelError(f"{file}: no such file")
-    ids, fields = [], []
-    for number, line in _lines(file):
-        name, tab, field = line.partition("\t")
-        if not tab or not name or "\t" in field:
-            raise LabelError(f"{file}:{number}: expected `{expected}`, got {line!r}{no_tab if not tab else ''}")
-        ids.append(same_name(name))
-        fields.append(field)
-    return _match(file, manifest, ids), fields
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as handle:
-        blank = 0
-        for number, line in enumerate(handle, start=1):
-            line = line.rstrip("\r\n")
-            if not line:
-                blank = blank or number
-                continue
-            if blank:
-                raise LabelError(f"{file}:{blank}: the line is empty")
-            yield number, line
-
-
-def _match(file: Path, manifest: Manifest, ids: list[str]) -> np.ndarray:
-    """(n,) the line of each row: the one whose id says most of the row's path. An id that two clips share is refused.
-
-    Where names repeat (`yes/a.wav`, `no/a.wav`), lines and rows that happen to agree one by one prove nothing: a
-    manifest that was filtered or sorted again may agree with the lines of other clips.
-    """
-    line_of_id: dict[str, int] = {}
-    for index, name in enumerate(ids):
-        if name in line_of_id:
-            raise LabelError(
-                f'id "{name}" stands twice in {file}, in lines {line_of_id[name] + 1} and {index + 1}, and does not '
-                "say which clip each is about; use relative paths as ids"
-            )
-        line_of_id[name] = index
-    max_folders = max((name.count("/") for name in ids), default=0)
-    row_of_line = np.full(len(ids), -1, dtype=np.int64)
-    result = np.empty(len(manifest), dtype=np.int64)
-    for row in range(len(manifest)):
-        path = same_name(manifest.relative_path(row))
-        line = next((line_of_id[name] for name in _ids_of(path, max_folders) if name in line_of_id), None)
-        if line is None:
-            there = (
-                f'; line {row + 1} there is about "{ids[row]}"' if row < len(ids) else f", which has {len(ids)} lines"
-            )
-            raise LabelError(f'clip "{path}" ({manifest.where(row)}) has no line in {file}{there}')
-        if row_of_line[line] >= 0:
-            _refuse_shared_id(file, manifest, ids[line], line, int(row_of_line[line]), row)
-        row_of_line[line] = row
-        result[row] = line
-    return result
-
-
-def _ids_of(path: str, max_folders: int) -> list[str]:
-    """What may stand for a clip, most of its path first: ends at a folder border, with and without the audio ending.
-
-    Args:
-        max_folders: no id says more of them.
-    """
-    *folders, name = path.rsplit("/", max_folders + 1)
-    if len(folders) > max_folders:  # the first is all that no id can say
-        folders = folders[1:]
-    stem, dot, suffix = name.rpartition(".")
-    names = (name, stem) if stem and f".{suffix.lower()}" in AUDIO_SUFFIXES else (name,)
-    starts = ["/".join(folders[first:]) + "/" for first in range(len(folders))] + [""]
-    return [start + end for start in starts for end in names]
-
-
-def _refuse_shared_id(file: Path, manifest: Manifest, name: str, line: int, first: int, second: int) -> None:
-    path, other = manifest.relative_path(second), manifest.relative_path(first)
-    if path == other:
-        raise LabelError(
-            f'clip "{path}" stands twice in {manifest.file} (lines {manifest.line(first)} and '
-            f"{manifest.line(second)}); remove one"
-        )
-    raise LabelError(
-        f'id "{name}" ({file.name}:{line + 1}) fits two clips: "{other}" ({manifest.where(first)}) and "{path}" '
-        f"({manifest.where(second)}); use relative paths as ids"
-    )

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -58,6 +58,13 @@ def clip_id(relative_path: str) -> str:
     return stem if dot and f".{suffix.lower()}" in AUDIO_SUFFIXES else name
 
 
+class Part(NamedTuple):
+    """What one file contributes to a list of clips: its manifest, and the rows of the list that are its."""
+
+    manifest: Manifest
+    rows: range
+
+
 class Manifest:
     """The rows of one `{split}.tsv`, in file order.
 
@@ -98,6 +105,15 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self._starts)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The files that the rows come from: this one alone, or those of a `JoinedManifest`."""
+        return (Part(self, range(len(self))),)
+
+    def parts_of(self, indices: np.ndarray) -> np.ndarray:
+        """For each row the number of its part, from 0; int64 of the same shape."""
+        return np.zeros_like(indices, dtype=np.int64)
 
     def line(self, index: int) -> int:
         """Line number of a row in the file, counted from 1."""

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from .labels import ClipLabels, LabelError, match_by_id
+from .clip_ids import LabelError, match_by_id
+from .labels import ClipLabels
 from .manifest import Manifest
 
 CLASS_WEIGHT_NUMERATOR = 1000.0
@@ -33,6 +35,20 @@ def class_balanced_weights(labels: ClipLabels) -> np.ndarray:
     if labelled.any():
         weights[labelled] = np.add.reduceat(class_weights[labels.classes], labels.offsets[:-1][labelled])
     return weights
+
+
+def folder_balanced_weights(manifest: Manifest, shares: Sequence[float]) -> np.ndarray:
+    """Sampling weight of each clip: those of a manifest's part have its share of the draws, each of them alike.
+
+    Args:
+        manifest: of several folders, joined.
+        shares: of the draws, one for each folder.
+
+    Returns:
+        (n,) float64.
+    """
+    sizes = [len(part.rows) for part in manifest.parts]
+    return np.repeat([share / size for share, size in zip(shares, sizes, strict=True)], sizes)
 
 
 def read_clip_weights(file: str | os.PathLike, manifest: Manifest) -> np.ndarray:

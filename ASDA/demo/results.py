@@ -70,9 +70,7 @@ class Results:
         found = {}
         for split in SPLITS:
             labels = read_clip_labels(self.data / f"{split}.lbl", self.manifest(split), self.table)
-            found[split] = np.zeros((len(labels), len(self.table)), dtype=bool)
-            for row in range(len(labels)):
-                found[split][row, labels.targets(row)] = True
+            found[split] = labels.multi_hots() == 1
         return found
 
     @cached_property

@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TextIO
 
-from ..audio.finding import PassedOver, list_audio_files
+from ..audio.finding import PassedOver, audio_file_names
 from ..data.containers import CONTAINER_SUFFIXES
 from ..data.manifest import Manifest
 
@@ -70,14 +70,14 @@ class _Listed(_ClipList):
         if paths:
             # All others lie between the first and the last in alphabetical order, so these two decide.
             ends = [os.path.dirname(os.path.abspath(end(paths, key=os.path.abspath))) for end in (min, max)]
-            self.root = os.path.commonpath(ends)
+            self._start = len(os.path.join(os.path.commonpath(ends), ""))
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Clip:
         path = self.paths[index]
-        return Clip(path, os.path.relpath(os.path.abspath(path), self.root))
+        return Clip(path, os.path.abspath(path)[self._start :])
 
 
 class _Rows(_ClipList):
@@ -143,7 +143,7 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
         elif path.is_dir():
             flush()
             passed_over = PassedOver(CONTAINER_SUFFIXES)
-            names = [str(found.relative_to(path)) for found in list_audio_files(path, pattern, passed_over)]
+            names = audio_file_names(path, pattern, passed_over)
             remarks = list(passed_over.messages(path))
             if not names:
                 raise InputError("; ".join([f'{entry}: no audio files match "{pattern}" in this folder', *remarks]))

@@ -47,6 +47,10 @@ class FeatureSpec:
                 f"not {self.granularity}"
             )
 
+    def wanted(self, states: Tensor) -> Tensor:
+        """What of a batch's hidden states (B, layers, 1 + N, D) goes into the features: all tokens, or CLS alone."""
+        return states[:, :, :1] if self.granularity == "utterance" else states
+
 
 @dataclass(frozen=True)
 class ClipFeatures:
@@ -158,21 +162,23 @@ class Assembly:
         self._rows: Rows | None = None
 
     def add(self, window: Window, states: Tensor) -> None:
-        """Takes the hidden states of a window, (layers, 1 + N, D), perhaps with padding at the end."""
+        """Takes the hidden states of a window, (layers, 1 + N, D), perhaps with padding at the end, or CLS alone."""
+        if self._spec.granularity == "utterance":
+            self._add_to_mean(window.heard_frames / self._heard * states[:, 0])
+            return
         rows = self._num_rows[window.number]
         grid = states[:, 1 : 1 + rows * self._columns].unflatten(1, (rows, self._columns))  # (layers, P, Q, D)
-        pool, granularity = self._spec.pool, self._spec.granularity
+        pool = self._spec.pool
         if pool in ("mean", "time"):
             # The weights of a single window's rows are equal, however much of them is padding.
             weights = torch.full((rows,), window.heard_frames / rows) / self._heard
             alone = len(self._windows) == 1
             self._add_to_mean(grid.mean(dim=1) if alone else torch.einsum("p,lpqd->lqd", weights, grid))
             return
-        if pool is None and granularity in ("all", "utterance"):
+        if self._with_cls:
             self._add_to_mean(window.heard_frames / self._heard * states[:, 0])
-        if granularity != "utterance":
-            kept = grid.mean(dim=2) if pool == "frequency" else grid.flatten(1, 2) if self._flat else grid
-            self._put(self._first_row[window.number] * self._per_row + self._with_cls, kept)
+        kept = grid.mean(dim=2) if pool == "frequency" else grid.flatten(1, 2) if self._flat else grid
+        self._put(self._first_row[window.number] * self._per_row + self._with_cls, kept)
 
     def _add_to_mean(self, part: Tensor) -> None:
         self._mean = part.clone() if self._mean is None else self._mean + part
@@ -182,6 +188,12 @@ class Assembly:
             num_rows = self._first_row[-1] * self._per_row + self._with_cls
             self._rows = Rows((part.shape[0], num_rows, *part.shape[2:]), self._dtype)
         self._rows.put(first, part)
+
+    @property
+    def num_bytes(self) -> int:
+        """Room that the features take, in memory or in a file."""
+        of_rows = 0 if self._rows is None else self._rows.num_bytes
+        return of_rows + (0 if self._mean is None else self._mean.nbytes)
 
     def features(self) -> ClipFeatures:
         """The clip's, once all of its windows are there."""

@@ -95,6 +95,8 @@ class H5File(FeatureStore):
         self._pending.clear()
 
     def close(self) -> None:
+        if self._earlier == [self.path]:  # all was done before: there is nothing to join
+            return
         import h5py
 
         with atomic_binary(self.path) as raw, h5py.File(raw, "w") as target:

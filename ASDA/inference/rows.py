@@ -33,7 +33,7 @@ class Rows:
         self._values: Tensor | None = None
         self._numpy_dtype = np.dtype({torch.float32: "float32", torch.float16: "float16"}[dtype])
         self._row_bytes = math.prod(shape[2:]) * self._numpy_dtype.itemsize
-        num_bytes = shape[0] * shape[1] * self._row_bytes
+        self.num_bytes = num_bytes = shape[0] * shape[1] * self._row_bytes
         if num_bytes <= IN_MEMORY_BYTES:
             self._values = torch.empty(shape, dtype=dtype)
             return

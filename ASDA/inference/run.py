@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ..audio.io import AudioError
 from .clips import Clip
-from .windows import BadClip, LoadedClip, Window, Windowing, batches, collate, load_clips, seconds
+from .half_precision import half_precision
+from .loading import load_clips
+from .windows import BadClip, LoadedClip, Window, Windowing, batches, collate, seconds
 
 
 class Result(Protocol):
@@ -113,7 +115,7 @@ def run_clips(
     """
     waiting = _Waiting(make)
     loaded = load_clips(numbered, windowing, num_threads=num_threads, h5_sample_rate_hz=h5_sample_rate_hz)
-    precision = torch.float16 if device.type == "cuda" else torch.bfloat16
+    precision = half_precision(device)
     for batch in batches(waiting.windows(loaded), batch_size, windowing.padding):
         source, padding_mask = collate(batch, windowing)
         with torch.inference_mode(), torch.autocast(device.type, precision) if half else nullcontext():

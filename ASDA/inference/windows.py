@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
@@ -114,6 +111,11 @@ class LoadedClip:
     frames: Tensor | None
     windowing: Windowing
     reader: ClipReader | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that its frames take."""
+        return 0 if self.frames is None else self.frames.untyped_storage().nbytes()
 
     @property
     def windows(self) -> list[Window]:
@@ -252,33 +254,6 @@ def _num_samples(clip: Clip, reader: ClipReader) -> int:
     return math.ceil(info.num_samples * reader.sample_rate_hz / info.sample_rate_hz)
 
 
-def load_clips(
-    numbered: Iterable[tuple[int, Clip]], windowing: Windowing, *, num_threads: int = 2, h5_sample_rate_hz: int = 32_000
-) -> Iterator[LoadedClip | BadClip]:
-    """Loads clips ahead of their use on several threads; yields in the order given, an error in a bad clip's place."""
-    local = threading.local()  # a reader for each thread: open containers have no lock
-
-    def attempt(index: int, clip: Clip) -> LoadedClip | BadClip:
-        if not hasattr(local, "reader"):
-            local.reader = ClipReader(windowing.front_end.sample_rate_hz, h5_sample_rate_hz)
-        try:
-            return load_clip(index, clip, local.reader, windowing)
-        except AudioError as error:
-            return BadClip(index, clip, error.reason)
-
-    pending = iter(numbered)
-    with ThreadPoolExecutor(num_threads) as pool:
-        queue: deque[Future] = deque(pool.submit(attempt, *entry) for entry in islice(pending, 2 * num_threads))
-        try:
-            while queue:
-                result = queue.popleft().result()
-                queue.extend(pool.submit(attempt, *entry) for entry in islice(pending, 1))
-                yield result
-        finally:
-            for future in queue:
-                future.cancel()
-
-
 def batches(windows: Iterable[Window], batch_size: int, padding: str, lookahead: int = 16) -> Iterator[list[Window]]:
     """Groups windows into batches of similar length.
 
@@ -310,6 +285,6 @@ def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor |
     return source, row_padding_mask(num_rows, grid)
 
 
-def seconds(frames: int) -> float:
+def seconds(frames: float) -> float:
     """Frames of 10 ms -> seconds."""
     return frames * FRAME_SHIFT_MS / 1000

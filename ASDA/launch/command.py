@@ -14,7 +14,7 @@ from .available import available_bytes
 from .batch_plan import Batch, BatchPlan
 from .composing import PROJECT, search_path
 from .fitting import Budget, fit_batch
-from .inputs import KEYS, Inputs, find_inputs
+from .inputs import KEYS, Inputs, data_override, find_inputs
 from .memory import Machine, Workload
 from .own_data import choose
 from .precision import Precision, choose_precision
@@ -97,9 +97,10 @@ def plan_launch(
     choices = choose(recipe, inputs, start, settings.dry_run)
     plan, memory = _fitted(batch, recipe, arguments, settings, processes, precision, start)
     said = plan.describe(recipe.get("task.clips_per_update"), processes.unit)
-    notes = (*inputs.notes, *precision.notes, *choices.notes, memory, said)
+    length, on_length = _stated_length(recipe, arguments)
+    notes = (*inputs.notes, *precision.notes, *choices.notes, *on_length, memory, said)
     fixed = [*recipe.groups, *_fixed(recipe, processes, plan, batch.most_clips), *precision.overrides]
-    fixed += [*inputs.overrides, *choices.overrides]
+    fixed += [*inputs.overrides, *choices.overrides, *length]
     if settings.extend:
         fixed.append("task.extend=true")
     if inputs.checkpoint is not None:
@@ -109,7 +110,7 @@ def plan_launch(
     runs = []
     for fold, data, save_dir in inputs.folders():
         folders = [
-            f"task.data={quoted(data)}",
+            data_override(data),
             f"checkpoint.save_dir={quoted(save_dir)}",
             f"hydra.job_logging.handlers.file.filename={quoted(save_dir / 'train.log')}",
         ]
@@ -138,6 +139,17 @@ def _batch(recipe: Recipe, arguments: Arguments, settings: Settings) -> Batch:
         update_freq=_first(freq, recipe.get(freq)) if freq in typed else None,
         given=tuple(given),
     )
+
+
+def _stated_length(recipe: Recipe, arguments: Arguments) -> tuple[list[str], list[str]]:
+    """The override by which a number of updates that was typed holds in place of a recipe's epochs, and what to say."""
+    updates, epochs = "optimization.max_update", recipe.get("task.epochs")
+    if epochs is None or not arguments.names(updates) or arguments.names("task.epochs"):
+        return [], []
+    recipe.set("task.epochs", None)
+    return ["task.epochs=null"], [
+        f"{updates}={recipe.get(updates)} as stated, in place of the recipe's {epochs} epochs"
+    ]
 
 
 def _fitted(

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .arguments import Arguments
+from ..data.folders import FoldersError, data_folders, data_shares, joined
+from .arguments import Arguments, quoted
 from .recipe import Recipe
 from .settings import LaunchError, Settings
 
@@ -14,28 +15,38 @@ KEYS = {"DATA": "task.data", "CHECKPOINT": "model.model_path", "SAVE_DIR": "chec
 """The keys that these settings stand for; an override of a key wins over its setting."""
 
 
+def data_override(data: tuple[Path, ...]) -> str:
+    """The override that names the folders of a run."""
+    named = [quoted(folder) for folder in data]
+    return f"{KEYS['DATA']}={named[0] if len(named) == 1 else '[' + ','.join(named) + ']'}"
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Absolute paths, and what to say about them.
 
     Attributes:
+        data: one folder or, to pre-train, several.
         folds: names of the folds to run; empty for a single run.
         overrides: what the data decide of the run.
         checkpoint: None where the run starts from nothing.
     """
 
-    data: Path
+    data: tuple[Path, ...]
     save_dir: Path
     checkpoint: Path | None
     folds: tuple[str, ...]
     notes: tuple[str, ...]
     overrides: tuple[str, ...] = ()
 
-    def folders(self) -> list[tuple[str, Path, Path]]:
-        """Fold, folder of its data, folder of its run; once, with an empty fold, for a single run."""
+    def folders(self) -> list[tuple[str, tuple[Path, ...], Path]]:
+        """Fold, folders of its data, folder of its run; once, with an empty fold, for a single run."""
         if not self.folds:
             return [("", self.data, self.save_dir)]
-        return [(fold, self.data / f"fold{fold}", self.save_dir / f"fold{fold}") for fold in self.folds]
+        return [
+            (fold, tuple(data / f"fold{fold}" for data in self.data), self.save_dir / f"fold{fold}")
+            for fold in self.folds
+        ]
 
 
 def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_folds: Callable[[str], int]) -> Inputs:
@@ -51,13 +62,14 @@ def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_fo
     if folds:
         needed = f"a folder with fold{folds[0]} to fold{folds[-1]}, each with train and eval manifests"
         kept = "the folder for the runs; each fold gets a folder in it"
-    inputs = Inputs(_path("DATA", recipe, arguments, settings.data, needed), Path(), None, folds, notes)
+    inputs = Inputs(_data(recipe, arguments, settings, needed), Path(), None, folds, notes)
     overrides: list[str] = []
     for _, data, _ in inputs.folders():
-        recipe.set(KEYS["DATA"], str(data))
-        overrides = overrides or choose_validation(recipe, arguments, data)
+        recipe.set(KEYS["DATA"], joined(data))
+        overrides = overrides or choose_validation(recipe, arguments, data[0])
         if not settings.dry_run:
-            check_data(recipe, data)
+            for folder in data:
+                check_data(recipe, folder)
     checkpoint, init = None, recipe.get("model.init", "")
     if init and (settings.checkpoint or recipe.get(KEYS["CHECKPOINT"], "")):
         raise LaunchError(f"CHECKPOINT: the run starts from model.init={init} instead; unset it, or set model.init=''")
@@ -67,6 +79,37 @@ def find_inputs(recipe: Recipe, arguments: Arguments, settings: Settings, num_fo
             raise LaunchError(f"CHECKPOINT: {checkpoint} does not exist; it has to be a pre-trained checkpoint")
     save_dir = _path("SAVE_DIR", recipe, arguments, settings.save_dir, kept)
     return Inputs(inputs.data, save_dir, checkpoint, folds, notes, tuple(overrides))
+
+
+def shares_of(recipe: Recipe, data: tuple[Path, ...]) -> tuple[float, ...] | None:
+    """The share of the drawn clips that each folder has by `task.data_weights`; None for no weights.
+
+    Raises:
+        LaunchError: they are not for these folders.
+    """
+    from omegaconf import OmegaConf
+
+    weights = recipe.get("task.data_weights")
+    weights = OmegaConf.to_container(weights) if OmegaConf.is_list(weights) else weights
+    try:
+        return data_shares(weights, [str(folder) for folder in data])
+    except FoldersError as error:
+        raise LaunchError(str(error)) from error
+
+
+def drawn_shares(recipe: Recipe, data: tuple[Path, ...], split: str) -> tuple[float, ...]:
+    """The share of the drawn clips that each folder has: by the weights, else by its number of clips.
+
+    Raises:
+        ManifestError: a folder has no such split.
+    """
+    stated = shares_of(recipe, data)
+    if stated is not None or len(data) == 1:
+        return stated or (1.0,)
+    from ..data.manifest import Manifest
+
+    sizes = [len(Manifest.read(folder / f"{split}.tsv")) for folder in data]
+    return tuple(size / sum(sizes) for size in sizes)
 
 
 def choose_validation(recipe: Recipe, arguments: Arguments, data: Path) -> list[str]:
@@ -128,11 +171,40 @@ def _folds(
     if settings.folds or not is_labelled(recipe):
         return settings.folds, ()
     number = num_folds(recipe.get("task.dataset", ""))
-    data = _override(recipe, arguments, KEYS["DATA"]) or settings.data
+    data = next(iter(_data_folders(recipe, arguments, settings)), "")
     first = f"{splits_of(recipe)[0]}.tsv"
     if number and data and (Path.cwd() / data / first).exists():
         return (), (f"one run, on the {first} of DATA; for all {number} folds DATA is the folder that holds them",)
     return tuple(str(fold) for fold in range(1, number + 1)), ()
+
+
+def _data(recipe: Recipe, arguments: Arguments, settings: Settings, needed: str) -> tuple[Path, ...]:
+    """The folders of DATA, or of an override of `task.data`.
+
+    Raises:
+        LaunchError: there is none, or several that cannot be meant.
+    """
+    folders = _data_folders(recipe, arguments, settings)
+    if not folders:
+        raise LaunchError(f"set DATA: {needed}")
+    if len(folders) > 1 and is_labelled(recipe):
+        raise LaunchError(
+            f"DATA names {len(folders)} folders ({', '.join(folders)}), but fine-tuning takes one, whose label table "
+            "holds for all of its clips"
+        )
+    data = tuple(Path.cwd() / folder for folder in folders)
+    shares_of(recipe, data)
+    return data
+
+
+def _data_folders(recipe: Recipe, arguments: Arguments, settings: Settings) -> tuple[str, ...]:
+    """As they are given: by an override, by DATA, or by a recipe."""
+    stated = arguments.names(KEYS["DATA"]) or not settings.data
+    given = recipe.get(KEYS["DATA"], "") if stated else settings.data
+    try:
+        return data_folders(given)
+    except FoldersError as error:
+        raise LaunchError(str(error)) from error
 
 
 def _path(name: str, recipe: Recipe, arguments: Arguments, setting: str, meaning: str) -> Path:

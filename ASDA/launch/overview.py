@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..training.epoch_decay import EPOCH_DECAY, EpochDecay
 from ..training.file_names import NEWEST
 from ..training.updates import updates_per_epoch
 from .command import Launch
-from .inputs import splits_of
+from .inputs import drawn_shares, splits_of
+from .own_data import lengths_of
 from .recipe import Recipe
+from .settings import LaunchError
 from .starting_point import StartingPoint
 
 
@@ -23,33 +26,37 @@ def overview(launch: Launch) -> list[str]:
     return [*(f"{name:<{width}}  {value}" for name, value in rows), "", *map(str, launch.runs)]
 
 
-def _data(recipe: Recipe, data: Path) -> list[tuple[str, str]]:
-    rows = [("data", str(data))]
-    for split in splits_of(recipe):
-        clips = _num_clips(data, split)
-        rows.append((f"  {split}", f"{split}.tsv is absent" if clips is None else f"{clips:,} clips"))
+def _data(recipe: Recipe, data: tuple[Path, ...]) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    there = all((folder / f"{splits_of(recipe)[0]}.tsv").exists() for folder in data)
+    shares = drawn_shares(recipe, data, splits_of(recipe)[0]) if there else None
+    for number, folder in enumerate(data):
+        of_all = f"; {100 * shares[number]:.2f} % of the draws" if shares and len(data) > 1 else ""
+        rows.append(("data", f"{folder}{of_all}"))
+        for split in splits_of(recipe):
+            clips = _num_clips((folder,), split)
+            rows.append((f"  {split}", f"{split}.tsv is absent" if clips is None else f"{clips:,} clips"))
     return rows
 
 
-def _num_clips(data: Path, split: str) -> int | None:
-    """Clips of a split; None if it is not there."""
-    from ..data.manifest import Manifest
+def _num_clips(data: tuple[Path, ...], split: str) -> int | None:
+    """Clips of a split, of all folders; None if it is not there."""
+    from ..data.joined_manifest import JoinedManifest
 
-    file = data / f"{split}.tsv"
-    return len(Manifest.read(file)) if file.exists() else None
+    there = all((folder / f"{split}.tsv").exists() for folder in data)
+    return len(JoinedManifest.read_split(data, split)) if there else None
 
 
-def _window(recipe: Recipe, data: Path) -> list[tuple[str, str]]:
+def _window(recipe: Recipe, data: tuple[Path, ...]) -> list[tuple[str, str]]:
     from ..data.manifest import ManifestError
-    from ..data.preparation.cached_statistics import cached_lengths
 
     length = recipe.get("task.target_length")
     rows = [("window", f"{length} frames" if length else "the data set's, or the checkpoint's")]
     split = splits_of(recipe)[0]
-    if not (data / f"{split}.tsv").exists():
+    if not all((folder / f"{split}.tsv").exists() for folder in data):
         return rows
     try:
-        lengths = cached_lengths(data, split, h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000))
+        lengths = lengths_of(recipe, data, split)
     except ManifestError as error:
         return [*rows, ("  lengths", str(error))]
     rows.append(("  lengths", lengths.summary().removeprefix("length: ")))
@@ -73,7 +80,7 @@ def _network(recipe: Recipe, start: StartingPoint | None) -> list[tuple[str, str
     return [("network", f"{name}, {stack.depth} layers of width {stack.embed_dim}, {count:,} parameters: {start.path}")]
 
 
-def _schedule(launch: Launch, data: Path) -> list[tuple[str, str]]:
+def _schedule(launch: Launch, data: tuple[Path, ...]) -> list[tuple[str, str]]:
     recipe, batch = launch.recipe, launch.batch
     rows = [("batch", batch.describe(recipe.get("task.clips_per_update"), "processes"))]
     epochs, updates = recipe.get("task.epochs"), recipe.get("optimization.max_update")
@@ -89,4 +96,18 @@ def _schedule(launch: Launch, data: Path) -> list[tuple[str, str]]:
     else:
         rows.append(("schedule", f"{epochs} epochs" if epochs else f"{updates:,} updates"))
     rates: Any = recipe.get("optimization.lr", [])
-    return [*rows, ("  learning rate", ", ".join(map(str, rates)))]
+    return [*rows, ("  learning rate", ", ".join([*map(str, rates), *_decay(recipe, epochs)]))]
+
+
+def _decay(recipe: Recipe, epochs: int | None) -> list[str]:
+    """How the learning rate falls, where it does so by epochs."""
+    schedule = "optimizer.groups.default.lr_scheduler"
+    if recipe.get(f"{schedule}._name") != EPOCH_DECAY:
+        return []
+    warmup = recipe.get(f"{schedule}.warmup_updates", 0)
+    keys = {"decay": 0.5, "decay_from_epoch": 2, "decay_every_epochs": 1}
+    try:
+        steps = EpochDecay(*(recipe.get(f"{schedule}.{key}", default) for key, default in keys.items()))
+    except ValueError as error:
+        raise LaunchError(f"{schedule}: {error}") from error
+    return [*([f"after {warmup:,} updates of warm-up"] if warmup else []), steps.describe(epochs)]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .inputs import Inputs, is_labelled, splits_of
+from .inputs import Inputs, drawn_shares, is_labelled, splits_of
 from .recipe import Recipe
 from .settings import LaunchError
 from .starting_point import StartingPoint
@@ -18,6 +18,7 @@ from .starting_point import StartingPoint
 if TYPE_CHECKING:
     from ..audio.front_end import FrontEnd
     from ..data.preparation.cached_statistics import SplitStatistics
+    from ..data.preparation.lengths import LengthDistribution
     from ..data.preparation.window import WindowFit
 
 MOST_FRAMES = 1024
@@ -54,7 +55,7 @@ def choose(recipe: Recipe, inputs: Inputs, start: StartingPoint | None, dry_run:
     if recipe.dataset:
         return Choices()
     data = inputs.folders()[0][1]
-    missing = [path for path in (data, inputs.checkpoint) if path is not None and not path.exists()]
+    missing = [path for path in (*data, inputs.checkpoint) if path is not None and not path.exists()]
     if dry_run and missing:
         return Choices(notes=[f"{missing[0]} is not there: window and normalisation will be chosen when it is"])
     from ..data.manifest import ManifestError  # needs torch, which takes seconds to import
@@ -62,7 +63,7 @@ def choose(recipe: Recipe, inputs: Inputs, start: StartingPoint | None, dry_run:
     choices, split = Choices(), splits_of(recipe)[0]
     if is_labelled(recipe):
         try:
-            _describe_labels(recipe, data, split, choices)
+            _describe_labels(recipe, data[0], split, choices)
         except ManifestError as error:
             raise LaunchError(str(error)) from error
     try:
@@ -72,6 +73,11 @@ def choose(recipe: Recipe, inputs: Inputs, start: StartingPoint | None, dry_run:
             _fit_to_checkpoint(recipe, data, start, split, choices)
     except ManifestError as error:  # what cannot be read is the run's to judge
         choices.notes.append(f"warning: nothing is chosen by these clips: {error}")
+    if is_labelled(recipe) and splits_of(recipe)[1:2] == ["eval"]:
+        choices.notes.append(
+            "warning: checkpoint_best.pt will be chosen on eval, so that its score there is too good: keep a split "
+            "valid aside (asda-manifest folder --split train=0.7 valid=0.15 eval=0.15), or judge checkpoint_last.pt"
+        )
     return choices
 
 
@@ -102,7 +108,9 @@ def _describe_labels(recipe: Recipe, data: Path, split: str, choices: Choices) -
         )
 
 
-def _fit_to_checkpoint(recipe: Recipe, data: Path, start: StartingPoint, split: str, choices: Choices) -> None:
+def _fit_to_checkpoint(
+    recipe: Recipe, data: tuple[Path, ...], start: StartingPoint, split: str, choices: Choices
+) -> None:
     """A checkpoint that says what its encoder heard is followed; of another only the network is known."""
     patch_frames = start.encoder.patches.size[0]
     if not start.front_end_recorded:
@@ -126,7 +134,7 @@ def _fit_to_checkpoint(recipe: Recipe, data: Path, start: StartingPoint, split: 
             _warn_of_window(fit, statistics, patch_frames, choices)
 
 
-def _fit_to_data(recipe: Recipe, data: Path, split: str, choices: Choices) -> None:
+def _fit_to_data(recipe: Recipe, data: tuple[Path, ...], split: str, choices: Choices) -> None:
     """The recipe's window if it has one; AudioSet's normalisation for data like AudioSet."""
     from ..data.corpora.corpus import AUDIOSET
 
@@ -157,19 +165,11 @@ def _patch_frames(recipe: Recipe) -> int:
     return next((frames for frames in (*found, size and size[0]) if frames), _PATCH_FRAMES)
 
 
-def _fit_window(recipe: Recipe, data: Path, split: str, patch_frames: int, choices: Choices) -> bool:
+def _fit_window(recipe: Recipe, data: tuple[Path, ...], split: str, patch_frames: int, choices: Choices) -> bool:
     """Chooses a window where none is stated; says whether it did."""
-    from ..data.preparation.cached_statistics import cached_lengths
-
     if recipe.get("task.target_length") is not None:
         return False
-    lengths = cached_lengths(
-        data,
-        split,
-        max_bad_fraction=recipe.get("task.max_bad_fraction", 0.01),
-        h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000),
-    )
-    fit = lengths.window(patch_frames, max_frames=MOST_FRAMES)
+    fit = lengths_of(recipe, data, split).window(patch_frames, max_frames=MOST_FRAMES)
     chosen = [f"task.target_length={fit.target_length_frames}"]
     if fit.mask_is_worth_it and recipe.get("task.padding") is None and recipe.model not in _TAKES_NO_MASK:
         chosen.append("task.padding=mask")
@@ -184,17 +184,35 @@ def _warn_of_window(fit: WindowFit, statistics: SplitStatistics, patch_frames: i
     choices.notes.append(f"warning: of this window {fit.describe()}. Of its own: {better.suggestion()}")
 
 
-def _statistics(recipe: Recipe, data: Path, split: str, front_end: FrontEnd) -> SplitStatistics:
+def lengths_of(recipe: Recipe, data: tuple[Path, ...], split: str) -> LengthDistribution:
+    """Lengths of a split's clips; of several folders in the shares that the run hears them.
+
+    Raises:
+        ManifestError: no such manifest, too many unreadable clips.
+    """
+    from ..data.preparation.cached_statistics import cached_lengths
+    from ..data.preparation.joint_statistics import joint_lengths
+
+    found = [cached_lengths(folder, split, **_reading(recipe)) for folder in data]
+    return found[0] if len(found) == 1 else joint_lengths(found, drawn_shares(recipe, data, split))
+
+
+def _statistics(recipe: Recipe, data: tuple[Path, ...], split: str, front_end: FrontEnd) -> SplitStatistics:
     from ..data.preparation.cached_statistics import cached_statistics
+    from ..data.preparation.joint_statistics import joint_statistics
 
     length = recipe.get("task.target_length") or front_end.target_length_frames
-    return cached_statistics(
-        data,
-        replace(front_end, target_length_frames=length),
-        split,
-        max_bad_fraction=recipe.get("task.max_bad_fraction", 0.01),
-        h5_sample_rate_hz=recipe.get("task.h5_sample_rate", 32_000),
-    )
+    front_end = replace(front_end, target_length_frames=length)
+    found = [cached_statistics(folder, front_end, split, **_reading(recipe)) for folder in data]
+    return joint_statistics(found, drawn_shares(recipe, data, split))
+
+
+def _reading(recipe: Recipe) -> dict[str, Any]:
+    """How the clips are read."""
+    return {
+        "max_bad_fraction": recipe.get("task.max_bad_fraction", 0.01),
+        "h5_sample_rate_hz": recipe.get("task.h5_sample_rate", 32_000),
+    }
 
 
 def _take(recipe: Recipe, statistics: SplitStatistics, why: str, choices: Choices) -> None:

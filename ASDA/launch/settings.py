@@ -12,8 +12,8 @@ class LaunchError(ValueError):
 
 
 SETTINGS = {
-    "DATA": "folder with {split}.tsv of the splits that the run uses; to fine-tune, also {split}.lbl and "
-    "label_descriptors.csv, or fold1, fold2, ... with these (required)",
+    "DATA": "folder with {split}.tsv of the splits that the run uses; to pre-train, also several, /a:/b; to fine-tune, "
+    "also {split}.lbl and label_descriptors.csv, or fold1, fold2, ... with these (required)",
     "SAVE_DIR": "folder for checkpoints, train.log and TensorBoard logs; an interrupted run continues from it; each "
     "fold gets a folder in it (required)",
     "CHECKPOINT": "to fine-tune: the pre-trained checkpoint (required, but for recipes with model.init); "

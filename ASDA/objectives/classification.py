@@ -96,7 +96,9 @@ class Classification(Objective):
 
         Args:
             spectrogram: (B, 1, T, F).
-            target: (B, C), 1 for each label of a clip.
+            target: (B, C), 1 for each label of a clip, else 0; NaN where nobody judged whether the clip has the class,
+                which then adds nothing to the loss. That needs BCE: with a softmax each class is judged by the others,
+                and the loss is NaN.
             seeds: (B,) int64, on the host, what each clip's augmentation is drawn from; needed for training with
                 augmentation.
             padding_mask: (B, N), True = padding. SpecAugment masks a share of what is no padding; where one of two
@@ -108,26 +110,36 @@ class Classification(Objective):
             ``classification``, summed over the clips; ``sample_size`` is the number of positive labels after mixup
             (BCE), or of clips (cross-entropy).
         """
-        if self.training:
-            spectrogram, target, padding_mask = self._augment(spectrogram, target, seeds, padding_mask)
-        logits = self.logits(spectrogram, padding_mask).float()
-        smoothed = self._smooth(target.float())
+        judged = torch.ones_like(target)
         if self.independent_scores:
-            loss = F.binary_cross_entropy_with_logits(logits, smoothed, reduction="sum")
+            judged = 1 - target.isnan().to(target.dtype)
+            target = target.where(judged > 0, 0.0)
+        if self.training:
+            spectrogram, target, judged, padding_mask = self._augment(spectrogram, target, judged, seeds, padding_mask)
+        logits = self.logits(spectrogram, padding_mask).float()
+        smoothed = self._smooth(target.float(), judged.float())
+        if self.independent_scores:
+            loss = judged_bce(logits, smoothed, judged.float())
             sample_size = max(float(target.sum()) if num_labels is None else num_labels, min(len(target), 1.0))
             scores = logits.detach().sigmoid()
         else:
             loss = -(smoothed * logits.log_softmax(dim=1)).sum()
             sample_size = target.shape[0]
             scores = logits.detach().softmax(dim=1)
-        return Losses({"classification": loss}, sample_size, {"_scores": scores, "_targets": target})
+        known = target.masked_fill(judged == 0, float("nan"))
+        return Losses({"classification": loss}, sample_size, {"_scores": scores, "_targets": known})
 
     def _augment(
-        self, spectrogram: Tensor, target: Tensor, seeds: Tensor | np.ndarray | None, padding_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        self,
+        spectrogram: Tensor,
+        target: Tensor,
+        judged: Tensor,
+        seeds: Tensor | np.ndarray | None,
+        padding_mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         how = self.augmentation
         if not (how.spec_augment or how.mixup > 0):
-            return spectrogram, target, padding_mask
+            return spectrogram, target, judged, padding_mask
         if seeds is None:
             raise ValueError("training with SpecAugment or mixup needs the clips' seeds (see SpectrogramDataset)")
         if how.spec_augment:
@@ -135,10 +147,12 @@ class Classification(Objective):
         if how.mixup > 0:
             # The whole batch is mixed with one weight, so the batch's first clip decides it.
             weight = draw_mixup_weight(clip_generator(int(seeds[0]), 1), how.mixup, how.mixup_prob)
-            spectrogram, target = mixup(spectrogram, target, weight)
+            # Mixed like a label, `judged` is the share of the mixture that somebody judged for the class.
+            spectrogram, labels = mixup(spectrogram, torch.cat([target, judged], dim=1), weight)
+            target, judged = labels.chunk(2, dim=1)
             if padding_mask is not None and weight != 1.0:
                 padding_mask = padding_mask & padding_mask.flip(0)
-        return spectrogram, target, padding_mask
+        return spectrogram, target, judged, padding_mask
 
     def _spec_augment(self, spectrogram: Tensor, seeds: Tensor | np.ndarray, padding_mask: Tensor | None) -> Tensor:
         how, (frames, mel_bins) = self.augmentation, spectrogram.shape[2:]
@@ -157,6 +171,21 @@ class Classification(Objective):
         frames = patches.size[0] + (rows - 1) * patches.stride[0]
         return torch.where(rows == grid.rows, spectrogram.shape[2], frames)
 
-    def _smooth(self, target: Tensor) -> Tensor:
+    def _smooth(self, target: Tensor, judged: Tensor) -> Tensor:
         smoothing = self.augmentation.label_smoothing if self.training else 0.0
-        return target * (1.0 - smoothing) + smoothing / target.shape[1] if smoothing > 0 else target
+        return target * (1.0 - smoothing) + judged * (smoothing / target.shape[1]) if smoothing > 0 else target
+
+
+def judged_bce(logits: Tensor, target: Tensor, judged: Tensor) -> Tensor:
+    """Binary cross-entropy of what was judged, summed over clips and classes.
+
+    BCE is linear in the target, so that of a mixture of two clips, with the shares w and 1 - w, is w times that of the
+    first one's label and 1 - w times that of the second's. Where only one of the two was judged, only its part counts.
+
+    Args:
+        logits: (B, C).
+        target: (B, C), the share of a clip that has the class, no more than ``judged``.
+        judged: (B, C), the share that was judged for it: 1 or 0, or of a mixture between.
+    """
+    share = target / judged.where(judged > 0, 1.0)
+    return F.binary_cross_entropy_with_logits(logits, share, weight=judged, reduction="sum")

@@ -14,11 +14,14 @@ def probe_scores(
     """Scores (n, C) of the eval clips; a class that no train clip has (or all have) scores 0 throughout.
 
     Args:
+        train_targets: (n, C), 1 where a clip has the class, NaN where it was not judged: it does not train that class.
         regularisation: sklearn's C, the inverse strength of the penalty.
     """
     scores = np.zeros((len(eval_features), train_targets.shape[1]))
     for index, target in enumerate(train_targets.T):
-        if target.any() and not target.all():
+        judged = ~np.isnan(target)
+        has_it = target[judged] == 1
+        if has_it.any() and not has_it.all():
             probe = make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=2000))
-            scores[:, index] = probe.fit(train_features, target).decision_function(eval_features)
+            scores[:, index] = probe.fit(train_features[judged], has_it).decision_function(eval_features)
     return scores

@@ -61,14 +61,10 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
 
 
 def multi_hot(folder: Path, split: str) -> np.ndarray:
-    """Targets of a split, (n, C) bool."""
+    """Targets of a split, (n, C), see `ClipLabels.multi_hot`."""
     table = LabelTable.read(folder / "label_descriptors.csv")
     manifest = Manifest.read(folder / f"{split}.tsv")
-    labels = read_clip_labels(folder / f"{split}.lbl", manifest, table)
-    targets = np.zeros((len(manifest), len(table)), dtype=bool)
-    for row in range(len(manifest)):
-        targets[row, labels.targets(row)] = True
-    return targets
+    return read_clip_labels(folder / f"{split}.lbl", manifest, table).multi_hots()
 
 
 def probe_folder(

@@ -125,12 +125,17 @@ def draw_spectrogram(frames: np.ndarray, frequencies_hz: np.ndarray, file: Path)
     num_bins = frames.shape[1]
     extent = (0, len(frames) * FRAME_SHIFT_S, 0, num_bins)
     axis.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=extent, interpolation="nearest")
+    mark_time_and_frequency(axis, frequencies_hz)
+    save(figure, file)
+
+
+def mark_time_and_frequency(axis: plt.Axes, frequencies_hz: np.ndarray) -> None:
+    """Names the axes of a spectrogram that is drawn in seconds and mel bins; the frequency of each bin, (F,)."""
     octaves_hz = [hz for hz in (250 << octave for octave in range(10)) if frequencies_hz[0] <= hz <= frequencies_hz[-1]]
-    places = np.interp(octaves_hz, frequencies_hz, np.arange(num_bins) + 0.5)
+    places = np.interp(octaves_hz, frequencies_hz, np.arange(len(frequencies_hz)) + 0.5)
     axis.set_yticks(places, [str(hz) for hz in octaves_hz])
     axis.set(xlabel="time (s)", ylabel="frequency (Hz)")
     axis.grid(False)
-    save(figure, file)
 
 
 def draw_similarity(features: np.ndarray, step_s: float, file: Path) -> None:

@@ -200,3 +200,27 @@ def test_evaluate__json_has_null_where_d_prime_is_infinite(corpus, models, run):
 def test_evaluate__scores_that_are_not_finite_are_an_error(corpus, models, run):
     result = run(main, "--eval_dir", corpus, "--checkpoint", models.finetuned, "--norm_std", 1e-38)
     assert result.code == 1 and "none of its 9 clips" in result.err and "NaN or infinity" in result.err
+
+
+def test_evaluate__what_was_not_judged_enters_no_metric(tmp_path, corpus, models, run):
+    names = [line.split("\t")[0] for line in (corpus / "eval.lbl").read_text().splitlines()]
+    paths, targets = clips_and_targets(corpus)
+    for number, c in ((0, 1), (3, 0), (5, 0), (7, 2)):
+        targets[number, c] = np.nan
+    columns = ([",".join(f"/m/{c}" for c in np.flatnonzero(targets[i] == t)) for i in range(9)] for t in (1, 0))
+    lines = ["\t".join(parts) for parts in zip(names, *columns, strict=True)]
+    (corpus / "eval.lbl").write_text("\n".join(lines) + "\n")
+    flags = ["--eval_dir", corpus, "--checkpoint", models.finetuned, "--target_length", 96, "--norm_mean", -4.268]
+    flags += ["--norm_std", 4.569, "--json", "--ap_log_path", tmp_path / "ap.csv"]
+    result = run(main, *flags)
+    assert result.code == 0, result.err
+    scores = scores_by_hand(paths, models.finetuned)
+    judged = ~np.isnan(targets)
+    expected = [average_precision_score(targets[judged[:, c], c], scores[judged[:, c], c]) for c in range(3)]
+    report = json.loads(result.out)
+    assert report["mAP"]["value"] == pytest.approx(np.mean(expected)) and "accuracy" not in report
+    assert "partial labels: 85.2% of the pairs of a clip and a class were judged" in result.err
+    rows = list(csv.DictReader((tmp_path / "ap.csv").open()))
+    assert [int(row["positives"]) for row in rows] == np.nansum(targets, axis=0).astype(int).tolist()
+    refused = run(main, *flags, "--confusion", tmp_path / "matrix.csv")
+    assert refused.code == 1 and "was not judged for every class of each clip; leave --confusion out" in refused.err

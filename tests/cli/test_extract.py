@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -282,3 +284,30 @@ def test_extract__a_feature_beyond_float16_is_an_error_and_not_infinite(tmp_path
     result = run(main, corpus, *flags, tmp_path / "half", "--half")
     assert result.code == 1 and "beyond what float16 holds" in result.err
     assert not list((tmp_path / "half").rglob("*.npy"))
+
+
+PEAK = """
+import resource, sys
+from ASDA.cli.extract import main
+assert main(sys.argv[1:]) == 0
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in kilobytes, as Linux does")
+def test_extract__memory_does_not_grow_with_a_recording(tmp_path, models):
+    """Of half an hour the waveform alone would take 115 MB, and its log-mel values 92 MB."""
+    noise = (1000 * np.random.default_rng(0).standard_normal(60 * 16_000)).astype(np.int16)
+    peaks = []
+    for minutes in (12, 42):  # both of several stretches that are decoded at a time
+        clip = tmp_path / f"{minutes}.wav"
+        with soundfile.SoundFile(clip, "w", 16_000, 1) as file:
+            for _ in range(minutes):
+                file.write(noise)
+        arguments = [clip, "--output", tmp_path / "out", "--checkpoint", models.pretrained, "--long", "windows"]
+        arguments += ["--granularity", "utterance", "--device", "cpu"]
+        command = [sys.executable, "-c", PEAK, *map(str, arguments)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        peaks.append(int(said.split()[-1]) / 1024)
+    assert peaks[1] - peaks[0] < 40, peaks

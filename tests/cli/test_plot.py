@@ -73,3 +73,19 @@ def test_plot__of_a_log_without_numbers_names_the_formats_that_have_them(tmp_pat
     (tmp_path / "train.log").write_text("[2026-11-21 03:00:00,000][fairseq.trainer][INFO] - begin training epoch 1\n")
     assert main([str(tmp_path)]) == 1
     assert "common.log_format=json or simple" in capsys.readouterr().err
+
+
+def test_plot__of_several_runs_is_one_picture(run_dir, tmp_path, capsys, monkeypatch):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "train.log").write_text((run_dir / "train.log").read_text())
+    monkeypatch.chdir(tmp_path)
+    assert main([str(run_dir), str(other)]) == 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert "curves.png: loss, learning rate, clips per second, mAP" in capsys.readouterr().out
+
+
+def test_panels__of_one_among_several_runs_hold_what_can_be_compared():
+    run = {"train_inner": {"loss": {1: 2.0}, "loss_cls": {1: 1.0}, "pred_var": {1: 0.1}}, "valid": {"loss": {1: 3.0}}}
+    assert panels(run, alone=False) == {"loss": {"loss": {1: 2.0}, "valid loss": {1: 3.0}}}
+    assert panels(run)["loss"] == {"loss": {1: 2.0}, "utterance loss": {1: 1.0}, "valid loss": {1: 3.0}}

@@ -2,6 +2,7 @@ import csv
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ASDA.data.labels import LabelError, LabelTable, read_clip_labels
@@ -224,3 +225,37 @@ def test_read_clip_labels__ids_in_another_unicode_spelling_meet(tmp_path, listed
     table = LabelTable(["0", "1", "2"], ["0", "1", "2"])
     labels = read_clip_labels(tmp_path / "train.lbl", Manifest.read(tmp_path / "train.tsv"), table)
     assert [labels.targets(row) for row in range(3)] == [[0], [1], [2]]
+
+
+def test_clip_labels__a_third_column_names_the_absent_classes(table, manifest, label_file):
+    file = label_file("a\t/m/0\t/m/2\nb\t\t/m/1,Dog\nc\tDog,/m/0\t\nd\t\t\n")
+    labels = read_clip_labels(file, manifest("a.wav", "b.wav", "c.wav", "d.wav"), table)
+    nan = np.nan
+    expected = [[1, nan, 0], [nan, 0, 0], [1, nan, 1], [nan, nan, nan]]
+    np.testing.assert_array_equal(labels.multi_hots(), np.array(expected, dtype=np.float32))
+    assert labels.is_multi_label and labels.judged_share == 6 / 12
+    assert labels.class_counts().tolist() == [2, 0, 1]
+
+
+def test_clip_labels__of_two_columns_judge_every_class(table, manifest, label_file):
+    labels = read_clip_labels(label_file("a\t/m/0\nb\t\n"), manifest("a.wav", "b.wav"), table)
+    assert labels.absent is None and labels.judged_share == 1.0
+    assert labels.multi_hots().tolist() == [[1, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "a\t/m/0\t/m/2\nb\t/m/0\n",
+            r"train\.lbl:2: two columns instead of three as in the lines before; partial labels",
+        ),
+        ("a\t/m/0\nb\t/m/0\t/m/1\n", r"train\.lbl:2: three instead of two columns as in the lines before"),
+        ("a\t/m/0\t/m/0\nb\t\t\n", r'train\.lbl:1: "Speech" is said to be present and to be absent'),
+        ("a\t/m/0\t/m/9\nb\t\t\n", r'label "/m/9" \(train\.lbl:1\) is not in'),
+        ("a\t/m/0\t/m/1\t/m/2\nb\t\t\n", r"train\.lbl:1: expected `clip-id<TAB>label"),
+    ],
+)
+def test_clip_labels__partial_labels_that_contradict_themselves_are_refused(table, manifest, label_file, text, message):
+    with pytest.raises(LabelError, match=message):
+        read_clip_labels(label_file(text), manifest("a.wav", "b.wav"), table)

@@ -74,3 +74,25 @@ def test_find_clips__inputs_are_joined_in_order(tmp_path, folder):
 def test_find_clips__folder_without_audio_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no audio files match"):
         find_clips([str(tmp_path)])
+
+
+def test_find_clips__a_folder_has_the_order_and_names_of_its_paths(tmp_path):
+    """Folder by folder, as paths sort: not by the characters of the whole name."""
+    for name in ("a/1.wav", "a-b/1.wav", "a.wav", "a/b/1.WAV", "B.wav", "ä ö/x.y.flac", "a/1.txt", "a/.1.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    expected = sorted(path for path in tmp_path.rglob("*") if path.suffix.lower() in (".wav", ".flac"))
+    expected = [path.relative_to(tmp_path).as_posix() for path in expected if not path.name.startswith(".")]
+    assert len(expected) == 6
+    for root in (str(tmp_path), f"{tmp_path}/", f"{tmp_path}/a/.."):
+        clips = find_clips([root])
+        assert names(clips) == expected
+        assert all(os.path.exists(clip.path) for clip in clips)
+
+
+def test_find_clips__relative_and_odd_paths_are_named_as_before(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert names(find_clips(["."])) == ["a.FLAC", "b.wav", "sub/c.mp3", "sub/deep/d.ogg", "sub/e.opus"]
+    given = ["./b.wav", "sub/../sub//deep/d.ogg"]
+    clips = find_clips(given)
+    assert names(clips) == ["b.wav", "sub/deep/d.ogg"] and [clip.path for clip in clips] == given

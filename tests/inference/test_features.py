@@ -208,3 +208,15 @@ def test_collate__a_padding_mask_gives_what_each_window_has_at_its_own_length(si
     for window, states in zip(windows, together, strict=True):
         alone = hidden_states(encoder, window.spectrogram[None, None], None, None)[0]
         torch.testing.assert_close(states[:, : alone.shape[1]], alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("spec", [FeatureSpec("utterance"), FeatureSpec("utterance", (1, 3)), FeatureSpec("all")])
+def test_feature_spec__wanted_states_give_the_same_features_and_utterance_keeps_no_patches(encoder, spec):
+    clip = clip_of(150, Windowing(FrontEnd(64), hop_frames=64))
+    with torch.no_grad():
+        states = [hidden_states(encoder, w.spectrogram[None, None], None, spec.layers) for w in clip.windows]
+    kept = [spec.wanted(one) for one in states]
+    assert all(one.shape[2] == (1 if spec.granularity == "utterance" else 1 + 4 * 8) for one in kept)
+    found = assemble(clip, [one[0] for one in kept], spec)
+    expected = assemble(clip, [one[0] for one in states], spec)
+    assert torch.equal(found.values, expected.values) and torch.equal(found.times_s, expected.times_s)

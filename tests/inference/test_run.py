@@ -1,12 +1,14 @@
 """A model over many clips, some of which turn out to be bad on the way."""
 
+import weakref
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
 from ASDA.audio.front_end import FrontEnd
-from ASDA.audio.io import AudioError
+from ASDA.audio.io import AudioError, AudioInfo
 from ASDA.data.containers import ClipReader
 from ASDA.inference import windows
 from ASDA.inference.clips import Clip, find_clips
@@ -93,3 +95,31 @@ def test_run_clips__a_clip_whose_output_is_not_finite_is_a_bad_one(tmp_path, val
     good = [result for result in results if isinstance(result, ClipResult)]
     assert [result.clip.index for result in good] == [0, 2]
     assert all(output.item() == 1.0 for result in good for output in result.outputs)
+
+
+def test_run_clips__a_long_recording_is_read_as_it_is_used(monkeypatch):
+    """Ten minutes: the first window is out before the second stretch is read, and no more than two are held."""
+    monkeypatch.setattr(windows, "BLOCK_S", 20)
+    minutes, held, most, read_s = 10, set(), [0], [0.0]
+
+    def load(_reader, _path, start_s=0.0, duration_s=None):
+        end_s = min(60 * minutes, start_s + duration_s)  # all of it is never asked for
+        samples = np.random.default_rng(0).standard_normal(round((end_s - start_s) * RATE_HZ), np.float32)
+        weakref.finalize(samples, held.discard, id(samples))  # a tensor of it keeps it alive
+        held.add(id(samples))
+        most[0], read_s[0] = max(most[0], len(held)), end_s
+        return torch.from_numpy(samples)
+
+    monkeypatch.setattr(ClipReader, "load", load)
+    monkeypatch.setattr(ClipReader, "probe", lambda *_: AudioInfo(RATE_HZ, 1, 60 * minutes * RATE_HZ))
+    when = []
+
+    def model(source, _):
+        when.append(read_s[0])
+        return source.mean(dim=(1, 2, 3))[:, None]
+
+    windowing = Windowing(FrontEnd(512), hop_frames=512)
+    (result,) = run_clips(model, [(0, Clip("x.wav", "x.wav"))], windowing, device=torch.device("cpu"), batch_size=2)
+    assert len(result.outputs) == 118 and len(when) == 59  # 59,998 frames, two windows at a time
+    assert when[0] <= 22 and when[-1] == 60 * minutes
+    assert most[0] <= 2

@@ -1,6 +1,7 @@
 """Where features are written, and what survives an interruption."""
 
 import json
+import os
 
 import h5py
 import numpy as np
@@ -155,3 +156,21 @@ def test_npy_tree__no_two_clips_share_a_file(tmp_path, timestamps):
     assert len(list((tmp_path / "out").rglob("*.npy"))) == len(names) * (1 + timestamps)
     for number, clip in enumerate(clips):
         assert np.load(store.path(clip))[0, 0] == number
+
+
+def test_h5_file__resuming_a_finished_run_leaves_the_file_as_it_is(tmp_path, clips):
+    """It may be many gigabytes, and is copied only where clips are added."""
+
+    def run(*numbers, resume=True):
+        with H5File(tmp_path / "out.h5", clips, SETTINGS, resume) as store:
+            done = [number for number, clip in enumerate(clips) if store.done(clip)]
+            for number in numbers:
+                store.write(clips[number], features(number))
+        status = os.stat(tmp_path / "out.h5")
+        return done, (status.st_ino, status.st_mtime_ns)
+
+    _, before = run(0, resume=False)
+    assert run() == ([0], before)
+    assert run(2)[1] != before
+    with h5py.File(tmp_path / "out.h5") as file:
+        assert sorted(file["features"]) == ["a.wav", "sub"] and "b.wav" in file["features/sub"]

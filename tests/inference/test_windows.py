@@ -13,7 +13,7 @@ from ASDA.data.containers import ClipReader
 from ASDA.data.excerpt import excerpt_s
 from ASDA.inference import windows
 from ASDA.inference.clips import Clip
-from ASDA.inference.windows import BadClip, LoadedClip, Windowing, batches, collate, load_clip, load_clips
+from ASDA.inference.windows import LoadedClip, Windowing, batches, collate, load_clip
 from tests.architectures import make_encoder
 
 RATE_HZ = 16_000
@@ -186,37 +186,10 @@ def test_batches__constant_padding_does_not_wait_for_more():
     assert len(taken) == 4
 
 
-def test_load_clips__keeps_the_order_and_reports_bad_clips_in_their_place(tmp_path):
-    clips = [write(tmp_path / f"{n}.wav", 8_000, n) for n in range(12)]
-    (tmp_path / "4.wav").write_text("no audio")
-    clips[7] = Clip(str(tmp_path / "missing.wav"), "missing.wav")
-    write(tmp_path / "9.wav", 300)  # less than an analysis window
-    results = list(load_clips(enumerate(clips), Windowing(FrontEnd(64)), num_threads=3))
-    assert [result.index for result in results] == list(range(12))
-    bad = {result.index: result.reason for result in results if isinstance(result, BadClip)}
-    assert bad.keys() == {4, 7} and "no such file" in bad[7]
-    assert (results[9].num_frames, results[9].duration_s) == (1, 300 / RATE_HZ)
-
-
 @pytest.mark.parametrize("padding", ["constant", "own", "mask"])
 def test_load_clip__shorter_than_an_analysis_window_is_padding_as_in_training(tmp_path, padding):
     path = write(tmp_path / "tick.wav", 300)
-    [result] = load_clips([(0, path)], Windowing(FrontEnd(64), padding), num_threads=1)
+    result = load_clip(0, path, ClipReader(RATE_HZ), Windowing(FrontEnd(64), padding))
     [window] = result.windows
     expected = FrontEnd(64)(torch.zeros(300))
     assert torch.equal(window.spectrogram, expected[: 64 if padding == "constant" else 16])
-
-
-def test_load_clips__reads_only_a_little_ahead(tmp_path):
-    clip = write(tmp_path / "clip.wav", 8_000)
-    asked = []
-
-    def numbered():
-        for n in range(1000):
-            asked.append(n)
-            yield n, clip
-
-    results = load_clips(numbered(), Windowing(FrontEnd(64)), num_threads=2)
-    next(results)
-    assert len(asked) <= 6
-    results.close()

@@ -32,9 +32,9 @@ def clips(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(clips, pretraining, tmp_path_factory):
+def whole(clips, either, tmp_path_factory):
     """A run without a fault."""
-    run = Run(tmp_path_factory.mktemp("whole"), clips, *SAVING, config=pretraining).finish()
+    run = Run(tmp_path_factory.mktemp("whole"), clips, *SAVING, config=either).finish()
     assert sorted(file.name for file in run.folder.glob("*.pt")) == [
         "checkpoint_5_21.pt",
         "checkpoint_9_42.pt",
@@ -47,9 +47,9 @@ def whole(clips, pretraining, tmp_path_factory):
 
 
 @pytest.mark.parametrize("written", ["checkpoint_9_42.pt", "checkpoint_last.pt"])
-def test_sigkill__while_a_checkpoint_is_written_leaves_the_one_before(whole, clips, pretraining, tmp_path, written):
+def test_sigkill__while_a_checkpoint_is_written_leaves_the_one_before(whole, clips, either, tmp_path, written):
     resume_from(whole.folder / "checkpoint_5_21.pt", tmp_path)
-    run = Run(tmp_path, clips, *SAVING, config=pretraining).start()
+    run = Run(tmp_path, clips, *SAVING, config=either).start()
     # A pipe in place of the file that is written to: the run stands still in the middle of writing. It is put there
     # when the run is under way, since a run starts with removing what an earlier one has left half-written.
     run.wait_until(lambda: updates_done(run) > 0)
@@ -60,7 +60,7 @@ def test_sigkill__while_a_checkpoint_is_written_leaves_the_one_before(whole, cli
     os.close(pipe)
     assert max(run.records()) == 42
     assert difference(run.checkpoint(), whole.checkpoint("checkpoint_5_21.pt")) == []
-    resumed = Run(tmp_path, clips, *SAVING, config=pretraining).finish()
+    resumed = Run(tmp_path, clips, *SAVING, config=either).finish()
     assert "had not finished writing" in resumed.text
     assert not list(tmp_path.glob("*.tmp"))
     assert difference(resumed.checkpoint(), whole.checkpoint()) == []
@@ -88,15 +88,15 @@ def assert_stopped_and_continues_without_a_trace(run, whole):
     assert difference(resumed.checkpoint(), whole.checkpoint()) == []
 
 
-def test_sigterm__to_all_processes_of_a_run_with_workers_saves_first(whole, clips, pretraining, tmp_path):
-    run = Run(tmp_path, clips, *NOT_SAVING, "dataset.num_workers=2", config=pretraining).start()
+def test_sigterm__to_all_processes_of_a_run_with_workers_saves_first(whole, clips, either, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING, "dataset.num_workers=2", config=either).start()
     run.wait_until(lambda: updates_done(run) >= 2)
     os.killpg(run.process.pid, signal.SIGTERM)
     assert_stopped_and_continues_without_a_trace(run, whole)
 
 
-def test_sigusr1__saves_first(whole, clips, pretraining, tmp_path):
-    run = Run(tmp_path, clips, *NOT_SAVING, config=pretraining).start()
+def test_sigusr1__saves_first(whole, clips, either, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING, config=either).start()
     run.wait_until(lambda: updates_done(run) >= 2)
     run.process.send_signal(signal.SIGUSR1)
     assert_stopped_and_continues_without_a_trace(run, whole)
@@ -113,8 +113,8 @@ def test_signal__to_the_launcher_of_two_processes_stops_both_at_the_same_update(
     assert run.records(0)[done]["weights"] == run.records(1)[done]["weights"]
 
 
-def test_ctrl_c__to_a_run_and_its_workers_saves_first(whole, clips, pretraining, tmp_path):
-    run = Run(tmp_path, clips, *NOT_SAVING, "dataset.num_workers=2", config=pretraining).start()
+def test_ctrl_c__to_a_run_and_its_workers_saves_first(whole, clips, either, tmp_path):
+    run = Run(tmp_path, clips, *NOT_SAVING, "dataset.num_workers=2", config=either).start()
     run.wait_until(lambda: updates_done(run) >= 2)
     os.killpg(run.process.pid, signal.SIGINT)
     assert_stopped_and_continues_without_a_trace(run, whole)
@@ -239,9 +239,9 @@ OVERFLOWING = (f"task.norm_mean={SILENCE}", "task.norm_std=1e-38", "optimization
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_nan__leaves_the_update_out_and_counts_it(tmp_path, processes, pretraining):
+def test_nan__leaves_the_update_out_and_counts_it(tmp_path, processes, either):
     data = silent_clips_and_loud_ones(tmp_path / "clips", loud={3})
-    run = Run(tmp_path / "run", data, *OVERFLOWING, processes=processes, config=pretraining).finish()
+    run = Run(tmp_path / "run", data, *OVERFLOWING, processes=processes, config=either).finish()
     for rank in range(processes):
         records = run.records(rank)
         left_out = [
@@ -257,15 +257,15 @@ def test_nan__leaves_the_update_out_and_counts_it(tmp_path, processes, pretraini
     assert sum(float(line["skipped_updates"]) for line in run.log()) == len(loud) > 0
     left_out = re.findall(r"is left out: its .* \((.*)\)", run.text)
     assert left_out == ["train.tsv:5"] * len(loud)  # where clip 3 stands, and none of those beside it
-    told = (processes - 1) * len(loud) if pretraining == "pretraining_AS2M" else 0  # by statistics of all processes
+    told = (processes - 1) * len(loud) if either == "pretraining_AS2M" else 0  # by statistics of all processes
     assert run.text.count("the clip is in another one's batch") == told
     assert all(np.isfinite(float(line["train_loss"])) for line in run.log("train"))
     assert all(t.isfinite().all() for t in run.checkpoint()["model"].values() if isinstance(t, torch.Tensor))
 
 
-def test_nan__in_every_update_stops_the_run(tmp_path, pretraining):
+def test_nan__in_every_update_stops_the_run(tmp_path, either):
     data = silent_clips_and_loud_ones(tmp_path / "clips", loud=set(range(10)))
-    run = Run(tmp_path / "run", data, *OVERFLOWING, "task.max_skipped_updates=2", config=pretraining).start()
+    run = Run(tmp_path / "run", data, *OVERFLOWING, "task.max_skipped_updates=2", config=either).start()
     assert run.wait() not in (0, EXIT_STOPPED)
     assert "3 updates in a row, up to update 3" in run.text
     assert updates_done(run) == 2  # the third raised before it could be written down
@@ -316,14 +316,14 @@ def children_of(process: int) -> list[int]:
     return [int(child) for file in tasks for child in file.read_text().split()]
 
 
-def test_dead_worker__ends_the_run_with_a_clear_error_and_the_run_can_be_resumed(clips, whole, pretraining, tmp_path):
-    run = Run(tmp_path, clips, *SAVING, "dataset.num_workers=2", config=pretraining).start()
+def test_dead_worker__ends_the_run_with_a_clear_error_and_the_run_can_be_resumed(clips, whole, either, tmp_path):
+    run = Run(tmp_path, clips, *SAVING, "dataset.num_workers=2", config=either).start()
     run.wait_until(lambda: (tmp_path / "checkpoint_last.pt").exists() and children_of(run.process.pid))
     for worker in children_of(run.process.pid):
         os.kill(worker, signal.SIGKILL)
     assert run.wait(120) == 1
     assert "DataLoader worker" in run.text
-    resumed = Run(tmp_path, clips, *SAVING, "dataset.num_workers=2", config=pretraining).finish()
+    resumed = Run(tmp_path, clips, *SAVING, "dataset.num_workers=2", config=either).finish()
     assert difference(resumed.checkpoint(), whole.checkpoint()) == []
 
 
@@ -341,19 +341,19 @@ def one_bit_off(file: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [truncated, one_bit_off])
-def test_damaged_checkpoint__is_refused_and_the_newest_whole_one_is_named(whole, clips, pretraining, tmp_path, harm):
+def test_damaged_checkpoint__is_refused_and_the_newest_whole_one_is_named(whole, clips, either, tmp_path, harm):
     for file in whole.folder.glob("*.pt"):
         shutil.copy(file, tmp_path)
     harm(tmp_path / "checkpoint_9_42.pt")
     harm(tmp_path / "checkpoint_last.pt")
     before = (tmp_path / "checkpoint_last.pt").read_bytes()
-    run = Run(tmp_path, clips, *SAVING, config=pretraining).start()
+    run = Run(tmp_path, clips, *SAVING, config=either).start()
     older = tmp_path / "checkpoint_5_21.pt"
     advice = f"cp {older} {tmp_path / 'checkpoint_last.pt'}"
     assert_refused_before_training(run, "is damaged", f"{older} (update 21)", advice)
     assert (tmp_path / "checkpoint_last.pt").read_bytes() == before
     subprocess.run(advice, shell=True, check=True)
-    assert difference(Run(tmp_path, clips, *SAVING, config=pretraining).finish().checkpoint(), whole.checkpoint()) == []
+    assert difference(Run(tmp_path, clips, *SAVING, config=either).finish().checkpoint(), whole.checkpoint()) == []
 
 
 # -- a schedule that never reaches its learning rate, or that fairseq would divide by zero with, before saving

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from ASDA.cli._known_data_sets import KNOWN_DATA_SETS
 from ASDA.cli.manifest import _parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,7 @@ def run(script: str, *arguments: str, cwd: Path, **settings: str) -> subprocess.
 
 
 def test_scripts__are_those_of_the_known_data_sets():
-    names = {"audioset", "esc50", "fsd50k", "speechcommands", "urbansound8k"}
+    names = {known.name for known in KNOWN_DATA_SETS}
     assert {script.removeprefix("prepare_").removesuffix(".sh") for script in SCRIPTS} == names
 
 

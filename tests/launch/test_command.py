@@ -203,3 +203,12 @@ def test_launch__published_flags_name_the_data_set(config, word, name):
     from ASDA.fairseq_plugin.tasks.front_end import corpus_of
 
     assert corpus_of(cfg.task).name == name
+
+
+def test_launch__a_number_of_updates_that_is_typed_holds_in_place_of_the_recipes_epochs():
+    launch = plan("finetuning", "MAE_AST_SPCv2", "optimization.max_update=10")
+    cfg = compose(launch.runs[0].command)
+    assert (cfg.task.epochs, cfg.optimization.max_update) == (None, 10)
+    assert "optimization.max_update=10 as stated, in place of the recipe's 30 epochs" in launch.notes
+    assert one("finetuning", "MAE_AST_SPCv2").task.epochs == 30
+    assert one("finetuning", "MAE_AST_SPCv2", "optimization.max_update=10", "task.epochs=2").task.epochs == 2

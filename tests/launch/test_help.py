@@ -14,6 +14,7 @@ from .conftest import plan
 
 FINETUNING = {"AS20K", "AS2M", "ESC50", "FSD50K", "SPCv2", "UrbanSound8K", "demo_finetuning", "linear_probe"}
 FINETUNING |= {"own_data", "mean_pooling", "MAE_AST_ESC50", "MAE_AST_SPCv2", "MAE_AST_AS20K"}
+FINETUNING |= {"MAE_AST_SPCv1", "MAE_AST_VoxCeleb1", "MAE_AST_IEMOCAP"}
 PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
 
 

@@ -114,10 +114,12 @@ def test_finetuning__a_wrong_number_of_classes_is_refused_first(data, tmp_path):
 
 
 @pytest.mark.parametrize(("splits", "expected"), [(("train", "eval"), None), (("train", "valid", "eval"), "valid")])
-def test_finetuning__chooses_on_valid_where_there_is_one(splits, expected, tmp_path):
+def test_finetuning__chooses_on_valid_where_there_is_one_and_else_warns(splits, expected, tmp_path):
     data, checkpoint = write_data(tmp_path / "data", splits=splits), write_checkpoint(tmp_path / "model")
     launch = plan("finetuning", "own_data", DATA=str(data), CHECKPOINT=str(checkpoint))
     assert chosen(launch).get("dataset.valid_subset") == expected
+    warned = any(note.startswith("warning: checkpoint_best.pt will be chosen on eval") for note in launch.notes)
+    assert warned == (expected is None)
 
 
 def test_a_named_data_set__has_its_own_numbers(data, tmp_path):

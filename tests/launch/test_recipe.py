@@ -7,6 +7,7 @@ from ASDA.launch.arguments import Arguments
 from ASDA.launch.composing import CONFIG_FOLDER
 from ASDA.launch.recipe import Recipe, find_config, recipe_files
 from ASDA.launch.settings import LaunchError
+from ASDA.training.epoch_decay import EpochDecay
 
 PRIMARIES = sorted(CONFIG_FOLDER.glob("*.yaml"))
 ALL = sorted(CONFIG_FOLDER.rglob("*.yaml"))
@@ -64,11 +65,14 @@ FINETUNING = {
     "mean_pooling": (60_000, 6_000, 32, 5e-5, None, "", "eval"),
     "linear_probe": (1_000, 0, 64, 0.05, None, "", "eval"),
     "own_data": (60_000, 6_000, 16, 2e-4, None, "", "eval"),  # before task.epochs=60 sets the updates
-    "AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
-    "MAE_AST_ESC50": (1_650, 100, 48, 1e-4, None, "esc50", "eval"),
-    "MAE_AST_SPCv2": (19_900, 1_000, 128, 2.5e-4, None, "spcv2", "valid,eval"),
-    "MAE_AST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
-    "SSAST_AS20K": (43_000, 1_000, 12, 5e-5, None, "audioset", "eval"),
+    "AST_AS20K": (60_000, 1_000, 12, 5e-5, None, "audioset", "eval"),  # before task.epochs
+    "MAE_AST_ESC50": (60_000, 100, 48, 1e-4, None, "esc50", "eval"),  # before task.epochs
+    "MAE_AST_SPCv2": (60_000, 1_000, 128, 2.5e-4, None, "spcv2", "valid,eval"),  # before task.epochs
+    "MAE_AST_AS20K": (60_000, 1_000, 12, 5e-5, None, "audioset", "eval"),  # before task.epochs
+    "SSAST_AS20K": (60_000, 1_000, 12, 5e-5, None, "audioset", "eval"),  # before task.epochs
+    "MAE_AST_SPCv1": (10_000, 500, 32, 1e-5, None, "spcv1", "valid,eval"),
+    "MAE_AST_VoxCeleb1": (60_000, 3_000, 32, 1e-4, None, "voxceleb1", "valid,eval"),
+    "MAE_AST_IEMOCAP": (3_000, 150, 32, 1e-4, None, "iemocap", "eval"),
     "demo_finetuning": (300, 30, 16, 5e-4, 256, "", "valid"),
 }
 PRETRAINING = {
@@ -112,6 +116,26 @@ def test_recipe__has_its_numbers(config, recipe, numbers):
     assert tuple(composed.get(key) for key in keys) == numbers
     at_once = {"pretraining_AS2M": {"": 12, "EAT": 12}, "pretraining_MAE_AST": dict.fromkeys(MAE_AST, 16)}
     assert composed.get("dataset.batch_size") == at_once.get(config, {}).get(recipe, numbers[2])
+
+
+# recipe -> epochs, factor of a step, first epoch with a lower rate, epochs between steps, rate of the last epoch
+BY_EPOCH = {
+    "MAE_AST_ESC50": (50, 0.85, 6, 1, 1e-4 * 0.85**45),
+    "MAE_AST_SPCv2": (30, 0.85, 5, 1, 2.5e-4 * 0.85**26),
+    "MAE_AST_AS20K": (25, 0.5, 10, 5, 5e-5 / 16),
+    "AST_AS20K": (25, 0.5, 10, 5, 5e-5 / 16),
+    "SSAST_AS20K": (25, 0.5, 10, 5, 5e-5 / 16),
+}
+
+
+@pytest.mark.parametrize("recipe", BY_EPOCH)
+def test_recipe__lowers_its_learning_rate_by_epochs(recipe):
+    composed, group = read("finetuning", recipe), "optimizer.groups.no_decay.lr_scheduler"
+    assert (composed.get(f"{group}._name"), composed.get(f"{group}.min_lr")) == ("asda_epoch_decay", 0.0)
+    steps = [composed.get(f"{group}.{key}") for key in ("decay", "decay_from_epoch", "decay_every_epochs")]
+    epochs, *expected, last = BY_EPOCH[recipe]
+    assert (composed.get("task.epochs"), *steps) == (epochs, *expected)
+    assert composed.get("optimization.lr")[0] * EpochDecay(*steps).factor(epochs) == pytest.approx(last)
 
 
 def test_recipes__are_all_in_the_table():

@@ -110,3 +110,13 @@ def test_probe_folder__takes_clips_without_a_label(tmp_path):
 def test_main__a_checkpoint_that_is_not_there_ends_with_one_line(small_corpus, capsys):
     assert probe.main(["--data", str(small_corpus), "--checkpoint", "/nowhere.pt"]) == 1
     assert capsys.readouterr().err.strip() == "probe: error: /nowhere.pt: no such checkpoint file"
+
+
+def test_probe_scores__what_was_not_judged_does_not_train():
+    """A feature that tells the class; the clips that were not judged have it, and as negatives would hide it."""
+    features = np.concatenate([np.ones((20, 1)), np.zeros((20, 1)), np.ones((400, 1))])
+    targets = np.concatenate([np.ones((20, 1)), np.zeros((20, 1)), np.full((400, 1), np.nan)])
+    scores = linear.probe_scores(features, targets, np.array([[1.0], [0.0]]), regularisation=10.0)
+    alone = linear.probe_scores(features[:40], targets[:40], np.array([[1.0], [0.0]]), regularisation=10.0)
+    np.testing.assert_array_equal(scores, alone)
+    assert scores[0, 0] > 0 > scores[1, 0]

@@ -7,6 +7,7 @@ architecture, ``task_state.front_end`` the input, ``task_state.label_names`` the
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,7 @@ def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any], num
     corpus = published_corpus(task)
     length = task.get("target_length") or corpus.target_length_frames
     expect_number(path, "cfg.task.target_length", length, low=1, high=10**9, whole=True)
-    return FrontEnd(length, corpus.norm_mean, corpus.norm_std, num_mel_bins=num_mel_bins)
+    return replace(corpus.front_end(), target_length_frames=length, num_mel_bins=num_mel_bins)
 
 
 def trained_with_softmax(loss: str, multi_label: bool | None, mixup: float | None) -> bool:

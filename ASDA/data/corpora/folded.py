@@ -64,4 +64,4 @@ def plan_folded(root: Path, layout: FoldedLayout) -> Plan:
         if index != str(table.index(name, where)):
             raise ManifestError(f"{where}: {name!r} is class {table.index(name)} of {corpus.name}, got {index!r}")
         folds[fold].append(PlannedClip(layout.path.format(fold=fold, file=file), (name,), columns=row))
-    return Plan(root, cross_validation(folds), table)
+    return Plan(root, cross_validation(folds), table, title=corpus.title, published=corpus.num_clips)

@@ -12,6 +12,7 @@ from pathlib import Path
 from ..labels import LabelTable
 from ..manifest import ManifestError, open_table
 from ..preparation.plan import Plan, PlannedClip
+from .corpus import FSD50K
 from .tables import mids_of, read_csv, require_layout
 
 _SPLIT_NAMES = {"train": "train", "val": "valid"}
@@ -30,7 +31,7 @@ def plan_fsd50k(root: Path) -> Plan:
         splits[_SPLIT_NAMES[row["split"]]].append(_clip("FSD50K.dev_audio", row, table, where))
     for where, row in read_csv(truth / "eval.csv", ("fname", "mids")):
         splits["eval"].append(_clip("FSD50K.eval_audio", row, table, where))
-    return Plan(root, splits, table)
+    return Plan(root, splits, table, title=FSD50K.title, published=FSD50K.num_clips)
 
 
 def _clip(folder: str, row: dict[str, str], table: LabelTable, where: str) -> PlannedClip:

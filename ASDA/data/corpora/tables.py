@@ -1,9 +1,10 @@
-"""The class tables that come with the project, and reading csv files with a heading row."""
+"""The class tables that come with the project, and reading the lists and folders in which data sets are published."""
 
 from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..labels import LabelTable
@@ -48,6 +49,20 @@ def read_csv(file: str | os.PathLike, columns: tuple[str, ...]) -> list[tuple[st
     return rows
 
 
+def read_lines(file: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a list without the space around them, each with its place `file:line`; empty ones are passed over.
+
+    Raises:
+        ManifestError: missing file, or not UTF-8.
+    """
+    if not file.is_file():
+        raise ManifestError(f"{file}: no such file")
+    with open_table(file) as handle:
+        for number, line in enumerate(handle, start=1):
+            if line.strip():
+                yield f"{file}:{number}", line.strip()
+
+
 def mids_of(text: str, table: LabelTable, where: str) -> tuple[str, ...]:
     """The mids of a field `mid,mid,...`, each once.
 
@@ -62,3 +77,15 @@ def require_layout(root: Path, names: tuple[str, ...], dataset: str) -> None:
     missing = [name for name in names if not (root / name).exists()]
     if missing:
         raise ManifestError(f"{root}: not the {dataset} folder, it lacks {', '.join(missing)}")
+
+
+def unpacked(root: Path, name: str, layout: tuple[str, ...]) -> Path:
+    """The folder of a data set: the root, or the folder that its archive unpacks to in it.
+
+    Args:
+        root: what the user names.
+        name: of the archive's folder.
+        layout: what lies in the data set's folder; any of it tells that the root is it.
+    """
+    inside = root / name
+    return inside if inside.is_dir() and not any((root / part).exists() for part in layout) else root

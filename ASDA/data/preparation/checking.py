@@ -124,7 +124,10 @@ def _check_labels(manifest: Manifest, result: CheckResult) -> None:
     except ManifestError as error:
         result.problems.append(Problem("labels", labels.name, str(error)))
         return
-    if clip_labels.num_unlabelled:
+    if clip_labels.absent is not None:
+        number = f"{clip_labels.judged_share:.1%} of the pairs of a clip and a class were judged"
+        result.notes.append(Problem("partial", labels.name, f"{number}; only multi-label training takes such labels"))
+    elif clip_labels.num_unlabelled:
         number = f"{clip_labels.num_unlabelled} of {len(clip_labels)} clips are of no class"
         result.notes.append(Problem("unlabelled", labels.name, f"{number}, which only multi-label training takes"))
     counts = clip_labels.class_counts()

@@ -18,7 +18,7 @@ _ITEMS_IN_FLIGHT = 4096
 
 
 def parallel_map(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int, description: str
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, description: str, unit: str = "clip"
 ) -> Iterator[Result]:
     """Results in the order of the items.
 
@@ -27,13 +27,14 @@ def parallel_map(
     Args:
         workers: number of threads; 0 for one per core.
         description: stands beside the progress bar, which is shown on a terminal only.
+        unit: what an item is.
     """
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the clips are what is done in parallel
     try:
         with (
             ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool,
-            tqdm(total=len(items), desc=description, unit=" clips", disable=None) as bar,
+            tqdm(total=len(items), desc=description, unit=f" {unit}s", disable=None) as bar,
         ):
             for start in range(0, len(items), _ITEMS_IN_FLIGHT):
                 for result in pool.map(function, items[start : start + _ITEMS_IN_FLIGHT]):

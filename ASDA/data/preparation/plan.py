@@ -27,6 +27,7 @@ class PlannedClip:
     Args:
         row: path relative to the root, or absolute, in the manifest's forms for containers.
         labels: mids of its classes; one that is given twice counts once.
+        absent: of partial labels, the mids of the classes that it was judged not to have; None: all others.
         name: its path as a reader of the folder would say it, where the row says it otherwise (members of a zip).
         columns: the row of the table that lists the clip, by column; None if there is none.
         group: what must not be divided, such as its speaker; None: the clip goes by itself.
@@ -37,6 +38,7 @@ class PlannedClip:
     name: str = ""
     columns: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
     group: str | None = None
+    absent: tuple[str, ...] | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "labels", tuple(dict.fromkeys(self.labels)))
@@ -57,6 +59,8 @@ class Plan:
         labels_from: where the labels come from, if that was a choice.
         warnings: what may not be meant, about the plan as a whole.
         lengths: of the clips that can be read; reading their headers fills it.
+        title: the data set's name in a sentence, if it has one.
+        published: how many clips the data set is published with, of the splits for which that is known.
     """
 
     root: Path
@@ -68,6 +72,8 @@ class Plan:
     labels_from: str = ""
     warnings: list[str] = field(default_factory=list)
     lengths: LengthDistribution = field(default_factory=LengthDistribution)
+    title: str = ""
+    published: Mapping[str, int] = field(default_factory=dict)
 
     def clips_of_classes(self) -> dict[str, int]:
         """How many clips each class has, by its name, in the order of the table; each clip counts once."""

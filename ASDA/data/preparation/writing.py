@@ -235,9 +235,11 @@ def _read_again(base: Path, clips: list[PlannedClip], table: LabelTable | None) 
             raise ManifestError(f"{clip.row!r}: would be read as {manifest.relative_path(index)!r}; rename it")
         if table is None or labels is None:
             continue
-        if labels.targets(index) != list(dict.fromkeys(map(table.index, clip.labels))):
-            read_as = [table.mids[target] for target in labels.targets(index)]
-            raise ManifestError(f"{clip.row!r}: its labels {list(clip.labels)} would be read as {read_as}; rename them")
+        for part, meant in ((labels, clip.labels), (labels.absent, clip.absent)):
+            read_classes = None if part is None else part.targets(index)
+            if read_classes != (None if meant is None else list(dict.fromkeys(map(table.index, meant)))):
+                read_as = [table.mids[target] for target in read_classes or ()]
+                raise ManifestError(f"{clip.row!r}: its labels {meant} would be read as {read_as}; rename them")
 
 
 def _one_line(name: str) -> str:
@@ -247,7 +249,7 @@ def _one_line(name: str) -> str:
 def _write_labels(base: Path, clips: list[PlannedClip], table: LabelTable, weighted: bool) -> None:
     counts = Counter(clip_id(clip.row) for clip in clips)
     ids = [clip_id(clip.row) if counts[clip_id(clip.row)] == 1 else clip.row for clip in clips]
-    lines = (f"{name}\t{','.join(clip.labels)}\n" for name, clip in zip(ids, clips, strict=True))
+    lines = (f"{name}\t{_columns(clip)}\n" for name, clip in zip(ids, clips, strict=True))
     _write_lines(base.with_name(f"{base.name}.lbl"), lines)
     if weighted:
         offsets = np.cumsum([0] + [len(clip.labels) for clip in clips])
@@ -255,6 +257,11 @@ def _write_labels(base: Path, clips: list[PlannedClip], table: LabelTable, weigh
         weights = class_balanced_weights(ClipLabels(offsets, classes, len(table)))
         lines = (f"{name}\t{weight:.9g}\n" for name, weight in zip(ids, weights, strict=True))
         _write_lines(base.with_name(WEIGHTS_NAME.format(split=base.name)), lines)
+
+
+def _columns(clip: PlannedClip) -> str:
+    """What a label file says of a clip behind its id."""
+    return "\t".join(",".join(column) for column in (clip.labels, clip.absent) if column is not None)
 
 
 def _write_lines(file: Path, lines: Iterator[str]) -> None:

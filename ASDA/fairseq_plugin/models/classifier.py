@@ -123,7 +123,7 @@ class ClassifierModel(ObjectiveModel):
 
         Args:
             source: spectrograms (B, 1, T, F).
-            target: (B, C), 1 for each label of a clip.
+            target: (B, C), 1 for each label of a clip, NaN for classes that were not judged.
             seeds: (B,) int64, what each clip's augmentation is drawn from; needed for training with augmentation.
             padding_mask: (B, N), True = padding.
             id: accepted because fairseq passes it.

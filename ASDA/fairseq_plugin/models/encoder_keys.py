@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any, Optional, Tuple
 
 from fairseq.dataclass import FairseqDataclass
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from ...checkpoints.layouts.published_architecture import config_of_keys
 from ...core.config import EncoderConfig, Regularisation
@@ -94,7 +94,7 @@ def plain(value: Any) -> Any:
     """A value of a config as json would have it."""
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, DictConfig):
+    if isinstance(value, (DictConfig, ListConfig)):
         return OmegaConf.to_container(value, resolve=True, enum_to_str=True)
     return value
 

@@ -13,13 +13,11 @@ import yaml
 from omegaconf import OmegaConf
 
 from ...atomic import atomic_writer
-from ...training.file_names import NEWEST, RUN_RECORD
+from ...training.file_names import MADE_WITH, NEWEST, RECORD_SECTIONS, RUN_RECORD
+from ...training.versions import versions
 
 logger = logging.getLogger(__name__)
 
-# Other sections of fairseq's configuration are of other programs, or copies.
-_SECTIONS = ("data", "common", "checkpoint", "dataset", "optimization", "optimizer", "lr_scheduler")
-_SECTIONS += ("task", "model", "criterion")
 _PATHS = ("model.model_path", "task.weights_file")
 # What changes nothing of what is learnt: a run goes on with other values of these. With a dot at the end: all below.
 _FREE = (
@@ -99,7 +97,7 @@ def record(save_dir: str, now: Dict[str, Any]) -> None:
     os.makedirs(save_dir, exist_ok=True)
     with atomic_writer(Path(save_dir) / RUN_RECORD) as handle:
         handle.write("# What runs in this folder, resolved. A run is only continued here with the same.\n")
-        yaml.safe_dump(now, handle, sort_keys=False, allow_unicode=True)
+        yaml.safe_dump({**now, MADE_WITH: versions()}, handle, sort_keys=False, allow_unicode=True)
 
 
 def differences(then: Dict[str, Any], now: Dict[str, Any]) -> List[Difference]:
@@ -107,7 +105,7 @@ def differences(then: Dict[str, Any], now: Dict[str, Any]) -> List[Difference]:
     found: List[Difference] = []
     if _processes(then) != _processes(now):
         found.append(Difference(_PROCESSES, _processes(then), _processes(now)))
-    for section in _SECTIONS:
+    for section in RECORD_SECTIONS:
         before, values = then.get(section), now.get(section)
         if not isinstance(values, dict) or not isinstance(before, dict):
             continue

@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional
 
 from fairseq.logging import progress_bar
 
+from ...training.epoch_decay import EPOCH_DECAY
 from ...training.file_names import NEWEST
 from ...training.updates import updates_per_epoch
 from .schedule import COSINES
@@ -117,6 +118,8 @@ def value_in(run: Any, part: str, key: str) -> Any:
 def set_epochs(run: Any, epochs: int, clips: int, processes: int) -> int:
     """Sets the length of a run in passes over its clips, and warm-ups to a tenth of it.
 
+    The warm-up of a schedule by epochs stays: its steps would begin before the warm-up ends.
+
     Args:
         run: the configuration of the whole run.
         epochs: that many passes.
@@ -135,7 +138,7 @@ def set_epochs(run: Any, epochs: int, clips: int, processes: int) -> int:
     updates = epochs * updates_per_epoch(clips, batch, processes, run.optimization.update_freq[0])
     run.optimization.max_update = updates
     for schedule in _schedules(run).values():
-        if "warmup_updates" in schedule:
+        if "warmup_updates" in schedule and schedule._name != EPOCH_DECAY:
             schedule.warmup_updates = updates // 10
     return updates
 
@@ -150,7 +153,7 @@ def _schedules(run: Any) -> Dict[str, Any]:
 
 
 # Schedules that fall after their warm-up, in words.
-_DECAYS = {**dict.fromkeys(COSINES, "cosine"), "polynomial_decay": "decay"}
+_DECAYS = {**dict.fromkeys(COSINES, "cosine"), "polynomial_decay": "decay", EPOCH_DECAY: "decay"}
 
 
 def check_schedule(run: Any) -> None:

@@ -10,12 +10,14 @@ from ...audio.errors import AudioError
 from ...core.config import EncoderConfig
 from ...core.zoo import system_of
 from ...data.containers import ClipReader, split_container
+from ...data.folders import folder_names
 from ...data.manifest import Manifest
 from ...data.sampling import shuffled_order
+from ...training.epoch_decay import EPOCH_DECAY
 from .processes import rank_and_size
 from .progress_line import duration
 from .run_config import starting_checkpoint, value_in
-from .schedule import COSINES
+from .schedule import COSINES, epoch_decay_of
 
 _PROBED_CLIPS = 32
 _SEED = 1
@@ -32,7 +34,7 @@ def describe(task: Any, run: Any, model: torch.nn.Module, epochs: Any, num_updat
         num_updates: that are done already.
     """
     rows = {
-        **{f"data, {split}": _data(dataset) for split, dataset in task.datasets.items()},
+        **{name: text for split, dataset in task.datasets.items() for name, text in _data(split, dataset).items()},
         **task.described(),
         "model": _model(run, model),
         "parameters": _parameters(model),
@@ -75,8 +77,19 @@ def sound_s(manifest: Manifest) -> Optional[float]:
     return float(manifest.all_num_samples.sum()) * seconds / samples if samples else None
 
 
-def _data(dataset: Any) -> str:
-    manifest = dataset.manifest
+def _data(split: str, dataset: Any) -> Dict[str, str]:
+    parts = dataset.manifest.parts
+    if len(parts) == 1:
+        return {f"data, {split}": _clips(dataset.manifest)}
+    drawn = ", drawn with replacement" if dataset.sample_weights is not None else ""
+    rows = {f"data, {split}": f"{len(dataset.manifest):,} clips of {len(parts)} folders{drawn}"}
+    names = folder_names([part.manifest.file.parent for part in parts])
+    for name, part, share in zip(names, parts, dataset.shares(), strict=True):
+        rows[f"data, {split}, {name}"] = f"{100 * share:.2f} % of the draws: {_clips(part.manifest)}"
+    return rows
+
+
+def _clips(manifest: Manifest) -> str:
     seconds = sound_s(manifest)
     sound = "" if seconds is None else f", about {f'{seconds / 3600:,.1f} h' if seconds > 3600 else duration(seconds)}"
     return f"{len(manifest):,} clips{sound}, {manifest.file}"
@@ -137,6 +150,8 @@ def _learning_rate(run: Any) -> str:
         parts.append(f"after {warmup:,} update(s) of warm-up")
     if value_in(group, "lr_scheduler", "_name") in COSINES:
         parts.append(f"then a cosine to {value_in(group, 'lr_scheduler', 'min_lr') or 0.0:g}")
+    if value_in(group, "lr_scheduler", "_name") == EPOCH_DECAY:
+        parts.append(epoch_decay_of(group["lr_scheduler"]).describe())
     decay = value_in(run, "model", "layer_decay")
     if decay not in (None, 0.0, 1.0):
         parts.append(f"times {decay:g} for each layer down")

@@ -6,6 +6,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 import logging
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
@@ -18,12 +19,14 @@ from fairseq.tasks import register_task
 from ...checkpoints.checkpoint import Checkpoint
 from ...checkpoints.reading import read_checkpoint
 from ...data.corpora.corpus import metric_of
+from ...data.folders import FoldersError
 from ...data.labels import ClipLabels, LabelError, LabelTable, read_clip_labels
 from ...data.manifest import Manifest
 from ...data.sampling import read_clip_weights
 from ...metrics import accuracy, mean_average_precision
 from ..aliases import register_task_alias
 from ..run.culprits import places
+from ..run.data_identity import checksum
 from ..run.run_config import run_config, value_in
 from .front_end import named_corpus
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig, label_descriptors
@@ -59,6 +62,8 @@ class FinetuningTask(SpectrogramTask):
     @classmethod
     def for_run(cls, cfg: Any, run: Any) -> "FinetuningTask":
         task = super(SpectrogramTask, cls).for_run(cfg, run)
+        if cfg.data:
+            task.settle("data", *task.folders())
         task.settle_schedule(run)
         if cfg.data:  # else the first split that is asked for says that it is missing
             task._settle_labels(run.dataset.train_subset)
@@ -68,6 +73,15 @@ class FinetuningTask(SpectrogramTask):
         recorded = task.pretrained is not None and task.pretrained.front_end_recorded
         task.settle_front_end(task.pretrained.front_end if recorded else None)
         return task
+
+    def folders(self) -> Tuple[str, ...]:
+        folders = super().folders()
+        if len(folders) > 1:
+            raise FoldersError(
+                f"task.data names {len(folders)} folders ({', '.join(folders)}), but fine-tuning takes one, "
+                "whose label table holds for all of its clips"
+            )
+        return folders
 
     def _settle_labels(self, split: str) -> None:
         """Whether a clip may have several labels: by those of a split, where neither the run nor its data set says so.
@@ -94,7 +108,8 @@ class FinetuningTask(SpectrogramTask):
     def data_identity(self) -> Dict[str, Any]:
         identity = super().data_identity()
         split = run_config(self.cfg).dataset.train_subset
-        return {**identity, split: {**identity[split], **self._checksums(f"{split}.{self.cfg.labels}")}}
+        labels = Path(self.cfg.data, f"{split}.{self.cfg.labels}")
+        return {**identity, split: {**identity[split], labels.name: checksum(labels)}}
 
     def state_dict(self) -> dict:
         return {**super().state_dict(), "label_names": self.label_names, "multi_label": self.multi_label}
@@ -152,6 +167,8 @@ class FinetuningTask(SpectrogramTask):
         labels = self._read_labels(split, manifest, table)
         if not self.multi_label:
             _require_single_labels(labels, manifest, table)
+        if labels.absent is not None:
+            self._require_independent_scores(split, labels)
         is_weighted = cfg.weights_file and self.trains_on(split)
         self.datasets[split] = self.spectrograms(
             split,
@@ -160,6 +177,23 @@ class FinetuningTask(SpectrogramTask):
             labels=labels,
             sample_weights=read_clip_weights(cfg.weights_file, manifest) if is_weighted else None,
             num_draws=cfg.num_samples if is_weighted else None,
+        )
+
+    def _require_independent_scores(self, split: str, labels: ClipLabels) -> None:
+        """Says that a split's labels are partial, and refuses a softmax, in which each class is judged by the others.
+
+        Raises:
+            LabelError: the model has one.
+        """
+        loss = value_in(run_config(self.cfg) or {}, "model", "loss")
+        if getattr(loss, "name", loss) == "cross_entropy":
+            raise LabelError(
+                f"the labels of {split} are partial: clips were not judged for each class, which "
+                "model.loss=cross_entropy cannot leave out; take model.loss=bce"
+            )
+        logger.info(
+            f"labels of {split} are partial: {labels.judged_share:.1%} of the pairs of a clip and a class were judged; "
+            "the others enter neither loss nor metric"
         )
 
     def valid_step(self, sample, model, criterion):
@@ -206,6 +240,11 @@ def _require_single_labels(labels: ClipLabels, manifest: Manifest, table: LabelT
     Raises:
         LabelError: there are such clips; the message names the first.
     """
+    if labels.absent is not None:
+        raise LabelError(
+            f"{manifest.file.with_suffix('').name}: labels are partial, clips were not judged for each class, but this "
+            "task expects one label per clip; set task.multi_label=true"
+        )
     per_clip = labels.labels_per_clip
     for wrong, remedy in ((per_clip > 1, "leave one label to each clip"), (per_clip == 0, "give each clip its label")):
         rows = np.flatnonzero(wrong)

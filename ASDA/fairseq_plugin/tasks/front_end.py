@@ -56,7 +56,7 @@ def front_end_of(cfg: Any, recorded: Optional[FrontEnd] = None, own: Optional[Fr
     named = named_corpus(cfg)
     if named is not None:
         its = named.front_end()
-        said = {name: getattr(its, name) for name in _said_by_corpus(its, recorded, own)}
+        said = {name: getattr(its, name) for name in _said_by_corpus(named, recorded, own)}
         front_end = replace(front_end, **said)
     return replace(front_end, **{name: plain(cfg[key]) for name, key in STATED.items() if cfg[key] is not None})
 
@@ -67,17 +67,18 @@ def origins(cfg: Any, recorded: Optional[FrontEnd], own: Optional[FrontEnd] = No
     found = dict.fromkeys(STATED.values(), otherwise)
     named = named_corpus(cfg)
     if named is not None:
-        said = _said_by_corpus(named.front_end(), recorded, own)
+        said = _said_by_corpus(named, recorded, own)
         found.update({key: f"{named.title}'s" for name, key in NUMBERS.items() if name in said})
     return {key: "as stated" if cfg[key] is not None else whose for key, whose in found.items()}
 
 
-def _said_by_corpus(its: FrontEnd, recorded: Optional[FrontEnd], own: Optional[FrontEnd]) -> List[str]:
+def _said_by_corpus(corpus: Corpus, recorded: Optional[FrontEnd], own: Optional[FrontEnd]) -> List[str]:
     """The fields of its front end that a data set decides.
 
     Its statistics are those of its own kind of features: a model that hears another kind, or normalises by itself,
     keeps its own. The rate is the checkpoint's, if there is one.
     """
-    if own is not None or (recorded is not None and recorded.window != its.window):
+    if own is not None or (recorded is not None and recorded.window != corpus.front_end().window):
         return ["target_length_frames"]
-    return [*NUMBERS, "sample_rate_hz"] if recorded is None else [*NUMBERS]
+    said = ["target_length_frames", *corpus.statistics()]
+    return [*said, "sample_rate_hz"] if recorded is None else said

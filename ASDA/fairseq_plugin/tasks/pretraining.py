@@ -4,7 +4,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from fairseq.tasks import register_task
@@ -12,8 +12,11 @@ from fairseq.tasks import register_task
 from ...core.config import PatchConfig
 from ...core.patches import patch_grid
 from ...core.places import Places
+from ...data.folders import data_shares
+from ...data.sampling import folder_balanced_weights
 from ...masks.mask import Mask
 from ..aliases import register_task_alias
+from ..models.encoder_keys import plain
 from ..run.batch_iterators import real_batch
 from ..run.run_config import run_config
 from .mask_settings import KEYS, make_masks, mask_patches
@@ -22,6 +25,13 @@ from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig
 
 @dataclass
 class PretrainingTaskConfig(SpectrogramTaskConfig):
+    data_weights: Any = field(
+        default=None,
+        metadata={
+            "help": "with several folders: how much of the drawn clips is of each, as [1,2]; only ratios count. An "
+            "epoch then draws as many clips as there are, with replacement; null: each clip once"
+        },
+    )
     precompute_mask_config: Any = field(
         default=None,
         metadata={
@@ -42,9 +52,26 @@ def _places(masks: torch.Tensor, num_clips: int, padding: Optional[torch.Tensor]
 class PretrainingTask(SpectrogramTask):
     """Loads clips without labels and draws a set of masks for each."""
 
+    @classmethod
+    def for_run(cls, cfg: Any, run: Any) -> "PretrainingTask":
+        if cfg.weights_file:
+            raise ValueError(
+                f"task.weights_file={cfg.weights_file} belongs to fine-tuning; in pre-training task.data_weights says "
+                "how often the clips of each folder are drawn"
+            )
+        task = super().for_run(cfg, run)
+        task._shares()
+        return task
+
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         masks = {"mask_sampler": self.mask_sampler(), "mask_places": _places}
-        self.datasets[split] = self.spectrograms(split, self.manifest(split), task_cfg or self.cfg, **masks)
+        manifest, shares = self.manifest(split), self._shares()
+        weights = folder_balanced_weights(manifest, shares) if shares and self.trains_on(split) else None
+        self.datasets[split] = self.spectrograms(split, manifest, task_cfg or self.cfg, sample_weights=weights, **masks)
+
+    def _shares(self) -> Optional[Tuple[float, ...]]:
+        """Of the drawn clips, each folder's by ``task.data_weights``."""
+        return data_shares(plain(self.cfg.data_weights), self.folders())
 
     def patches(self) -> PatchConfig:
         """Those of the model or, before it is built, those that the masks are for."""

@@ -4,8 +4,6 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
 import logging
-import os
-import zlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
@@ -18,12 +16,16 @@ from ...audio.front_end import FrontEnd
 from ...core.config import PatchConfig
 from ...core.patches import PatchRows
 from ...data.dataset import Augmentation
+from ...data.folders import data_folders, joined
+from ...data.joined_manifest import JoinedManifest
 from ...data.manifest import Manifest
 from ..criterion import without_waits
 from ..eat_keys import EatTaskKeys, reject_unsupported
-from ..models.encoder_keys import record_encoder
+from ..models.encoder_keys import plain, record_encoder
 from ..models.legacy import decide_architecture, require_recorded_architecture
 from ..run.batch_iterators import real_batch
+from ..run.data_identity import identity
+from ..run.drawn_shares import counted, log_shares, of_epoch
 from ..run.long_run import LongRunTask
 from ..run.processes import rank_and_size
 from ..run.run_config import check_best_metric, run_config, set_epochs, starting_checkpoint
@@ -38,7 +40,13 @@ BEST_METRIC_AUTO = "auto"
 
 @dataclass
 class SpectrogramTaskConfig(EatTaskKeys):
-    data: str = field(default="", metadata={"help": "folder with {split}.tsv (and {split}.lbl, label_descriptors.csv)"})
+    data: Any = field(
+        default="",
+        metadata={
+            "help": "folder with {split}.tsv (and {split}.lbl, label_descriptors.csv); to pre-train, also several: "
+            "[/a,/b] or /a:/b"
+        },
+    )
     dataset: str = field(
         default="",
         metadata={
@@ -119,6 +127,8 @@ class SpectrogramTask(LongRunTask):
     @classmethod
     def for_run(cls, cfg: Any, run: Any) -> "SpectrogramTask":
         task = super().for_run(cfg, run)
+        if cfg.data:
+            task.settle("data", joined(task.folders()))  # fairseq takes it for one text
         task.settle_schedule(run)
         task.settle_front_end(None)
         return task
@@ -129,7 +139,7 @@ class SpectrogramTask(LongRunTask):
             return
         clips = self.cfg.num_samples if self.cfg.weights_file else len(self.manifest(run.dataset.train_subset))
         updates = set_epochs(run, self.cfg.epochs, clips, rank_and_size()[1])
-        logger.info(f"task.epochs={self.cfg.epochs} of {clips} clips: {updates} updates, a tenth of them warm-up")
+        logger.info(f"task.epochs={self.cfg.epochs} of {clips} clips: {updates} updates")
 
     def settle_front_end(self, recorded: Optional[FrontEnd]) -> None:
         """Decides what the run hears, says so, and has its checkpoints record the numbers.
@@ -167,15 +177,7 @@ class SpectrogramTask(LongRunTask):
 
     def data_identity(self) -> Dict[str, Any]:
         split = run_config(self.cfg).dataset.train_subset
-        return {split: {"clips": len(self.manifest(split)), **self._checksums(f"{split}.tsv")}}
-
-    def _checksums(self, *files: str) -> Dict[str, int]:
-        """Of files in `task.data`: CRC-32 of all lines but the first of a manifest, which says where the clips lie."""
-        sums = {}
-        for name in files:
-            content = Path(self.cfg.data, name).read_bytes()
-            sums[name] = zlib.crc32(content.partition(b"\n")[2] if name.endswith(".tsv") else content)
-        return sums
+        return {split: identity(self.manifest(split))}
 
     @property
     def best_metric(self) -> Tuple[str, bool]:
@@ -208,10 +210,19 @@ class SpectrogramTask(LongRunTask):
     def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
         return without_waits(super().build_criterion(cfg, from_checkpoint))
 
+    def folders(self) -> Tuple[str, ...]:
+        """Those that ``task.data`` names."""
+        return data_folders(plain(self.cfg.data))
+
+    def has_sharded_data(self, split: str) -> bool:
+        """False: fairseq would take several folders for parts of one data set, of which each epoch loads another."""
+        return False
+
     def manifest(self, split: str) -> Manifest:
+        """The clips of a split, of all folders."""
         if not self.cfg.data:
             raise ValueError(f"task.data is not set: it names the folder that holds {split}.tsv")
-        return Manifest.read(os.path.join(self.cfg.data, f"{split}.tsv"))
+        return JoinedManifest.read_split(self.folders(), split)
 
     def trains_on(self, split: str) -> bool:
         """Whether a split is the one that the run trains on: shuffled, augmented, unreadable clips replaced."""
@@ -253,6 +264,12 @@ class SpectrogramTask(LongRunTask):
             **of_the_task,
         )
 
+    def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
+        super().begin_epoch(epoch, model)
+        drawn = of_epoch(self._trained_on) if self._trained_on is not None and rank_and_size()[0] == 0 else ""
+        if drawn:
+            logger.info(drawn)
+
     def get_batch_iterator(self, *args, num_workers: int = 0, data_buffer_size: int = 0, **kwargs):
         # Without workers fairseq's read-ahead thread would compute the clips, and a run that ends in mid-epoch would
         # abort ("terminate called without an active exception") because that thread is still inside torch.
@@ -280,7 +297,8 @@ class SpectrogramTask(LongRunTask):
         sample, ignore_grad = real_batch(sample, ignore_grad)
         sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        log["_num_unreadable"] = 0 if ignore_grad else sample["num_unreadable"]  # the same log: it is still to be read
+        # The same log: it is still to be read.
+        log.update(_num_unreadable=0 if ignore_grad else sample["num_unreadable"], **counted(sample, ignore_grad))
         return loss, sample_size, log
 
     def valid_step(self, sample, model, criterion):
@@ -291,6 +309,7 @@ class SpectrogramTask(LongRunTask):
     def reduce_metrics(self, logging_outputs, criterion) -> None:
         unreadable = int(sum(log.get("_num_unreadable", 0) for log in logging_outputs))
         metrics.log_scalar_sum("unreadable", unreadable, priority=400)
+        log_shares(self.folders(), logging_outputs)
         if sum(log.get("sample_size", 0) for log in logging_outputs) == 0:  # a skipped update, or no readable clip
             metrics.log_scalar("loss", float("nan"), weight=0)
             return

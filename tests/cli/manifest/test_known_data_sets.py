@@ -142,3 +142,66 @@ def test_speechcommands_v1__splits_share_no_silence(run, tmp_path):
             if np.array_equal(r[s : s + RATE_HZ], samples)
         ]
         assert len(starts) == 1 and low * 20 * RATE_HZ <= starts[0] <= high * 20 * RATE_HZ - RATE_HZ
+
+
+def test_speechcommands_v1__all_thirty_words(audio, run, tmp_path):
+    for word in ("yes", "sheila"):
+        for i in range(3):
+            audio(f"{word}/{i}_nohash_0.wav", 0.1)
+    for file, i in (("validation_list.txt", 1), ("testing_list.txt", 2)):
+        (tmp_path / "data" / file).write_text(f"yes/{i}_nohash_0.wav\nsheila/{i}_nohash_0.wav\n")
+    code, text = run("speechcommands", "{data}", "--out", "{out}", "--version", "1", "--classes", "30")
+    assert code == 0, text
+    assert read_split(tmp_path / "out", "eval") == {f"{w}/2_nohash_0.wav": (w,) for w in ("yes", "sheila")}
+    assert len(LabelTable.read(tmp_path / "out" / "label_descriptors.csv")) == 30
+    assert "eval: 2 clips, but Speech Commands v1 (30 words) is published with 6,835" in text
+
+
+@pytest.mark.usefixtures("speechcommands")
+def test_speechcommands_v1__its_own_test_set(audio, run, tmp_path):
+    folder_of = {"unknown": "_unknown_", "silence": "_silence_"}
+    words = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", "unknown", "silence")
+    for word in words:
+        audio(f"../test/{folder_of.get(word, word)}/a.wav", 0.2)
+    test = tmp_path / "test"
+    code, text = run("speechcommands", "{data}", "--out", "{out}", "--version", "1", "--test-set", test)
+    assert code == 0, text
+    expected = {str(test / folder_of.get(word, word) / "a.wav"): (word,) for word in words}
+    assert read_split(tmp_path / "out", "eval") == expected
+    assert Counter(read_split(tmp_path / "out").values())["yes",] == 8  # the test words are in no other split
+    assert "eval: 12 clips, but Speech Commands v1 is published with 3,081" in text
+    (test / "_silence_" / "a.wav").unlink()
+    (test / "_silence_").rmdir()
+    code, text = run("speechcommands", "{data}", "--out", "{out}", "--version", "1", "--test-set", test, "--overwrite")
+    assert code == 1 and "not the Speech Commands test set folder, it lacks _silence_" in text
+
+
+@pytest.mark.usefixtures("speechcommands")
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--classes", "12"), "--classes 12: version 2 of Speech Commands has 35"),
+        (("--version", "1", "--classes", "35"), "--classes 35: version 1 of Speech Commands has 12 or 30"),
+        (("--test-set", "t"), "--test-set is that of the twelve classes"),
+    ],
+)
+def test_speechcommands__classes_that_a_version_does_not_have_are_refused(run, flags, message):
+    code, text = run("speechcommands", "{data}", "--out", "{out}", *flags)
+    assert code == 1 and message in text
+
+
+@pytest.mark.usefixtures("speechcommands")
+def test_speechcommands_v1__the_same_seed_cuts_the_same_silence(run, tmp_path):
+    def silence(out: str, *flags: str) -> dict[str, bytes]:
+        assert run("speechcommands", "{data}", "--out", tmp_path / out, "--version", "1", *flags)[0] == 0
+        return {path.name: path.read_bytes() for path in (tmp_path / out / "silence").iterdir()}
+
+    first = silence("a")
+    assert first == silence("b") and first.keys() == silence("c", "--seed", "2").keys() != first
+
+
+@pytest.mark.usefixtures("esc50")
+def test_known_data_set__another_number_of_clips_than_the_published_is_warned_of(run):
+    text = run("esc50", "{data}", "--out", "{out}", "--hold-out", "valid=0.25")[1]
+    assert "warning: fold2/train: 12 clips, but ESC-50 is published with 1,600" in text
+    assert "warning: fold2/eval: 3 clips, but ESC-50 is published with 400" in text

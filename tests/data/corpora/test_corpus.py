@@ -17,6 +17,10 @@ PUBLISHED = {  # name: (target_length, mean, std, classes, multi-label)
     "esc50": (512, -6.627, 5.359, 50, False),
     "spcv2": (128, -6.846, 5.565, 35, False),
     "fsd50k": (1024, -7.966, 4.753, 200, True),
+    "urbansound8k": (400, -4.4520, 3.9358, 10, False),
+    "spcv1_words": (128, -6.7851, 5.4963, 30, False),
+    "openmic": (1024, -4.0147, 4.0522, 20, True),
+    "gtzan": (3000, -3.0709, 3.4615, 10, False),
 }
 
 
@@ -36,7 +40,23 @@ def test_get_corpus__unknown_name_lists_the_known():
 
 def test_corpus__folds_are_the_published_ones():
     folds = {name: corpus.num_folds for name, corpus in CORPORA.items() if corpus.num_folds}
-    assert folds == {"esc50": 5, "urbansound8k": 10}
+    assert folds == {"esc50": 5, "urbansound8k": 10, "iemocap": 5}
+
+
+def test_corpus__published_numbers_of_clips_add_up():
+    totals = {"esc50": 2000, "urbansound8k": 8732, "iemocap": 5531}
+    for name, total in totals.items():
+        counts = get_corpus(name).num_clips
+        assert sum(number for split, number in counts.items() if split.endswith("/eval")) == total
+        for fold in range(1, get_corpus(name).num_folds + 1):
+            assert counts[f"fold{fold}/train"] + counts[f"fold{fold}/eval"] == total
+    totals = {"spcv2": 105_829, "fsd50k": 51_197, "voxceleb1": 153_516, "openmic": 20_000, "gtzan": 930}
+    assert {name: sum(get_corpus(name).num_clips.values()) for name in totals} == totals
+
+
+def test_corpus__without_published_statistics_says_none():
+    assert get_corpus("voxceleb1").statistics() == {}
+    assert get_corpus("esc50").statistics() == {"norm_mean": -6.627, "norm_std": 5.359}
 
 
 @pytest.mark.parametrize("corpus", [c for c in CORPORA.values() if c.class_table], ids=lambda corpus: corpus.name)

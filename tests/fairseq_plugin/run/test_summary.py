@@ -66,4 +66,8 @@ def test_learning_rate__is_that_of_the_default_group_else_of_the_run():
     group = {"lr_float": 0.02, "lr_scheduler": {"_name": "asda_cosine", "warmup_updates": 0, "min_lr": 0.0}}
     run.optimizer = {"groups": {"default": group}}
     run.model.layer_decay = 0.65
+    steps = {"_name": "asda_epoch_decay", "warmup_updates": 9, "decay": 0.5, "decay_from_epoch": 10}
+    by_epoch = optimization()
+    by_epoch.lr_scheduler = {**steps, "decay_every_epochs": 5}
+    assert summary._learning_rate(by_epoch) == "0.1, after 9 update(s) of warm-up, x0.5 every 5 epochs from epoch 10 on"
     assert summary._learning_rate(run) == "0.02, then a cosine to 0, times 0.65 for each layer down"

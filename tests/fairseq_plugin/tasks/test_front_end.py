@@ -1,5 +1,6 @@
 """Whose numbers a run hears with: its own, its data set's, its checkpoint's."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -52,6 +53,13 @@ def test_front_end__statistics_of_other_features_are_not_taken():
     found = front_end_of(config(dataset="esc50"), OTHER_FEATURES)
     assert found == FrontEnd(512, -9.0, 4.0, window="povey", remove_mean=False)
     assert origins(config(dataset="esc50"), OTHER_FEATURES)["norm_mean"] == "the checkpoint's"
+
+
+def test_front_end__of_a_data_set_without_statistics_is_the_checkpoints():
+    assert front_end_of(config(dataset="voxceleb1"), RECORDED) == replace(RECORDED, target_length_frames=1024)
+    whose = origins(config(dataset="voxceleb1"), RECORDED)
+    assert whose["target_length"] == "VoxCeleb1's"
+    assert whose["norm_mean"] == whose["norm_std"] == "the checkpoint's"
 
 
 def test_front_end__what_is_stated_wins():

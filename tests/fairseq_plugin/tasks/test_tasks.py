@@ -494,6 +494,41 @@ def test_finetuning_task__map_is_that_of_all_clips_at_once(corpus):
     assert values["clips"] == 5
 
 
+@pytest.fixture
+def partly_judged(corpus):
+    """Of the clips of `eval` each was judged for two of the three classes; one has neither."""
+    lines = (f"eval{clip}\t/m/{clip % 2}\t/m/{clip % 2 + 1}\n" for clip in (0, 1, 3, 4))
+    (corpus / "eval.lbl").write_text("".join(lines) + "eval2\t\t/m/0,/m/1\n")
+    return corpus
+
+
+def test_finetuning_task__map_is_over_what_was_judged(partly_judged):
+    task = build("asda_finetuning", data=str(partly_judged), target_length=64)
+    task.load_dataset("eval")
+    scores = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
+    values = run_validation(task, scores, [[0, 1], [2, 3], [4], [0, 1]])
+    nan = math.nan
+    targets = [[1, 0, nan], [nan, 1, 0], [0, 0, nan], [nan, 1, 0], [1, 0, nan]]
+    assert values["mAP"] == pytest.approx(mean_average_precision(targets, scores.numpy()).value, abs=1e-5)
+    assert values["classes_left_out"] == 1 and values["clips"] == 5
+
+
+def test_finetuning_task__partial_labels_need_a_question_for_each_class(partly_judged):
+    options = {"data": str(partly_judged), "target_length": 64}
+    with pytest.raises(LabelError, match="labels are partial, .* set task.multi_label=true"):
+        build("asda_finetuning", **options, dataset="esc50").load_dataset("eval")
+    softmax = {"_name": "asda_classifier", "loss": "cross_entropy", "model_path": None}
+    task = build_in_run("asda_finetuning", softmax, **options, multi_label=True)
+    with pytest.raises(LabelError, match="labels of eval are partial: .* take model.loss=bce"):
+        task.load_dataset("eval")
+
+
+def test_finetuning_task__partial_labels_are_several_per_clip(partly_judged):
+    (partly_judged / "train.lbl").write_text("".join(f"train{i}\t/m/{i % 3}\t/m/{(i + 1) % 3}\n" for i in range(5)))
+    model = {"_name": "asda_classifier", "loss": "auto", "model_path": None}
+    assert build_in_run("asda_finetuning", model, data=str(partly_judged), target_length=64).multi_label is True
+
+
 def test_finetuning_task__accuracy_for_single_labels(corpus):
     task = build("asda_finetuning", data=str(corpus), dataset="esc50", target_length=64)
     task.load_dataset("eval")
