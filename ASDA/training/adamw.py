@@ -67,6 +67,9 @@ class AdamW(torch.optim.Optimizer):
     def _update(self, group: dict, parameters: list[Tensor], step: int, device: torch.device) -> None:
         states = [self.state[parameter] for parameter in parameters]
         beta1, beta2 = group["betas"]
+        if group["weight_decay"] != 0:
+            # Apart, as in fairseq: 1 - lr * weight_decay, which the kernel multiplies by, is rounded to 6e-8 each time.
+            torch._foreach_add_(parameters, parameters, alpha=-group["lr"] * group["weight_decay"])
         fused = device.type in _FUSED_ON
         # torch counts on the device where its kernel is fused; the numbers of this optimiser stay on the host.
         counts = torch.full((len(parameters),), float(step), device=device if fused else "cpu").unbind()
@@ -83,7 +86,7 @@ class AdamW(torch.optim.Optimizer):
             beta1=beta1,
             beta2=beta2,
             lr=group["lr"],
-            weight_decay=group["weight_decay"],
+            weight_decay=0.0,
             eps=group["eps"] / (1.0 - beta2 ** (step + 1)) ** 0.5,
             maximize=False,
         )
