@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON := $(if $(filter 1,$(ASDA_USE_ACTIVE_ENV)),$(or $(ASDA_PYTHON),python),.venv/bin/python)
 SHELL_SCRIPTS := $(wildcard *.sh scripts/*.sh scripts/*.sbatch benchmarks/*.sh) .ci/run
 
-.PHONY: help setup demo test test-repeats test-fast check format bench
+.PHONY: help setup demo test test-long test-fast check format bench
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | column -ts $$'\t'
@@ -14,11 +14,11 @@ setup: ## make .venv and install the tested packages; seconds when nothing has c
 demo: setup ## the main job on this machine, in minutes: corpus, pre-training, fine-tuning, report
 	@scripts/demo.sh
 
-test: setup ## every test but the repeats; those that need a GPU are skipped where there is none
-	$(PYTHON) -m pytest -n 2 -m "not repeat"
+test: setup ## every test but the long ones; those that need a GPU are skipped where there is none
+	$(PYTHON) -m pytest -n 2 -m "not long"
 
-test-repeats: setup ## training runs of the tests with further objectives: interrupted, resumed, in two processes, ...
-	$(PYTHON) -m pytest -n 2 -m repeat tests/integration
+test-long: setup ## training tests with further objectives (interrupted, resumed, ...), the scripts of benchmarks
+	$(PYTHON) -m pytest -n 2 -m long
 
 test-fast: setup ## the units, without training runs: under 3 minutes on two cores
 	$(PYTHON) -m pytest -n 2 -m "not slow" --ignore tests/integration

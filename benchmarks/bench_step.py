@@ -1,6 +1,10 @@
 """A pre-training step at base size: time, clips/s, peak memory, the share of each part, FLOPs.
 
     python -m benchmarks.bench_step [--clips 2] [--students 16] [--precisions fp32 bf16] [--compiled] [--checkpointed]
+    python -m benchmarks.bench_step --runs "one: pretraining_MAE_AST MAE_AST_6_layers" "two: pretraining_SSAST"
+
+The second compares the steps of registered objectives with each other (objective_steps.py), the first those of ASDA's
+with its plain form.
 
 A step is forward, backward, gradient clipping, AdamW and the teacher's EMA, on given masks. The fast path and the plain
 one (benchmarks/reference.py) take turns on the same weights. On a CPU the fast one keeps freed memory, as training does
@@ -12,139 +16,23 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from unittest import mock
 
 import torch
 from torch import Tensor
 
 from ASDA.core import zoo
 from ASDA.core.encoder import SpectrogramEncoder
-from ASDA.core.places import Places
 from ASDA.masks.inverse_block import InverseBlockMask
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 from ASDA.objectives.self_distillation import SelfDistillation
-from benchmarks import measuring, reference
+from benchmarks import measuring
 from benchmarks.flops import step_flops
+from benchmarks.step import Step, make_optimizer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 NUM_FRAMES, NUM_MEL_BINS = 1024, 128
 MEMORY_KEPT = ", memory kept"
-
-
-class Parts:
-    """Stopwatch of a step's parts: each mark names what has been done since the one before."""
-
-    def __init__(self, device: torch.device):
-        self.device = device
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._last = measuring.now_s(device)
-
-    def mark(self, part: str) -> None:
-        now = measuring.now_s(self.device)
-        self.seconds[part] += now - self._last
-        self._last = now
-
-    def after(self, part: str, function: Callable) -> Callable:
-        def run(*args, **kwargs):
-            result = function(*args, **kwargs)
-            self.mark(part)
-            return result
-
-        return run
-
-    def watch_decoder_input(self, tokens: Tensor) -> None:
-        tokens.register_hook(lambda _: self.mark("decoder backward"))
-
-
-class Step:
-    """One training step of an objective, by the fast path or by the plain one."""
-
-    def __init__(
-        self,
-        objective: SelfDistillation,
-        optimizer: torch.optim.Optimizer,
-        batch: tuple[Tensor, Tensor],
-        precision: str,
-        plain: bool = False,
-        keeps_memory: bool = True,
-    ):
-        self.objective, self.optimizer, self.batch = objective, optimizer, batch
-        self.precision, self.plain, self.keeps_memory = precision, plain, keeps_memory
-        self.device = batch[0].device
-        # Indices come from the data loader in training, so that making them is no part of a step.
-        self.places = Places.of(batch[1].cpu(), len(batch[0])).to(self.device)
-
-    def __call__(self, parts: Parts | None = None) -> None:
-        mark = parts.mark if parts else lambda _: None
-        objective = self.objective
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            out = reference.losses(objective, *self.batch) if self.plain else objective(self.batch[0], self.places)
-        mark("losses, statistics")
-        out.total.backward()
-        mark("student backward")
-        torch.nn.utils.clip_grad_norm_(objective.parameters(), 4.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        mark("clipping, AdamW")
-        if self.plain:
-            reference.update_teacher(objective.teacher, objective.encoder, 1)
-        else:
-            objective.teacher.update(objective.encoder, 1)
-        mark("EMA")
-
-    def prepare(self) -> None:
-        """Has the C library treat freed memory as this step wants it."""
-        if self.device.type == "cpu":
-            measuring.keep_freed_memory(self.keeps_memory)
-
-    def part_seconds(self) -> dict[str, float]:
-        """Time of each part of one step, the second of two."""
-        self.prepare()
-        self()
-        parts = Parts(self.device)
-        with self._plain_marks(parts) if self.plain else self._fast_marks(parts):
-            self(parts)
-        return dict(parts.seconds)
-
-    @contextmanager
-    def _fast_marks(self, parts: Parts) -> Iterator[None]:
-        def before_decoder(_module, args):
-            parts.mark("decoder forward")
-            parts.watch_decoder_input(args[0])
-
-        student, decoder = self.objective.encoder, self.objective.decoder
-        handles = [
-            student.register_forward_hook(lambda *_: parts.mark("student forward")),
-            decoder.register_forward_pre_hook(before_decoder),
-            decoder.register_forward_hook(lambda *_: parts.mark("decoder forward")),
-        ]
-        with mock.patch.object(self.objective, "target", parts.after("teacher", self.objective.target)):
-            yield
-        for handle in handles:
-            handle.remove()
-
-    @contextmanager
-    def _plain_marks(self, parts: Parts) -> Iterator[None]:
-        encode, decode = reference.encode, reference.decode
-
-        def marked_encode(encoder, spectrogram, mask=None):
-            result = encode(encoder, spectrogram, mask)
-            parts.mark("teacher" if mask is None else "student forward")
-            return result
-
-        def marked_decode(decoder, tokens, grid):
-            parts.watch_decoder_input(tokens)
-            result = decode(decoder, tokens, grid)
-            parts.mark("decoder forward")
-            return result
-
-        target = parts.after("teacher", reference.teacher_target)
-        with mock.patch.multiple(reference, encode=marked_encode, decode=marked_decode, teacher_target=target):
-            yield
 
 
 @dataclass(frozen=True)
@@ -161,11 +49,6 @@ def make_objective(size: Size, device: torch.device) -> SelfDistillation:
     student = SpectrogramEncoder(replace(zoo.ASDA, stack=stack))
     decoder = ConvDecoder2d(size.embed_dim, decoder_dim=size.embed_dim)
     return SelfDistillation(student, decoder, average_top_k_layers=size.depth).to(device)
-
-
-def make_optimizer(objective: SelfDistillation) -> torch.optim.Optimizer:
-    # A learning rate of zero costs the same, and the variants go on from the same weights.
-    return torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=0.0)
 
 
 def make_batch(size: Size, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -202,10 +85,7 @@ def make_steps(
 def steps_table(steps: dict[str, Step], size: Size, device: torch.device, repeats: int) -> str:
     measured = measuring.take_turns(steps, device, repeats, lambda name: steps[name].prepare())
     first = next(iter(steps.values()))
-    kept = int((~first.batch[1][0]).sum())
-    objective = first.objective
-    patches = first.batch[1].shape[1]
-    flops = sum(step_flops(objective.encoder, objective.decoder, size.clips, size.students, patches, kept).values())
+    flops = step_flops(first.objective, first.batch[0], first.places)
     rates = {p: measuring.matmul_rate(device, DTYPES[p]) for p in {s.precision for s in steps.values()}}
     rows = []
     for name, step in steps.items():
@@ -253,6 +133,17 @@ def parts_table(steps: dict[str, Step]) -> str:
     return f"{title}\n\n{measuring.table(('step', *parts), rows)}"
 
 
+def runs_report(args: argparse.Namespace) -> str:
+    """A table for each precision."""
+    from benchmarks.objective_steps import make_steps, objectives_table  # which need fairseq
+
+    tables = []
+    for precision in args.precisions:
+        steps = make_steps(args.runs, args.whole_clips, args.clips, precision, args.device)
+        tables.append(f"{precision}, {args.clips} clip(s):\n\n{objectives_table(steps, args.device, args.repeats)}")
+    return "\n\n".join([f"Pre-training steps. {measuring.environment(args.device)}", *tables])
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=Size.clips)
@@ -262,9 +153,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--precisions", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--compiled", action="store_true", help="also with torch.compile, which takes minutes first")
     parser.add_argument("--checkpointed", action="store_true", help="also with recomputed activations")
+    parser.add_argument(
+        "--runs", nargs="+", default=[], metavar="[NAME: ]WORDS", help="yaml, recipes, overrides in one argument each"
+    )
+    parser.add_argument(
+        "--whole-clips",
+        nargs="+",
+        default=[],
+        metavar="[NAME: ]WORDS",
+        help="with --runs: encoders alone, over all patches",
+    )
     measuring.add_arguments(parser, repeats=3)
     args = parser.parse_args(argv)
     measuring.set_threads(args.threads)
+    if args.whole_clips and not args.runs:
+        parser.error("--whole-clips: needs --runs, to be compared with")
+    if args.runs:
+        measuring.publish("bench_step", argv, runs_report(args), args.output)
+        return 0
     size = Size(args.clips, args.students, args.depth, args.embed_dim)
     steps = make_steps(size, args.device, args.precisions, args.compiled, args.checkpointed)
     text = (

@@ -14,7 +14,8 @@ import dataclasses
 import torch
 
 from benchmarks import measuring
-from benchmarks.bench_step import DTYPES, Size, Step, make_batch, make_objective, make_optimizer
+from benchmarks.bench_step import DTYPES, Size, make_batch, make_objective
+from benchmarks.step import Step, make_optimizer
 
 
 def students_table(size: Size, students: list[int], precision: str, device: torch.device, repeats: int) -> str:

@@ -1,37 +1,48 @@
-"""Arithmetic that a pre-training step needs, whoever computes it: FLOPs, a multiplication and an addition being two."""
+"""Arithmetic of a pre-training step: FLOPs, a multiplication and an addition being two.
+
+Counted are the matrix products and convolutions that the code asks for, forward and backward, on tensors without
+memory, so that a network of any size is counted in a moment. Norms, activations and softmax are
+left out: they are memory traffic.
+"""
 
 from __future__ import annotations
 
-from ASDA.core.counting import encoder_flops
-from ASDA.core.encoder import SpectrogramEncoder
-from ASDA.objectives.conv_decoder import ConvDecoder2d
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from ASDA.core.places import Places
+from ASDA.objectives.objective import Objective
+
+aten = torch.ops.aten
 
 
-def decoder_flops(decoder: ConvDecoder2d, students: int, patches: int) -> int:
-    """Forward pass over the full grid of every student."""
-    weights = sum(block[0].weight.numel() for block in decoder.blocks) + decoder.proj.weight.numel()
-    return 2 * students * patches * weights
+def _convolution_backward(grad_shape, x_shape, w_shape, *args: Any, **_: Any) -> int:
+    """As many products as forward for the gradient of the input, if anybody wants it, and as many for the weights'.
+
+    torch's own formula takes the weights of a convolution in groups for full ones.
+    """
+    transposed, wanted = args[4], args[7]
+    return sum(wanted[:2]) * conv_flop_count(x_shape, w_shape, grad_shape, transposed)
 
 
-def step_flops(
-    encoder: SpectrogramEncoder, decoder: ConvDecoder2d, clips: int, students: int, patches: int, kept: int
-) -> dict[str, int]:
-    """FLOPs of a step by part; a backward pass takes twice its forward pass.
+def step_flops(objective: Objective, spectrogram: Tensor, places: Places) -> int:
+    """Forward and backward pass of a batch, all layers taking part.
 
     Args:
-        encoder: sizes of student and teacher.
-        decoder: its sizes.
-        clips: B.
-        students: M, per clip.
-        patches: N.
-        kept: K, patches that each student sees.
+        objective: on any device; stays as it is.
+        spectrogram: (B, 1, T, F), of which the shape counts.
+        places: of its masks.
     """
-    student = encoder_flops(encoder.config, clips, patches, clips * students, 1 + kept)
-    decoding = decoder_flops(decoder, clips * students, patches)
-    return {
-        "teacher": encoder_flops(encoder.config, clips, patches, clips, 1 + patches),
-        "student forward": student,
-        "decoder forward": decoding,
-        "decoder backward": 2 * decoding,
-        "student backward": 2 * student,
-    }
+    objective = copy.deepcopy(objective).to("meta").eval()  # in training mode layers may be left out
+    counter = FlopCounterMode(display=False, custom_mapping={aten.convolution_backward: _convolution_backward})
+    # Attention step by step: of the fused kernels on a CPU torch's counter knows nothing.
+    with FakeTensorMode(allow_non_fake_inputs=True), sdpa_kernel(SDPBackend.MATH), counter:
+        objective = objective.to_empty(device="cpu")
+        objective(spectrogram.cpu(), places.to(torch.device("cpu"))).total.backward()
+    return counter.get_total_flops()

@@ -8,6 +8,7 @@ import datetime
 import gc
 import os
 import platform
+import shlex
 import statistics
 import sys
 import time
@@ -202,7 +203,8 @@ def publish(module: str, argv: list[str] | None, text: str, output: Path | None)
     if "--output" in arguments:  # where the table went is nobody's business
         place = arguments.index("--output")
         del arguments[place : place + 2]
-    write_report([f"`python -m benchmarks.{module}{''.join(f' {a}' for a in arguments)}`", text.strip()], output)
+    command = f"`python -m benchmarks.{module}{''.join(f' {shlex.quote(a)}' for a in arguments)}`"
+    write_report([command, text.strip()], output)
 
 
 def write_report(parts: Sequence[str], output: Path | None) -> None:

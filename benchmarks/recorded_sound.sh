@@ -1,9 +1,6 @@
 #!/usr/bin/env bash
-# The demo's path on recorded sound: the sample library that Debian packages as sonic-pi-samples (165 flac files at 44.1 kHz,
-# mono and stereo, 0.1 to 60 s). A sample's class is its name before the first underscore. Pre-training sees all samples
-# and no label; linear probe and fine-tuning are cross-validated over five folds, from pre-trained and from random weights.
-#
-#   apt-get install sonic-pi-samples    or, without installing: apt-get download sonic-pi-samples && dpkg -x *.deb FOLDER
+# The demo's path on recorded sound, sonic_pi.sh's. Pre-training sees all samples and no label; linear probe and fine-tuning
+# are cross-validated over five folds, from pre-trained and from random weights.
 #
 # Settings (environment variables):
 #   DATA    folder that holds the samples (default /usr/share/sonic-pi/samples)
@@ -14,26 +11,17 @@
 #
 # benchmarks/recorded_sound.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/sonic_pi.sh"
 
 SAMPLES=$(absolute "${DATA:-/usr/share/sonic-pi/samples}")
-[[ -n $(find "$SAMPLES" -name '*.flac' -print -quit 2>/dev/null) ]] ||
-  die "DATA: $SAMPLES holds no flac files; install sonic-pi-samples or name its folder"
+require_samples "$SAMPLES"
 PRETRAINING_UPDATES=${PRETRAINING_UPDATES:-800}
 WORK=$(absolute "${WORK:-$(mktemp -d)}")
 OUTPUT=$(absolute "${OUTPUT:-$ROOT/benchmarks/results/recorded_sound.md}")
 DATA=$WORK/folds
 LABELS=$WORK/labels.csv
 
-mkdir -p "$WORK"
-{
-  echo "file,label"
-  find "$SAMPLES" -name '*.flac' -printf '%P\n' | sort | while read -r file; do
-    name=${file##*/}
-    echo "$file,${name%%_*}"
-  done
-} >"$LABELS"
-"$PYTHON" -m ASDA.cli.manifest folder "$SAMPLES" --overwrite --out "$WORK/all"
-"$PYTHON" -m ASDA.cli.manifest folder "$SAMPLES" --overwrite --labels "$LABELS" --folds 5 --out "$DATA"
+prepare_samples "$SAMPLES" "$WORK"
 measure_front_end "$WORK/all/train.tsv"
 
 say "pre-training"

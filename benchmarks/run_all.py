@@ -8,6 +8,7 @@ The tables lie in benchmarks/results/cpu or benchmarks/results/cuda. benchmarks/
 from __future__ import annotations
 
 import argparse
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,24 @@ class Plan:
     cpu: str | None
     cuda: str | None
     tiny: str
+
+
+def _objectives(layers: int, frames: int = 1024, size: str = "") -> str:
+    """MAE-AST against an encoder over all patches, SSAST and ASDA."""
+    dropout = "model.dropout=0 model.attention_dropout=0 model.dropout_input=0"  # the others have none
+    of_all = f"{size}task.target_length={frames} model."
+    mae_ast = f"pretraining_MAE_AST {of_all}encoder_layers={layers} model.encoder_layerdrop=0"
+    ssast = f"pretraining_SSAST {of_all}depth={layers}"
+    runs = {
+        "MAE-AST": f"{mae_ast} {dropout}",
+        "MAE-AST with dropout, as its recipe has it": mae_ast,
+        "SSAST, one pass for both losses": f"{ssast} model.clone_batch=1",
+        "SSAST, a pass for each loss": ssast,
+    }
+    if layers == 12:
+        runs["ASDA, 16 students"] = f"pretraining_AS2M {of_all}depth=12"
+    texts = " ".join(shlex.quote(f"{name}: {words}") for name, words in runs.items())
+    return f"--runs {texts} --whole-clips {shlex.quote(f'encoder over all patches: {mae_ast} {dropout}')}"
 
 
 PLANS = {
@@ -49,6 +68,15 @@ PLANS = {
         "--clips 12 --compiled --checkpointed --repeats 10",
         "--students 2 --depth 1 --embed-dim 64 --repeats 1 --checkpointed",
     ),
+    **{
+        f"objectives_{layers}_layers": Plan(
+            "bench_step",
+            f"{_objectives(layers)} --precisions fp32 --clips 1 --threads 1 --repeats 1",
+            f"{_objectives(layers)} --clips 16 --repeats 10",
+            f"{_objectives(layers, 64, '+size=tiny ')} --precisions fp32 --clips 1 --repeats 1",
+        )
+        for layers in (6, 12)
+    },
     "students": Plan(
         "bench_students",
         "--repeats 2",
@@ -76,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         if arguments is None:
             continue
         print(f"\n== {name}", flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{plan.module}", *arguments.split()]
+        command = [sys.executable, "-m", f"benchmarks.{plan.module}", *shlex.split(arguments)]
         if subprocess.run([*command, "--output", str((output / f"{name}.md").absolute())]).returncode != 0:
             failed.append(name)
     if failed:

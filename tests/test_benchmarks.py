@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import learning_report, measuring, over_seeds, own_data_report, run_all
+from benchmarks import (
+    bench_extract,
+    bench_memory,
+    learning_report,
+    measuring,
+    objectives_report,
+    over_seeds,
+    own_data_report,
+    run_all,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,6 +33,7 @@ def rows_of(file: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", run_all.PLANS)
 def test_run_all__every_benchmark_writes_its_table(name, tmp_path):
     command = [sys.executable, "-m", "benchmarks.run_all", name, "--tiny", "--output", str(tmp_path)]
@@ -37,6 +47,18 @@ def test_run_all__every_benchmark_writes_its_table(name, tmp_path):
     assert "torch" in report.read_text() and rows_of(report)
     for row in rows_of(report):
         assert any(re.match(r"[0-9.]+", cell) for cell in row[1:]), row
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_bench_extract__compares_settings_sizes_of_folders_and_lengths_of_recordings(tmp_path):
+    sizes = ["--clips", "2", "--seconds", "1", "--depths", "1", "--width", "64", "--turns", "1"]
+    modes = ["--compare", *bench_extract.COMPARED, "--growth", "2", "3", "--recording", "1"]
+    assert bench_extract.main([*sizes, *modes, "--device", "cpu", "--output", str(tmp_path / "a.md")]) == 0
+    rows = rows_of(tmp_path / "a.md")
+    assert [row[0] for row in rows[-3:]] == ["2 clips", "3 clips", "1 minutes"]
+    assert len(rows) == 2 * len(bench_extract.COMPARED) + 3
+    assert all(float(cell) > 0 for row in rows for cell in row[1:])
 
 
 def test_run_all__a_benchmark_that_fails_is_named_and_the_rest_runs(tmp_path, monkeypatch, capsys):
@@ -92,6 +114,58 @@ def test_learning_report__tables_hold_each_seed_and_the_means(tmp_path):
         ["fold2", "70.0 %", "30.0 %"],
         ["mean ± deviation", "60.0 ± 14.1 %", "40.0 ± 14.1 %"],
     ]
+
+
+def write_objectives(work: Path, updates: int = 20) -> None:
+    """What objectives.sh leaves of the demo's corpus, with two methods and two seeds."""
+    from ASDA.data.manifest import write_manifest
+
+    data = work / "data" / "demo"
+    data.mkdir(parents=True)
+    for split, count in (("train", 3), ("eval", 2)):
+        write_manifest(data / f"{split}.tsv", data, [(f"{split}{n}.wav", 16_000) for n in range(count)])
+    (data / "label_descriptors.csv").write_text('index,mid,display_name\n0,a,"a"\n1,b,"b"\n')
+    (work / "work.tsv").write_text(f"patch\t4.6\t{updates}\ngenerative\t4.4\t{updates}\nasda\t13.8\t{updates // 2}\n")
+    weights = {"patch": (10.0, 1.0), "generative": (10.0, 0.0)}
+    methods = (("patch", (0.4, 0.5), updates), ("generative", (0.3, 0.4), updates), ("asda", (0.42, 0.5), updates // 2))
+    for method, values, count in methods:
+        folder = work / "demo" / method
+        rows = [
+            {"weights": weights, "seed": seed, "mAP": value if weights == "pre-trained" else 0.2 + 0.01 * seed}
+            for seed, value in enumerate(values, start=1)
+            for weights in ("pre-trained", "random")
+        ]
+        for seed in (1, 2):
+            run = folder / f"seed{seed}"
+            run.mkdir(parents=True)
+            lines = []
+            for update in range(1, count + 1):
+                line = {"num_updates": str(update), "wall": str(60 * seed)}
+                if method == "patch":  # the last two of twenty count
+                    line |= {"loss_generative": "1.5" if update > 18 else "9", "bin_mean_loss": "0.3"}
+                    line |= {"loss_discriminative": "4.25", "nce_accuracy": "0.125"}
+                if method == "generative":  # of a single term there is only the loss
+                    line |= {"loss": "2", "bin_mean_loss": "0.3"}
+                lines.append(f"[2026-11-28 17:00:00,000][train_inner][INFO] - {json.dumps(line)}")
+            (run / "train.log").write_text("\n".join(lines))
+            keys = zip(("reconstruction_weight", "classification_weight"), weights.get(method, ()), strict=False)
+            (run / "run.yaml").write_text(json.dumps({"model": dict(keys)}))
+        (folder / "probe.json").write_text(json.dumps(rows))
+
+
+def test_objectives_report__rows_and_sentences_say_what_the_seeds_tell(tmp_path):
+    write_objectives(tmp_path / "work")
+    arguments = ["--work", str(tmp_path / "work"), "--corpora", "demo", "--output", str(tmp_path / "out.md")]
+    assert objectives_report.main(arguments) == 0
+    text = (tmp_path / "out.md").read_text()
+    patch, generative, asda = rows_of(tmp_path / "out.md")
+    random = "21.5 % (15.1 to 27.9)"
+    assert patch[1:5] == ["4.6", "20", "1.5", random] and asda[1:5] == ["13.8", "10", "1.5", random]
+    assert patch[6:] == ["0.150", "0.300", "4.250", "12.5 %"] and asda[6:] == ["-"] * 4
+    assert generative[6:] == ["0.200", "0.300", "-", "-"]
+    assert "3 clips to pre-train on" in text and "2 held out, several of 2 classes" in text
+    assert "* ASDA, against MAE-AST, patches: +1.0 points, 95 % interval -11.7 to +13.7 over 2 seeds, which" in text
+    assert "* MAE-AST, patches: 0.50 times the squared error of the per-bin mean; more than" in text
 
 
 def test_over_seeds__says_where_seeds_do_not_tell():
@@ -200,6 +274,7 @@ def run_script(name: str, folder: Path, **settings: str) -> list[list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_learning_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     rows = run_script("learning.sh", tmp_path, NUM_CLIPS="150", SEEDS="1 2")
@@ -207,6 +282,7 @@ def test_learning_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_recorded_sound_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     import numpy as np
@@ -225,6 +301,7 @@ def test_recorded_sound_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_own_data_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     import numpy as np
@@ -244,6 +321,7 @@ def test_own_data_script__writes_its_table(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_padding_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     import numpy as np
@@ -258,3 +336,36 @@ def test_padding_script__writes_its_table(tmp_path):
     rows = run_script("padding.sh", tmp_path, DATA=str(tmp_path / "clips"), SEEDS="1 2")
     assert [row[0] for row in rows] == ["constant, constant", "constant, mask", "mask, mask"]
     assert len((tmp_path / "work" / "labels.csv").read_text().splitlines()) == 19
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_objectives_script__writes_its_table(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    settings = {"CORPORA": "demo", "SEEDS": "1", "METHODS": "patch asda", "NUM_CLIPS": "150"}
+    rows = run_script("objectives.sh", tmp_path, **settings)
+    assert [row[0] for row in rows] == ["MAE-AST, patches", "ASDA"]
+    work = {name: (float(gflop), int(updates)) for name, gflop, updates, *_ in rows}
+    (gflop, updates), (other_gflop, other_updates) = work.values()
+    assert (updates, other_updates) == (2, round(2 * gflop / other_gflop))
+    done = {file: file.stat().st_mtime for file in tmp_path.rglob("checkpoint_last.pt")}
+    assert run_script("objectives.sh", tmp_path, **settings) == rows and len(done) == 2
+    assert done == {file: file.stat().st_mtime for file in tmp_path.rglob("checkpoint_last.pt")}
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_bench_memory__measures_a_run_beside_its_estimate(tmp_path):
+    pytest.importorskip("fairseq", reason="training runs inside fairseq")
+    if not sys.platform.startswith("linux"):
+        pytest.skip("what a process takes is read from /proc")
+    assert bench_memory.main(["tiny, the demo's", "--output", str(tmp_path / "out.md")]) == 0
+    ((name, clips, estimate, peak, ratio, _),) = rows_of(tmp_path / "out.md")
+    assert (name, clips) == ("tiny, the demo's", "8") and float(peak) > 0.3
+    assert float(ratio) == pytest.approx(float(estimate) / float(peak), abs=0.02)
+
+
+def test_bench_memory__unknown_case():
+    with pytest.raises(SystemExit) as stop:
+        bench_memory.main(["nothing"])
+    assert stop.value.code == 2

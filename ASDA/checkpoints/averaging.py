@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .adapters import BASE_KEY
+
 _NUMBERED = re.compile(r"checkpoint(?:_\d+_(?P<update>\d+)|(?P<epoch>\d+))\.pt")
 
 
@@ -76,6 +78,8 @@ def _add(total: dict, model: dict, file: Path) -> dict:
             raise AveragingError(
                 f"{name} has shape {tuple(value.shape)} in {file}, {tuple(total[name].shape)} in those before it"
             )
+        elif name == BASE_KEY and not value.equal(total[name]):
+            raise AveragingError(f"{file} holds adapters of another encoder than those before it")
         else:
             result[name] = total[name] + value if value.is_floating_point() else value
     return result

@@ -8,8 +8,22 @@ from typing import Any
 
 from torch import Tensor
 
+from ..adaptation.method import Method
 from ..audio.front_end import FrontEnd
 from ..core.config import EncoderConfig, HeadConfig
+
+
+@dataclass(frozen=True)
+class Base:
+    """The encoder that adapters were trained on.
+
+    Attributes:
+        sha256: of its tensors.
+        path: where it was.
+    """
+
+    sha256: str
+    path: str
 
 
 @dataclass
@@ -31,6 +45,10 @@ class Checkpoint:
         training_config: the configuration of the fairseq run, in this project's spelling; None if there is none.
         num_updates: of that run; None if the file does not say.
         training_parts: parameters of what the file holds beside the model, by name: a decoder.
+        adaptation: how the encoder is adapted; empty for a plain one.
+        adapters: tensors that this has added to the encoder.
+        base: the encoder that the adapters were put on; None for a whole model.
+        trained: names of the encoder's own tensors that came with the adapters rather than with the base.
     """
 
     path: Path
@@ -47,6 +65,10 @@ class Checkpoint:
     training_config: dict[str, Any] | None = None
     num_updates: int | None = None
     training_parts: dict[str, int] = field(default_factory=dict)
+    adaptation: tuple[Method, ...] = ()
+    adapters: dict[str, Tensor] = field(default_factory=dict)
+    base: Base | None = None
+    trained: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..adaptation.adapting import adapt, split_added
+from ..adaptation.method import AdaptationError
 from ..audio.front_end import FrontEnd
 from ..core.config import ConfigError, EncoderConfig, choose
+from ..core.encoder import SpectrogramEncoder
 from ..core.positions import POSITIONS
 from .checkpoint import Checkpoint
 from .files import CheckpointError
@@ -47,7 +51,32 @@ def require_consistent(checkpoint: Checkpoint) -> Checkpoint:
         expect_texts(file, "head.label_names", checkpoint.label_names, count=num_classes)
     expect_flag(file, "multi_label", checkpoint.multi_label, optional=True)
     expect_flag(file, "independent_scores", checkpoint.independent_scores)
+    if checkpoint.adaptation or checkpoint.adapters:
+        _require_adapters(checkpoint)
     return checkpoint
+
+
+def _require_adapters(checkpoint: Checkpoint) -> None:
+    """Holds the tensors that methods have added against those that they add to this encoder."""
+    file = checkpoint.path
+    kinds = ", ".join(method.kind for method in checkpoint.adaptation) or "no adaptation"
+    try:
+        with torch.device("meta"):
+            encoder = SpectrogramEncoder(checkpoint.encoder_config)
+            adapt(encoder, checkpoint.adaptation)
+    except AdaptationError as error:
+        raise CheckpointError(f"{file}: the adapters do not fit: {error}") from error
+    except (ConfigError, ValueError) as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    expected = split_added(encoder.state_dict())[1]
+    for name in [*expected, *checkpoint.adapters]:
+        if name not in checkpoint.adapters or name not in expected:
+            found = ", ".join(list(checkpoint.adapters)[:4]) or "none"
+            raise CheckpointError(
+                f"{file}: adapters: {kinds} with {len(expected)} tensors on this encoder, found "
+                f"{len(checkpoint.adapters)} ({found} ...); {name} is {'missing' if name in expected else 'unexpected'}"
+            )
+        expect_shape(file, f"encoder.{name}", checkpoint.adapters[name], tuple(expected[name].shape))
 
 
 def _require_encoder(file: Path, config: EncoderConfig, tensors: Mapping[str, Tensor]) -> None:

@@ -10,16 +10,17 @@ from typing import Any
 from .files import CheckpointError, load_torch_file
 
 CONFIG = "config.json"
+PEFT_CONFIG = "adapter_config.json"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """A file of torch, or a directory with a `config.json`.
+    """A file of torch, or a directory with a `config.json` or, of the peft library, an `adapter_config.json`.
 
     Attributes:
         path: the file or directory.
         state: what the file holds; None for a directory.
-        config: what the directory's `config.json` holds; None for a file.
+        config: what the directory's json holds; None for a file.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`; of files of the directory that are opened later.
     """
 
@@ -41,7 +42,8 @@ class Contents:
         """
         path = Path(path)
         if path.is_dir():
-            return cls(path, config=read_json(path / CONFIG), trust=trust)
+            name = PEFT_CONFIG if (path / PEFT_CONFIG).is_file() and not (path / CONFIG).is_file() else CONFIG
+            return cls(path, config=read_json(path / name), trust=trust)
         return cls(path, state=_plain(load_torch_file(path, trust=trust)))
 
     @property

@@ -7,7 +7,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,12 @@ def progress(results: Iterable[Any], total: int) -> Iterable[Any]:
     # In a log file every refresh is a line of its own.
     interval_s = 0.2 if sys.stderr.isatty() else 30.0
     return tqdm(results, total=total, unit="clip", mininterval=interval_s, disable=total <= 1)
+
+
+def aligned(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The lines of a table, its columns under each other."""
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell!s:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def check_errors_path(path: str | Path | None) -> None:

@@ -49,6 +49,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags about the model and its input that all programs have."""
     group = parser.add_argument_group("model")
     group.add_argument("--checkpoint_dir", "--checkpoint", required=True, metavar="PATH", help="the checkpoint")
+    add_adapter_argument(group)
     group.add_argument(
         "--model_dir",
         metavar="DIR",
@@ -74,6 +75,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
+    )
+
+
+def add_adapter_argument(group: Any) -> None:
+    """What goes on top of a base."""
+    group.add_argument(
+        "--adapter",
+        metavar="PATH",
+        help="adapters to put on the checkpoint: of a run with model.adaptation, or a directory of them",
     )
 
 
@@ -125,7 +135,7 @@ def open_checkpoint(args: argparse.Namespace) -> Checkpoint:
         raise CheckpointError(f"{path}: --framework huggingface expects a directory with config.json")
     if args.model_dir is not None and Path(args.model_dir).resolve() != PACKAGE:
         note(f"--model_dir {args.model_dir}: not used, the model's code is {PACKAGE}")
-    checkpoint = read_checkpoint(path, trust=args.trust_checkpoint)
+    checkpoint = read_checkpoint(path, trust=args.trust_checkpoint, adapter=args.adapter)
     checkpoint.front_end = front_end(args, checkpoint.front_end)
     return checkpoint
 

@@ -4,6 +4,11 @@ published    a .pt file as ASDA's, EAT's, MAE-AST's or SSAST's own programs writ
 project      a .pt file as this project's training writes it: architecture, normalisation and labels are recorded
 directory    config.json and model.safetensors, for use without fairseq
 huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_remote_code=True)
+adapter      config.json and adapter.safetensors: what was trained of an adapted encoder, without the encoder
+peft         LoRA as the peft library saves and reads it
+
+An adapted encoder (--adapter, or the checkpoint of a run with model.adaptation) goes into the first four as one whole
+model, with --merge: LoRA is computed into the weights, other adapters stand beside them.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..atomic import atomic_folder
+from ..checkpoints import adapters
 from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.layouts import directory, huggingface, project
+from ..checkpoints.contents import PEFT_CONFIG
+from ..checkpoints.layouts import adapter_directory, directory, huggingface, peft_directory, project
 from ..checkpoints.layouts.run_state import classifier_state
 from ..checkpoints.layouts.trainer import trainer_layout
 from ..checkpoints.reading import read_with_run
@@ -27,11 +34,13 @@ from ._outputs import is_torch_file, refuse_foreign
 from ._parser import Parser
 
 OWN_FILES = frozenset(
-    (directory.CONFIG, directory.MODEL, directory.TRAINING, directory.PRETRAINING)
+    (adapter_directory.TENSORS, peft_directory.TENSORS, peft_directory.RECORD, PEFT_CONFIG)
+    + (directory.CONFIG, directory.MODEL, directory.TRAINING, directory.PRETRAINING)
     + (*huggingface.CORE_FILES, *huggingface.EXPORTED_FILES)
 )
 """Files of a model directory; what else lies in it stays there."""
-LAYOUTS = ("published", "project", "directory", "huggingface")
+ADAPTER_LAYOUTS = {"adapter": adapter_directory, "peft": peft_directory}
+LAYOUTS = ("published", "project", "directory", "huggingface", *ADAPTER_LAYOUTS)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,6 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("source", metavar="CHECKPOINT", help="a file or directory in any of the layouts")
     parser.add_argument("target", metavar="TARGET", help="the file or directory to write")
     parser.add_argument("--to", choices=LAYOUTS, required=True, help="its layout")
+    flags.add_adapter_argument(parser)
+    parser.add_argument("--merge", action="store_true", help="write an adapted encoder as one whole model")
     parser.add_argument("--label_file", metavar="CSV", help="record these label names; they must fit recorded ones")
     parser.add_argument("--target_length", type=int, metavar="FRAMES", help="record this length of the input")
     parser.add_argument("--norm_mean", type=float, help="record this mean of the log-mel values")
@@ -56,16 +67,19 @@ def convert(args) -> int:
     source, target = Path(args.source), Path(args.target)
     if target.exists() and source.resolve() == target.resolve():
         raise ValueError(f"{target}: source and target are the same")
-    if args.to in ("directory", "huggingface") and target.is_file():
+    if args.to not in ("published", "project") and target.is_file():
         raise ValueError(f"{target}: a file; --to {args.to} writes a directory")
     if args.to in ("published", "project") and target.is_dir():
         raise ValueError(f"{target}: a directory; --to {args.to} writes a .pt file")
-    if args.to in ("directory", "huggingface"):
-        refuse_foreign_folder(target)
-    else:
+    if args.to in ("published", "project"):
         refuse_foreign(target, "a checkpoint", is_torch_file)
-    checkpoint, state = read_with_run(source, trust=args.trust_checkpoint)
+    else:
+        refuse_foreign_folder(target)
+    checkpoint, state = read_with_run(source, trust=args.trust_checkpoint, adapter=args.adapter)
     checkpoint = recorded(checkpoint, args)
+    if args.to in ADAPTER_LAYOUTS:
+        return write_adapter(target, checkpoint, args)
+    checkpoint = as_whole_model(checkpoint, args)
     if state is not None:
         state = trainer_layout(state["cfg"]).with_front_end(source, state, checkpoint.front_end)
         if args.label_file:
@@ -95,6 +109,36 @@ def convert(args) -> int:
     return console.EXIT_OK
 
 
+def write_adapter(target: Path, checkpoint: Checkpoint, args) -> int:
+    """Writes the adapters of a checkpoint without their base."""
+    if args.merge:
+        raise ValueError(f"--merge writes a whole model, --to {args.to} adapters without one")
+    adapter = adapters.of_checkpoint(checkpoint)
+    with atomic_folder(target, OWN_FILES.__contains__) as folder:
+        ADAPTER_LAYOUTS[args.to].write(folder, adapter)
+    console.note(f"wrote {target} ({args.to})")
+    return console.EXIT_OK
+
+
+def as_whole_model(checkpoint: Checkpoint, args) -> Checkpoint:
+    """The checkpoint, of an adapted encoder as one model.
+
+    Raises:
+        ValueError: nobody asked for that, or the layout has no place for adapters.
+    """
+    if checkpoint.base is not None:
+        if not args.merge:
+            raise ValueError(
+                f"{checkpoint.path}: an encoder and its adapters; --merge makes one whole model of them, --to adapter "
+                "keeps them apart"
+            )
+        checkpoint = adapters.merged(checkpoint)
+    if checkpoint.adapters and args.to == "huggingface":
+        kinds = ", ".join(method.kind for method in checkpoint.adaptation)
+        raise ValueError(f"{checkpoint.path}: the exported code knows no {kinds}; write --to directory or project")
+    return checkpoint
+
+
 def refuse_foreign_folder(folder: Path) -> None:
     """Refuses a folder with files of the names that a model's have, but of another kind of model.
 
@@ -108,7 +152,10 @@ def refuse_foreign_folder(folder: Path) -> None:
         kind = json.loads((folder / directory.CONFIG).read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, TypeError, KeyError):
         kind = None
-    if kind != directory.MODEL_TYPE:
+    if (
+        kind not in (directory.MODEL_TYPE, adapter_directory.MODEL_TYPE)
+        and not (folder / peft_directory.RECORD).exists()
+    ):
         raise ValueError(
             f"{folder}: holds {there[0]}, but not of a model of this project (model_type={directory.MODEL_TYPE} in "
             f"{directory.CONFIG}), so it is left as it is; name another folder"

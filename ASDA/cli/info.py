@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..adaptation.adapting import adapt, to_dicts
 from ..audio.front_end import FrontEnd
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.reading import read_checkpoint
@@ -29,6 +30,7 @@ from ..core.counting import clip_flops, parts_of
 from ..core.encoder import SpectrogramEncoder
 from ..core.patches import patch_grid
 from . import _console as console
+from . import _flags as flags
 from ._json import to_json
 from ._parser import Parser
 
@@ -39,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns its exit code."""
     parser = Parser(prog="asda-info", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help="a file or directory of any layout")
+    flags.add_adapter_argument(parser)
     parser.add_argument("--config", metavar="NAME", help="a yaml of config/, or a path; with overrides behind it")
     parser.add_argument("--zoo", action="store_true", help="the known systems")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="hydra overrides, with --config")
@@ -49,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.config and args.checkpoint:  # with --config, everything that has no name is an override
         args.overrides, args.checkpoint = [args.checkpoint, *args.overrides], None
-    if sum(map(bool, (args.checkpoint, args.config, args.zoo))) != 1 or (args.overrides and not args.config):
+    stray = (args.overrides and not args.config) or (args.adapter and not args.checkpoint)
+    if sum(map(bool, (args.checkpoint, args.config, args.zoo))) != 1 or stray:
         parser.error("name one of: a checkpoint, --config NAME [KEY=VALUE ...], --zoo")
     return console.run("asda-info", lambda: info(args))
 
@@ -61,7 +65,8 @@ def info(args) -> int:
     elif args.config:
         found = of_config(args.config, args.overrides)
     else:
-        found = of_checkpoint(read_checkpoint(args.checkpoint, trust=args.trust_checkpoint))
+        checkpoint = read_checkpoint(args.checkpoint, trust=args.trust_checkpoint, adapter=args.adapter)
+        found = of_checkpoint(checkpoint)
     if args.json:
         print(to_json(found, indent=2))
     elif args.zoo:
@@ -75,11 +80,11 @@ def of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a checkpoint is."""
     with torch.device("meta"):  # shapes without memory
         network: nn.Module = SpectrogramEncoder(checkpoint.encoder_config)
+        if checkpoint.adaptation:
+            adapt(network, checkpoint.adaptation)
         if checkpoint.head_config:
             network = SpectrogramClassifier(network, checkpoint.head_config)
     model = (checkpoint.training_config or {}).get("model") or {}
-    if model.get("linear_classifier") and checkpoint.head_config:
-        network.encoder.requires_grad_(False)
     tensors = [checkpoint.path] if checkpoint.path.is_file() else weight_files(checkpoint.path)
     origin = {
         "path": str(checkpoint.path),
@@ -97,7 +102,10 @@ def of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
             "multi_label": checkpoint.multi_label,
             "label_names": checkpoint.label_names,
         }
+    if checkpoint.base:
+        origin |= {"base": checkpoint.base.path, "base_checksum": checkpoint.base.sha256}
     found = _described(checkpoint.encoder_config, network, checkpoint.front_end)
+    found |= {"adaptation": to_dicts(checkpoint.adaptation)}
     return found | {"used_in_training_alone": checkpoint.training_parts, "head": head, "origin": origin}
 
 
@@ -165,11 +173,16 @@ def _print(found: dict[str, Any]) -> None:
         listed = ", ".join(labels[:_LISTED_LABELS]) + (", ..." if len(labels) > _LISTED_LABELS else "")
         rows += [("classes", f"{head['num_classes']}{f': {listed}' if labels else ''}")]
         rows += [(f"head {name}", head[name]) for name in ("pooling", "norm", "norm_eps", "scores")]
+    for method in found.get("adaptation", []):
+        settings = ", ".join(f"{name}={value}" for name, value in method.items() if name != "kind")
+        rows += [("adaptation", f"{method['kind']}{f' ({settings})' if settings else ''}")]
     width = max(len(str(name)) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
     print()
     parts = [*found["parts"], {"name": "total", "parameters": parameters["total"], "trained": parameters["trained"]}]
+    if parameters["frozen"]:
+        parts += [{"name": "of these frozen", "parameters": parameters["frozen"], "trained": 0}]
     width = max(len(part["name"]) for part in parts) + len(" (training alone)")
     print(f"{'PART':<{width}}  {'PARAMETERS':>14}  {'TRAINED':>14}")
     parts += [
@@ -182,7 +195,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def _print_zoo(systems: list[dict[str, Any]]) -> None:
     heading = ("SYSTEM", "LAYERS", "WIDTH", "ATTENTION", "NORM", "POSITIONS", "PREFIX", "PATCH", "STRIDE", "PARAMETERS")
-    rows = [heading]
+    rows: list[Sequence[Any]] = [heading]
     for system in systems:
         encoder = system["encoder"]
         stack, patches = encoder["stack"], encoder["patches"]
@@ -190,9 +203,7 @@ def _print_zoo(systems: list[dict[str, Any]]) -> None:
         names = (stack["attention"]["kind"], stack["norm"], encoder["positions"], encoder["num_prefix_tokens"])
         sizes = (stack["depth"], stack["embed_dim"])
         rows.append((system["name"], *sizes, *names, *pair, f"{system['parameters']['total']:,}"))
-    widths = [max(len(str(row[column])) for row in rows) for column in range(len(heading))]
-    for row in rows:
-        print("  ".join(f"{value!s:<{width}}" for value, width in zip(row, widths, strict=True)).rstrip())
+    print("\n".join(console.aligned(rows)))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -33,10 +33,11 @@ METRICS = ("mAP", "accuracy")
 
 def probe(encoder: TrainedEncoder, folders: list[Path], args: argparse.Namespace) -> dict[str, float]:
     """Means over the folders."""
+    known: dict[str, np.ndarray] = {}
     results = [
         probe_folder(
             folder,
-            lambda file: pooled_features(encoder, Manifest.read(file), args.pooling, args.padding),
+            lambda file: pooled_features(encoder, Manifest.read(file), args.pooling, args.padding, known),
             args.regularisation,
             args.bootstrap if len(folders) == 1 else 0,
         )

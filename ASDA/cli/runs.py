@@ -40,19 +40,14 @@ def compare(folders: list[Path], json_file: Path | None) -> int:
     if not runs:
         raise LogError(f"none of the {len(folders)} folders holds a run")
     rows = table(runs)
-    print("\n".join(aligned(rows if len(rows[0]) <= len(rows) else [list(row) for row in zip(*rows, strict=True)])))
+    is_narrow = len(rows[0]) <= len(rows)
+    print("\n".join(console.aligned(rows if is_narrow else list(zip(*rows, strict=True)))))
     if json_file is not None:
         names = names_of([run.folder for run in runs])
         content = {"asda_runs": [{"name": name, **_plain(run)} for name, run in zip(names, runs, strict=True)]}
         with atomic_writer(json_file) as handle:
             handle.write(to_json({**content, "differing": differing(runs)}, indent=2) + "\n")
     return console.EXIT_BAD_CLIPS if without else console.EXIT_OK
-
-
-def aligned(rows: list[list[str]]) -> list[str]:
-    """The lines of a table, its columns under each other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _plain(run: RunSummary) -> dict:

@@ -1,6 +1,7 @@
 """Transformer blocks, post-norm and pre-norm, with the MLP output handed out as the teacher's target.
 
-Each block has two places for adapters: ``after_attention`` in series, ``beside_mlp`` in parallel (arXiv 2401.10544).
+Each block has places for adapters: ``after_attention`` in series, ``beside_mlp`` in parallel (arXiv 2401.10544), and
+``prompts`` for tokens that its attention sees.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Block(nn.Module):
         mlp_dropout: dropout after the MLP.
 
     Attributes:
+        prompts: what has the attention see more than the block's own tokens; None until it is attached.
         after_attention: what the attention's output goes through; the identity until an adapter is attached.
         beside_mlp: what is added to the MLP's output, from the same input; None until an adapter is attached.
     """
@@ -78,6 +80,7 @@ class Block(nn.Module):
     ):
         super().__init__()
         self.attn = attention
+        self.prompts: nn.Module | None = None
         self.after_attention: nn.Module = nn.Identity()
         self.norm1 = LayerNorm(embed_dim, eps=norm_eps)
         self.mlp = Mlp(embed_dim, mlp_dim, activation_dropout=activation_dropout)
@@ -88,7 +91,9 @@ class Block(nn.Module):
 
     def attend(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         """The attention branch: (B, S, D) -> (B, S, D)."""
-        return self.drop_path(self.after_attention(self.attn(x, padding_mask)))
+        prompts = self.prompts
+        attended = self.attn(x, padding_mask) if prompts is None else prompts(self.attn, x, padding_mask)
+        return self.drop_path(self.after_attention(attended))
 
     def widen(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The MLP branch: what is added to the residual, and the MLP's own output, both (B, S, D)."""

@@ -1,4 +1,4 @@
-"""What a configuration would train, without data and without memory for its weights."""
+"""What a configuration would train, without data and, if nobody runs it, without memory for its weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from .models.legacy import decide_architecture
 from .tasks.front_end import corpus_of, front_end_of
 
 
-def describe_run(config: Any) -> tuple[EncoderConfig, nn.Module, FrontEnd]:
+def describe_run(config: Any, device: str = "meta") -> tuple[EncoderConfig, nn.Module, FrontEnd]:
     """The encoder, the whole network and the front end of a run.
 
     Args:
         config: the composed yaml.
+        device: where the weights are to be; on "meta" they take no memory.
 
     Raises:
         ValueError: a name that is not registered, or settings that describe no network.
@@ -37,7 +38,7 @@ def describe_run(config: Any) -> tuple[EncoderConfig, nn.Module, FrontEnd]:
     decide_architecture(model, None)
     front_end = front_end_of(task, own=TASK_REGISTRY[config.task._name].own_front_end)
     of_task = SimpleNamespace(multi_label=corpus.multi_label, front_end=front_end)
-    with torch.device("meta"):
+    with torch.device(device):
         built = MODEL_REGISTRY[config.model._name].build_model(model, of_task)
     return built.encoder.config, built.require_objective(), front_end
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..adaptation.adapting import adapt
 from ..audio.fbank import num_frames
 from ..audio.front_end import FrontEnd
 from ..checkpoints.checkpoint import Checkpoint
@@ -125,7 +126,12 @@ def _finite(values: Tensor, what: str) -> Tensor:
 
 
 def load_encoder(
-    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: Any
+    path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    trust: bool = False,
+    adapter: str | Path | None = None,
+    **front_end: Any,
 ) -> TrainedEncoder:
     """Loads the encoder of a pre-trained or fine-tuned checkpoint, in eval mode.
 
@@ -133,24 +139,30 @@ def load_encoder(
         path: a checkpoint of this project, of ASDA or of EAT.
         device: where to put it.
         trust: see :func:`ASDA.checkpoints.files.load_torch_file`.
+        adapter: adapters to put on it; see :func:`ASDA.checkpoints.reading.read_checkpoint`.
         front_end: settings of FrontEnd that differ from those recorded, e.g. ``target_length_frames=512``.
 
     Raises:
         CheckpointError: the file cannot be used.
     """
-    checkpoint = read_checkpoint(path, trust=trust)
+    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter)
     return build_encoder(checkpoint, **front_end).to(device)
 
 
 def load_classifier(
-    path: str | Path, *, device: str | torch.device = "cpu", trust: bool = False, **front_end: Any
+    path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    trust: bool = False,
+    adapter: str | Path | None = None,
+    **front_end: Any,
 ) -> TrainedClassifier:
     """Loads a fine-tuned checkpoint, in eval mode; arguments as of :func:`load_encoder`.
 
     Raises:
         CheckpointError: the file cannot be used, or holds no classification head.
     """
-    checkpoint = read_checkpoint(path, trust=trust)
+    checkpoint = read_checkpoint(path, trust=trust, adapter=adapter)
     return build_classifier(checkpoint, **front_end).to(device)
 
 
@@ -178,8 +190,14 @@ def build_classifier(checkpoint: Checkpoint, **front_end: Any) -> TrainedClassif
 
 
 def _encoder(checkpoint: Checkpoint) -> SpectrogramEncoder:
-    encoder = _built(checkpoint, lambda: SpectrogramEncoder(checkpoint.encoder_config))
-    _load(checkpoint, encoder, checkpoint.encoder)
+    def build() -> SpectrogramEncoder:
+        encoder = SpectrogramEncoder(checkpoint.encoder_config)
+        if checkpoint.adaptation:
+            adapt(encoder, checkpoint.adaptation)
+        return encoder
+
+    encoder = _built(checkpoint, build)
+    _load(checkpoint, encoder, {**checkpoint.encoder, **checkpoint.adapters})
     return encoder
 
 

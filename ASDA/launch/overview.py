@@ -105,9 +105,10 @@ def _decay(recipe: Recipe, epochs: int | None) -> list[str]:
     if recipe.get(f"{schedule}._name") != EPOCH_DECAY:
         return []
     warmup = recipe.get(f"{schedule}.warmup_updates", 0)
-    keys = {"decay": 0.5, "decay_from_epoch": 2, "decay_every_epochs": 1}
+    keys = {"decay": "decay", "from_epoch": "decay_from_epoch", "every_epochs": "decay_every_epochs"}
+    stated = {name: recipe.get(f"{schedule}.{key}") for name, key in keys.items()}
     try:
-        steps = EpochDecay(*(recipe.get(f"{schedule}.{key}", default) for key, default in keys.items()))
+        steps = EpochDecay(**{name: value for name, value in stated.items() if value is not None})
     except ValueError as error:
         raise LaunchError(f"{schedule}: {error}") from error
     return [*([f"after {warmup:,} updates of warm-up"] if warmup else []), steps.describe(epochs)]

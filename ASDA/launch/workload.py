@@ -126,7 +126,7 @@ def _finetuning(recipe: Recipe, start: StartingPoint) -> Workload:
         patch_values=rows * bins,
         position_rows=encoder.max_rows * encoder.columns,
         tokens=encoder.num_prefix_tokens + patches,
-        frozen=bool(recipe.get("model.linear_classifier", False)),
+        frozen=bool(recipe.get("model.linear_classifier", False)) or recipe.get("model.adaptation", []) == ["head"],
         recomputes=bool(recipe.get("model.checkpoint_activations", False)),
     )
 

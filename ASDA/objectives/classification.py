@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..audio.augment import draw_mixup_weight, mixup, spec_augment
@@ -42,13 +43,14 @@ class BatchAugmentation:
 
 
 class Classification(Objective):
-    """Trains an encoder with a head, or the head alone, on labelled clips.
+    """Trains an encoder with a head, parts of it, or the head alone, on labelled clips.
 
     Args:
         classifier: encoder and head.
         independent_scores: True: one sigmoid per class, BCE; False: softmax, cross-entropy.
         augmentation: while training.
-        frozen_encoder: a linear probe: the encoder stays in evaluation mode and gets no gradient.
+        trained_parts: modules of the encoder that are in training mode when this is, if not all of them; the others
+            stay in evaluation mode. An empty list: a probe, with no gradient through the encoder.
     """
 
     def __init__(
@@ -57,15 +59,14 @@ class Classification(Objective):
         *,
         independent_scores: bool,
         augmentation: BatchAugmentation | None = None,
-        frozen_encoder: bool = False,
+        trained_parts: Sequence[nn.Module] | None = None,
     ):
         super().__init__()
         self.classifier = classifier
         self.independent_scores = independent_scores
         self.augmentation = augmentation or BatchAugmentation()
-        self.frozen_encoder = frozen_encoder
-        if frozen_encoder:
-            self.encoder.requires_grad_(False)
+        # Not as modules of this one: they are the encoder's.
+        self.trained_parts = None if trained_parts is None else tuple(trained_parts)
 
     @property
     def encoder(self) -> SpectrogramEncoder:  # type: ignore[override] # the classifier holds it
@@ -74,13 +75,15 @@ class Classification(Objective):
 
     def train(self, mode: bool = True) -> Classification:
         super().train(mode)
-        if self.frozen_encoder:
+        if self.trained_parts is not None:
             self.encoder.eval()
+            for part in self.trained_parts:
+                part.train(mode)
         return self
 
     def logits(self, spectrogram: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         """(B, 1, T, F), (B, N) True = padding -> (B, C)."""
-        with torch.no_grad() if self.frozen_encoder else nullcontext():
+        with torch.no_grad() if self.trained_parts == () else nullcontext():
             prefix, patches = self.encoder(spectrogram, padding_mask)
         return self.classifier.head(prefix, patches, padding_mask)
 

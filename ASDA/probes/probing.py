@@ -31,8 +31,21 @@ def random_twin(encoder: TrainedEncoder, seed: int) -> TrainedEncoder:
         return TrainedEncoder(SpectrogramEncoder(encoder.encoder.config), encoder.front_end).eval()
 
 
-def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, padding: str | None) -> np.ndarray:
-    """One vector for each clip of a manifest, (n, D), in its order; ``padding`` None: as the encoder was trained.
+def pooled_features(
+    encoder: TrainedEncoder,
+    manifest: Manifest,
+    pooling: str,
+    padding: str | None,
+    known: dict[str, np.ndarray] | None = None,
+) -> np.ndarray:
+    """One vector for each clip of a manifest, (n, D), in its order.
+
+    Args:
+        encoder: the encoder.
+        manifest: which clips.
+        pooling: of the last layer.
+        padding: of short clips; None: as the encoder was trained.
+        known: vectors by path, taken from there and added to it: the folds of a cross-validation share their clips.
 
     Raises:
         ValueError: a clip cannot be read, with its path and the reason; the pooling asks for what the encoder lacks.
@@ -44,10 +57,11 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
         prefix, patches = encoder.encoder(source, padding_mask)
         return POOLINGS[pooling](prefix, patches, padding_mask)
 
-    features = np.zeros((len(manifest), encoder.encoder.embed_dim), dtype=np.float32)
+    known = {} if known is None else known
+    clips = list(find_clips([str(manifest.file)]))
     results = run_clips(
         pooled,
-        enumerate(find_clips([str(manifest.file)])),
+        ((number, clip) for number, clip in enumerate(clips) if clip.path not in known),
         Windowing(encoder.front_end, padding or encoder.front_end.padding, patches=encoder.encoder.config.patches),
         device=encoder.encoder.device,
         batch_size=16,
@@ -56,8 +70,8 @@ def pooled_features(encoder: TrainedEncoder, manifest: Manifest, pooling: str, p
     for result in results:
         if isinstance(result, BadClip):
             raise ValueError(f"{result.clip.path}: {result.reason}")
-        features[result.clip.index] = result.outputs[0].numpy()
-    return features
+        known[result.clip.clip.path] = result.outputs[0].float().numpy()
+    return np.stack([known[clip.path] for clip in clips])
 
 
 def multi_hot(folder: Path, split: str) -> np.ndarray:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..training.file_names import MADE_WITH, RECORD_SECTIONS, RUN_RECORD
+from ..training.file_names import MADE_WITH, RECORD_SECTIONS
+from ..training.run_record import RecordError, read_record
 from .run_logs import EPOCH, INTERVAL, LogError, Series, read_run
 
 MORE_IS_BETTER = {"mAP": True, "accuracy": True, "loss": False}
@@ -117,16 +116,10 @@ def table(runs: Sequence[RunSummary]) -> list[list[str]]:
 
 
 def _record(folder: Path) -> Mapping[str, Any]:
-    file = folder / RUN_RECORD
-    if not file.exists():  # of a run that was made before there were records
-        return {}
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise LogError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise LogError(f"{file}: expected the configuration of a run, found {_shown(content)}")
-    return content
+        return read_record(folder) or {}
+    except RecordError as error:
+        raise LogError(str(error)) from error
 
 
 def _leaves(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,8 +19,8 @@ class EpochDecay:
         every_epochs: from one step to the next.
     """
 
-    decay: float
-    from_epoch: int
+    decay: float = 0.5
+    from_epoch: int = 2
     every_epochs: int = 1
 
     def __post_init__(self) -> None:

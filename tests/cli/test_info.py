@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ASDA.adaptation.adapting import methods_named
+from ASDA.audio.front_end import FrontEnd
+from ASDA.checkpoints.checkpoint import Checkpoint
 from ASDA.cli.convert import main as convert
-from ASDA.cli.info import main
+from ASDA.cli.info import main, of_checkpoint
 from ASDA.core import zoo
+from ASDA.core.config import HeadConfig
 from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
 
@@ -143,3 +147,19 @@ def test_info__errors_are_one_line(capsys, arguments, message):
 def test_info__is_a_program():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert 'asda-info = "ASDA.cli.info:main"' in text
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "trained"),
+    [(["aat"], 20, 7_117_844), (["aat"], 50, 7_140_914), (["aat_m"], 50, 3_590_450), (["head"], 50, 39_986)],
+)
+def test_info__counts_of_adapted_ast(tmp_path, names, classes, trained):
+    """AAT, arXiv 2401.10544: adapters and head on AST."""
+    (tmp_path / "file").write_bytes(b"")
+    head, methods = HeadConfig(classes, "prefix_mean"), methods_named(names, {})
+    checkpoint = Checkpoint(
+        tmp_path / "file", "adapter", zoo.AST, {}, FrontEnd(1024), head_config=head, adaptation=methods
+    )
+    found = of_checkpoint(checkpoint)
+    assert found["parameters"]["trained"] == trained
+    assert [method["kind"] for method in found["adaptation"]] == [method.kind for method in methods]

@@ -53,8 +53,8 @@ TINY = {
 """What makes the network of a yaml tiny."""
 
 
-# The machinery of a run knows no objectives: that it holds for further ones is told by `make test-repeats`.
-OTHERS = [pytest.param(name, marks=pytest.mark.repeat) for name in ("pretraining_MAE_AST", "pretraining_SSAST")]
+# The machinery of a run knows no objectives: that it holds for further ones is told by `make test-long`.
+OTHERS = [pytest.param(name, marks=pytest.mark.long) for name in ("pretraining_MAE_AST", "pretraining_SSAST")]
 
 
 @pytest.fixture(scope="module", params=["pretraining_AS2M", *OTHERS])

@@ -20,6 +20,7 @@ EVERYTHING = [
     ("pretraining_MAE_AST", []),
     *(("pretraining_MAE_AST", [f"MAE_AST_{recipe}"]) for recipe in ("frame", "6_layers", "ViT")),
     ("pretraining_MAE_AST", ["MAE_AST_frame", "MAE_AST_6_layers"]),
+    ("pretraining_MAE_AST", ["MAE_AST_frame", "demo_MAE_AST"]),
     ("pretraining_SSAST", []),
     ("pretraining_SSAST", ["SSAST_frame"]),
     ("finetuning", ["SSAST_AS20K"]),

@@ -18,7 +18,7 @@ FINETUNING |= {"MAE_AST_SPCv1", "MAE_AST_VoxCeleb1", "MAE_AST_IEMOCAP"}
 PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
 
 
-MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining"}
+MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining", "demo_MAE_AST"}
 RECIPES = {"finetuning": FINETUNING, "pretraining_AS2M": PRETRAINING, "pretraining_MAE_AST": MAE_AST}
 
 

@@ -86,6 +86,7 @@ MAE_AST = {
     "MAE_AST_frame": (550_000, 32_000, 32, 1e-4, 998, "", None),
     "MAE_AST_6_layers": (550_000, 32_000, 32, 1e-4, 998, "", None),
     "MAE_AST_ViT": (550_000, 32_000, 32, 1e-4, 1024, "", None),
+    "demo_MAE_AST": (1_000, 100, 8, 1e-3, 256, "", None),
 }
 SSAST = {
     "": (800_000, 1_000, 24, 1e-4, 1024, "", None),
@@ -115,6 +116,7 @@ def test_recipe__has_its_numbers(config, recipe, numbers):
     )
     assert tuple(composed.get(key) for key in keys) == numbers
     at_once = {"pretraining_AS2M": {"": 12, "EAT": 12}, "pretraining_MAE_AST": dict.fromkeys(MAE_AST, 16)}
+    at_once["pretraining_MAE_AST"]["demo_MAE_AST"] = 8
     assert composed.get("dataset.batch_size") == at_once.get(config, {}).get(recipe, numbers[2])
 
 

@@ -233,7 +233,7 @@ def test_spec_augment__masks_a_share_of_what_is_no_padding():
     model = classification(augmentation=BatchAugmentation(spec_augment=True, mask_ratio=0.5))
     padding = PatchRows.of(208, Q * PATCH, PatchConfig()).padding_mask(lengths)
     ones = torch.ones(100, 1, 208, Q * PATCH)
-    masked, _, _ = model._augment(ones, TARGET, torch.arange(100), padding)
+    masked, *_ = model._augment(ones, TARGET, torch.ones_like(TARGET), torch.arange(100), padding)
     frames = (masked == 0).all(dim=3)[:, 0]  # (B, T)
     assert not frames[1::2, 48:].any()
     assert 8 < frames[1::2].sum(1).float().mean() < 16 and frames[1::2].sum(1).max() <= 24  # of up to 24

@@ -51,6 +51,18 @@ def test_pooled_features__are_the_encoders_in_the_manifests_order(small_corpus, 
         np.testing.assert_allclose(features[row], expected.numpy(), atol=1e-5)
 
 
+def test_pooled_features__of_a_clip_that_is_known_are_taken_from_there(small_corpus, encoder):
+    manifest, known = Manifest.read(small_corpus / "valid.tsv"), {}
+    features = probing.pooled_features(encoder, manifest, "mean", "constant", known)
+    assert len(known) == len(manifest)
+    path = manifest.path(3)
+    del known[manifest.path(5)]
+    known[path] = known[path] + 1.0
+    again = probing.pooled_features(encoder, manifest, "mean", "constant", known)
+    np.testing.assert_allclose(np.delete(again, 3, axis=0), np.delete(features, 3, axis=0), atol=1e-5)
+    np.testing.assert_array_equal(again[3], features[3] + 1.0)
+
+
 def test_random_twin__shares_architecture_and_front_end_but_no_weight(encoder):
     torch.manual_seed(5)
     expected = torch.rand(1)

@@ -5,7 +5,8 @@ import json
 import pytest
 import yaml
 
-from ASDA.cli.runs import aligned, main
+from ASDA.cli._console import aligned
+from ASDA.cli.runs import main
 from ASDA.reports.comparison import Outcome, RunSummary, differing, names_of, table
 from ASDA.reports.run_logs import LogError
 

@@ -2,7 +2,7 @@
 
 | file | what it holds |
 |---|---|
-| `config.json` | architecture, front end, head, label names |
+| `config.json` | architecture, front end, head, label names; how the encoder is adapted, if it is |
 | `model.safetensors` | tensors of SpectrogramClassifier: `encoder.*` and, when fine-tuned, `head.*` |
 | `training.json` | the fairseq config and the state of the run, for going back to a `.pt` file |
 | `pretraining.safetensors` | `decoder.*`, `teacher.*` and the like of a pre-training checkpoint, for the same |
@@ -14,11 +14,13 @@ where the architecture was a flat table, are read too.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from ...adaptation.adapting import from_dicts, split_added, to_dicts
 from ...atomic import atomic_writer
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ..checkpoint import Checkpoint
@@ -33,6 +35,7 @@ from .trainer import trainer_layout
 MODEL_TYPE = "asda"
 FORMAT_VERSION = 2
 EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
+ADAPTATION = "adaptation"
 RECORDED_RUN = "recorded_run"  # false: of a model that was not trained here, there is no training.json
 _NOT_TRAINED = ("teacher", "input_norm", "decoder.positions")
 MODEL, TRAINING, PRETRAINING = "model.safetensors", "training.json", "pretraining.safetensors"
@@ -51,7 +54,8 @@ def read(contents: Contents) -> Checkpoint:
     """
     folder, config = contents.path, _checked_config(contents)
     tensors = {upgrade_name(name): tensor for name, tensor in load_safetensors(folder / MODEL).items()}
-    parts = {part: _part(tensors, f"{part}.") for part in ("encoder", "head")}
+    parts = {part: part_of(tensors, f"{part}.") for part in ("encoder", "head")}
+    encoder, adapters = split_added(parts["encoder"])
     described = config["head"]
     if bool(parts["head"]) != bool(described) or len(tensors) != sum(map(len, parts.values())):
         raise CheckpointError(
@@ -61,24 +65,20 @@ def read(contents: Contents) -> Checkpoint:
     training = folder / TRAINING
     record = expect_mapping(training, "the contents", read_json(training) if training.is_file() else {})
     history = expect_history(training, record.get("optimizer_history"))
-    labels = dict(described or {})
-    multi_label, names = labels.pop("multi_label", None), labels.pop("label_names", [])
-    independent_scores = labels.pop("independent_scores", True)
     try:
         return Checkpoint(
             path=folder,
             layout="directory",
             encoder_config=EncoderConfig.from_dict(config["encoder"]),
-            encoder=parts["encoder"],
+            encoder=encoder,
             front_end=front_end_of(folder / CONFIG, "front_end", config["front_end"]),
-            head_config=HeadConfig.from_dict(labels) if described else None,
             head=parts["head"],
-            label_names=expect_texts(folder / CONFIG, "head.label_names", names),
-            multi_label=multi_label,
-            independent_scores=independent_scores,
+            **read_head(folder / CONFIG, described),
             training_config=record.get("cfg"),
             training_parts=_training_parts(folder / PRETRAINING),
             num_updates=history[-1].get("num_updates"),
+            adaptation=from_dicts(config.get(ADAPTATION, [])),
+            adapters=adapters,
         )
     except CheckpointError:
         raise
@@ -134,31 +134,53 @@ def write(
     else:
         (folder / PRETRAINING).unlink(missing_ok=True)
     if state:
-        _write_json(folder / TRAINING, _training_record(state))
+        write_json(folder / TRAINING, _training_record(state))
     else:
         (folder / TRAINING).unlink(missing_ok=True)
-    tensors = {f"encoder.{name}": tensor for name, tensor in checkpoint.encoder.items()}
+    encoder = {**checkpoint.encoder, **checkpoint.adapters}
+    tensors = {f"encoder.{name}": tensor for name, tensor in encoder.items()}
     tensors |= {f"head.{name}": tensor for name, tensor in checkpoint.head.items()}
     save_safetensors(tensors, folder / MODEL)
     # Last, as it is what makes the folder a checkpoint.
-    _write_json(folder / CONFIG, describe(checkpoint) | {RECORDED_RUN: state is not None} | (extra_config or {}))
+    write_json(folder / CONFIG, describe(checkpoint) | {RECORDED_RUN: state is not None} | (extra_config or {}))
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
     """The contents of `config.json`."""
-    head = None
-    if checkpoint.head_config:
-        head = checkpoint.head_config.to_dict() | {
-            "independent_scores": checkpoint.independent_scores,
-            "multi_label": checkpoint.multi_label,
-            "label_names": checkpoint.label_names,
-        }
     return {
         "model_type": MODEL_TYPE,
         "format_version": FORMAT_VERSION,
         "encoder": checkpoint.encoder_config.to_dict(),
         "front_end": checkpoint.front_end.to_dict(),
-        "head": head,
+        "head": describe_head(checkpoint),
+    } | ({ADAPTATION: to_dicts(checkpoint.adaptation)} if checkpoint.adaptation else {})
+
+
+def describe_head(model: Any) -> dict[str, Any] | None:
+    """The head in `config.json`, of a Checkpoint or an Adapter; None without one."""
+    if model.head_config is None:
+        return None
+    return model.head_config.to_dict() | {
+        "independent_scores": model.independent_scores,
+        "multi_label": model.multi_label,
+        "label_names": model.label_names,
+    }
+
+
+def read_head(file: Path, described: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Inverse of :func:`describe_head`: the head's fields of a Checkpoint or an Adapter.
+
+    Raises:
+        CheckpointError, ConfigError: a setting is missing, unknown or of another kind.
+    """
+    settings = dict(described or {})
+    multi_label, names = settings.pop("multi_label", None), settings.pop("label_names", [])
+    independent_scores = settings.pop("independent_scores", True)
+    return {
+        "head_config": HeadConfig.from_dict(settings) if described else None,
+        "label_names": expect_texts(file, "head.label_names", names),
+        "multi_label": multi_label,
+        "independent_scores": independent_scores,
     }
 
 
@@ -193,7 +215,7 @@ def _training_parts(file: Path) -> dict[str, int]:
     return parts
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -213,7 +235,7 @@ def _training_record(state: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False)
     except TypeError as error:  # what a trusted file may hold

@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...adaptation.adapting import split_added
+from ...adaptation.keys import methods_of_keys
+from ...adaptation.method import AdaptationError, Method
 from ...audio.front_end import FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ...data.corpora.corpus import Corpus, get_corpus
@@ -92,6 +95,7 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         encoder_config = _encoder_config(cfg, parts["encoder"])
     except (UnknownLayoutError, ConfigError) as error:
         raise CheckpointError(f"{path}: {error}") from error
+    encoder, adapters = split_added(parts["encoder"])
     task_state = state.get("task_state") or {}
     task = cfg.get("task") or {}
     multi_label = task_state.get("multi_label")
@@ -101,10 +105,10 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         path=path,
         layout="project",
         encoder_config=encoder_config,
-        encoder=parts["encoder"],
-        front_end=_front_end(path, task, task_state, encoder_config.num_mel_bins),
+        encoder=encoder,
+        front_end=recorded_front_end(path, task, task_state, encoder_config.num_mel_bins),
         front_end_recorded=bool(task_state.get("front_end")),
-        head_config=_head_config(path, cfg["model"], parts["head"]) if parts["head"] else None,
+        head_config=recorded_head(path, cfg["model"], parts["head"]) if parts["head"] else None,
         head=parts["head"],
         label_names=expect_texts(path, "task_state.label_names", task_state.get("label_names") or []),
         multi_label=multi_label,
@@ -114,7 +118,21 @@ def describe(path: Path, state: dict[str, Any]) -> Checkpoint:
         training_config=cfg,
         training_parts={"decoder": sum(t.numel() for t in parts["decoder"].values())} if parts["decoder"] else {},
         num_updates=expect_history(path, state.get("optimizer_history"))[-1].get("num_updates"),
+        adaptation=recorded_methods(path, cfg["model"]) if parts["head"] else (),
+        adapters=adapters,
     )
+
+
+def recorded_methods(path: Path, model: Mapping[str, Any]) -> tuple[Method, ...]:
+    """How the encoder of a classifier is adapted, from ``cfg.model``.
+
+    Raises:
+        CheckpointError: a method is not known, or has no such setting.
+    """
+    try:
+        return methods_of_keys(model) or ()
+    except (AdaptationError, TypeError) as error:
+        raise CheckpointError(f"{path}: cfg.model: {error}") from error
 
 
 def with_front_end(path: Path, state: dict[str, Any], front_end: FrontEnd) -> dict[str, Any]:  # noqa: ARG001
@@ -136,7 +154,8 @@ def join(checkpoint: Checkpoint, outside: dict[str, Tensor], record: Mapping[str
         outside: tensors of :func:`outside_encoder`.
         record: of the run; it may hold the number of updates in the teacher.
     """
-    model: dict[str, Any] = encoder_to_published(checkpoint.encoder, "model." if checkpoint.head else "")
+    encoder = {**checkpoint.encoder, **checkpoint.adapters}
+    model: dict[str, Any] = encoder_to_published(encoder, "model." if checkpoint.head else "")
     model |= head_to_published(checkpoint.head)
     parts: dict[str, dict[str, Tensor]] = {"decoder": {}, "teacher": {}}
     for name, tensor in outside.items():
@@ -207,7 +226,7 @@ def _encoder_config(cfg: dict[str, Any], tensors: dict[str, Any]) -> EncoderConf
     return recorded_architecture(pretraining, tensors)
 
 
-def _head_config(path: Path, model: dict[str, Any], head: dict[str, Any]) -> HeadConfig:
+def recorded_head(path: Path, model: dict[str, Any], head: dict[str, Any]) -> HeadConfig:
     """The head; published files spell its pooling `MEAN_POOLING` or `PredictionMode.MEAN_POOLING`."""
     mode = model.get("prediction_mode")
     mode = mode if mode is None else str(mode).rpartition(".")[2]
@@ -221,12 +240,14 @@ def _head_config(path: Path, model: dict[str, Any], head: dict[str, Any]) -> Hea
     return HeadConfig(len(head["linear.bias"]), _POOLINGS[mode], norm="norm.weight" in head, norm_eps=eps)
 
 
-def published_corpus(task: dict[str, Any]) -> Corpus:
+def published_corpus(task: Mapping[str, Any]) -> Corpus:
     """The data set that a published file says it was trained on."""
     return get_corpus(next((name for flag, name in PUBLISHED_FLAGS.items() if task.get(flag)), "audioset"))
 
 
-def _front_end(path: Path, task: dict[str, Any], task_state: dict[str, Any], num_mel_bins: int) -> FrontEnd:
+def recorded_front_end(
+    path: Path, task: Mapping[str, Any], task_state: Mapping[str, Any], num_mel_bins: int
+) -> FrontEnd:
     """As recorded; published files do not, but say which data set they were trained on."""
     if task_state.get("front_end"):
         return front_end_of(path, "task_state.front_end", task_state["front_end"])

@@ -104,6 +104,8 @@ def to_published(state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dic
         CheckpointError: see :func:`write`.
     """
     checkpoint = project.describe(path, state)
+    if checkpoint.adapters:
+        raise CheckpointError(f"{path}: the published programs know no adapters; write a directory or --to project")
     if not _has_eats_frame(checkpoint.encoder_config):
         raise CheckpointError(
             f"{path}: the published layout has no keys for an encoder like {checkpoint.encoder_config}"

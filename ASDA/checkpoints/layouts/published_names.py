@@ -6,6 +6,7 @@ its own. Both directions are prefix rewrites and know nothing of sizes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the launch reads the names, and torch takes seconds to import
@@ -115,7 +116,7 @@ def published_place(module: str) -> tuple[int, int, int]:
     return place, int(number or 0), within
 
 
-def split_published(tensors: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def split_published(tensors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Sorts the tensors of a checkpoint of either kind by what they belong to, under native names without prefix.
 
     Returns:

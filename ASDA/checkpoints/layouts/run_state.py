@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...adaptation.keys import keys_of_methods
 from ...audio.front_end import FrontEnd
 from ..checkpoint import Checkpoint
 from ..files import CheckpointError
@@ -39,9 +40,12 @@ def classifier_state(checkpoint: Checkpoint) -> dict[str, Any]:
         "fc_norm_eps": head.norm_eps,
         "loss": "bce" if checkpoint.independent_scores else "cross_entropy",
     }
+    if checkpoint.adaptation:
+        cfg_model |= keys_of_methods(checkpoint.adaptation)
     state = without_run(cfg_model, FINETUNING_TASK, checkpoint.front_end)
     state["task_state"] |= {"label_names": checkpoint.label_names, "multi_label": checkpoint.multi_label}
-    model = encoder_to_published(checkpoint.encoder, "model.") | head_to_published(checkpoint.head)
+    encoder = {**checkpoint.encoder, **checkpoint.adapters}
+    model = encoder_to_published(encoder, "model.") | head_to_published(checkpoint.head)
     return state | {"model": model}
 
 

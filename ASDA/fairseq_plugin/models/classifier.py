@@ -1,4 +1,4 @@
-"""The registered classifier: a trained encoder with a classification head, fine-tuned or probed."""
+"""The registered classifier: a trained encoder with a classification head: fine-tuned, adapted or probed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,18 @@ from fairseq.models import register_model
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from ...adaptation.adapting import adapt, load_tensors
+from ...adaptation.keys import methods_of_keys
+from ...adaptation.lora import state_name
+from ...adaptation.method import Method
 from ...adaptation.parameter_groups import decay_by_layer
+from ...checkpoints.adapters import BASE_KEY, base_of, plain_encoder, require_base
+from ...checkpoints.checkpoint import Base
+from ...checkpoints.layouts.adapter_file import checksum_in, checksum_tensor
 from ...checkpoints.layouts.project import pretraining_model_config, trained_with_softmax
 from ...checkpoints.layouts.published_architecture import recorded_architecture
 from ...checkpoints.layouts.published_names import CLASSIFIER_NAMES, LEGACY_CLASSIFIER
+from ...checkpoints.regridding import regridded
 from ...core.classifier import SpectrogramClassifier
 from ...core.config import EncoderConfig, HeadConfig
 from ...core.encoder import SpectrogramEncoder
@@ -21,7 +29,7 @@ from ..aliases import register_alias
 from .classifier_keys import ClassifierConfig, LegacyClassifierConfig, PredictionMode
 from .encoder_keys import is_complete, plain, regularisation, with_norm_eps
 from .objective_model import EncoderView, ObjectiveModel
-from .starting_weights import starting_weights
+from .starting_weights import read_pretrained, starting_weights
 
 _POOLINGS = {
     PredictionMode.CLS_TOKEN: "cls",
@@ -32,7 +40,7 @@ _POOLINGS = {
 
 @register_model("asda_classifier", dataclass=ClassifierConfig)
 class ClassifierModel(ObjectiveModel):
-    """Fine-tunes an encoder (or probes a frozen one) for single- or multi-label classification.
+    """Fine-tunes an encoder (or adapts or probes a frozen one) for single- or multi-label classification.
 
     Args:
         cfg: the merged config.
@@ -51,6 +59,7 @@ class ClassifierModel(ObjectiveModel):
                 f"{', '.join(f'PredictionMode.{mode.name}' for mode in _POOLINGS)}"
             )
         self._multi_label = multi_label
+        self.base: Base | None = None  # the encoder, where it is left out of this model's checkpoints
         super().__init__(cfg, encoder)
 
     @classmethod
@@ -62,12 +71,17 @@ class ClassifierModel(ObjectiveModel):
             return cls(cfg, EncoderConfig.from_dict(plain(cfg.encoder)), multi_label)
         if cfg.pretrained_model_args is not None:
             return cls(cfg, None, multi_label)
-        checkpoint = starting_weights(cfg, getattr(task, "front_end", None), getattr(task, "pretrained", None))
+        read = getattr(task, "pretrained", None)
+        if read is None and not cfg.init:
+            read = read_pretrained(cfg.model_path)
+        checkpoint = starting_weights(cfg, getattr(task, "front_end", None), read)
         if checkpoint.training_config is not None:
             cfg.pretrained_model_args = OmegaConf.create(_pretraining_run(checkpoint.training_config))
         model = cls(cfg, with_norm_eps(checkpoint.encoder_config, cfg.norm_eps), multi_label)
         if not cfg.no_pretrained_weights:
-            model.encoder.load_state_dict(checkpoint.encoder)
+            load_tensors(model.encoder, checkpoint.encoder)
+            if read is not None and model.leaves_weights_to_base:
+                model.base = base_of(read)
         return model
 
     def recorded_architecture(self, tensors: dict[str, Tensor]) -> EncoderConfig:
@@ -76,9 +90,9 @@ class ClassifierModel(ObjectiveModel):
 
     def build_objective(self, encoder: EncoderConfig) -> Classification:
         cfg = self.cfg
-        drop_path = 0.0 if cfg.linear_classifier else cfg.drop_path_rate
         head = HeadConfig(cfg.num_classes, _POOLINGS[cfg.prediction_mode], cfg.use_fc_norm, cfg.fc_norm_eps)
-        network = SpectrogramEncoder(encoder, regularisation(cfg, (drop_path, drop_path)))
+        network = SpectrogramEncoder(encoder, regularisation(cfg, (cfg.drop_path_rate, cfg.drop_path_rate)))
+        methods = self.methods
         return Classification(
             SpectrogramClassifier(network, head),
             independent_scores=not trained_with_softmax(cfg.loss.name, self._multi_label, cfg.mixup),
@@ -91,13 +105,71 @@ class ClassifierModel(ObjectiveModel):
                 mixup_prob=cfg.mixup_prob,
                 label_smoothing=cfg.label_smoothing,
             ),
-            frozen_encoder=cfg.linear_classifier,
+            trained_parts=None if methods is None else adapt(network, methods),
         )
+
+    @property
+    def methods(self) -> tuple[Method, ...] | None:
+        """How the encoder is adapted; None: all of it is trained.
+
+        Raises:
+            AdaptationError: the keys name no method, or have no such value.
+        """
+        return methods_of_keys(plain(self.cfg))
+
+    @property
+    def leaves_weights_to_base(self) -> bool:
+        """Whether checkpoints hold what is trained alone: another file has the rest."""
+        cfg = self.cfg
+        frozen = not all(p.requires_grad for p in self.encoder.parameters())
+        return bool(cfg.adaptation and cfg.model_path and not cfg.no_pretrained_weights and frozen)
+
+    def _trained_names(self) -> set[str]:
+        return {f"objective.{state_name(n)}" for n, p in self.objective.named_parameters() if p.requires_grad}
+
+    def published(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.base is None:
+            return super().published(tensors)
+        trained = self._trained_names()
+        own = super().published({name: tensor for name, tensor in tensors.items() if name in trained})
+        return {**own, BASE_KEY: checksum_tensor(self.base.sha256)}
+
+    def load_state_dict(self, state_dict: dict, strict: bool = True, model_cfg: Any = None, args: Any = None):
+        """Loads a checkpoint's tensors; of one that holds adapters alone, on the encoder that they belong to.
+
+        Raises:
+            ValueError: the tensors are those of another architecture or of other adapters.
+            CheckpointError: the encoder is not there, or is another one.
+        """
+        if BASE_KEY not in state_dict:
+            return super().load_state_dict(state_dict, strict, model_cfg, args)
+        if self.base is None:  # made from the checkpoint: its encoder is still to be read
+            self._load_base()
+        file = "the checkpoint to go on from"
+        recorded = Base(checksum_in(state_dict, file), self.cfg.model_path)
+        require_base(file, recorded, self.base)
+        tensors = {name: tensor for name, tensor in state_dict.items() if name != BASE_KEY}
+        trained = super().published(dict.fromkeys(self._trained_names()))
+        different = sorted(tensors.keys() ^ trained.keys())
+        if different:
+            raise ValueError(
+                f"{file} holds {len(tensors)} trained tensors, model.adaptation={plain(self.cfg)['adaptation']} trains "
+                f"{len(trained)}: {', '.join(different[:4])} of one and not of the other"
+            )
+        frozen = {f"objective.{name}": tensor for name, tensor in self.require_objective().state_dict().items()}
+        return super().load_state_dict({**super().published(frozen), **tensors}, strict, model_cfg, args)
+
+    def _load_base(self) -> None:
+        read = read_pretrained(self.cfg.model_path)
+        stated = self.encoder.config
+        changes = {"patches": {"stride": list(stated.patches.stride)}, "max_rows": stated.max_rows}
+        load_tensors(self.encoder, regridded(plain_encoder(read), changes).encoder)
+        self.base = base_of(read)
 
     def group_parameters(self) -> None:
         if self.cfg.no_decay_blocks:
             super().group_parameters()
-        if self.cfg.layer_decay != 1.0 and not self.cfg.linear_classifier:
+        if self.cfg.layer_decay != 1.0:
             decay_by_layer(self.encoder, self.cfg.layer_decay)
 
     @property

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Optional
 
 from ..eat_keys import EatClassifierKeys
+from .adaptation_keys import AdaptationKeys
 from .encoder_keys import ComputingKeys, DropoutKeys
 
 
@@ -30,7 +31,7 @@ class Colours(Enum):
 
 
 @dataclass
-class ClassifierConfig(EatClassifierKeys, DropoutKeys, ComputingKeys):
+class ClassifierConfig(EatClassifierKeys, DropoutKeys, ComputingKeys, AdaptationKeys):
     """A pre-trained encoder with a classification head."""
 
     model_path: str = field(default="", metadata={"help": "pre-trained checkpoint to start from"})
@@ -55,7 +56,9 @@ class ClassifierConfig(EatClassifierKeys, DropoutKeys, ComputingKeys):
     )
     use_fc_norm: bool = field(default=True, metadata={"help": "LayerNorm on the pooled token before the head"})
     fc_norm_eps: float = field(default=1e-6, metadata={"help": "eps of that LayerNorm"})
-    linear_classifier: bool = field(default=False, metadata={"help": "linear probe: the encoder stays frozen"})
+    linear_classifier: bool = field(
+        default=False, metadata={"help": "linear probe: as adaptation=[head], in whole checkpoints"}
+    )
     loss: ClassificationLoss = field(
         default=ClassificationLoss.auto,
         metadata={"help": "auto: bce for multi-label data and with mixup, else cross_entropy"},

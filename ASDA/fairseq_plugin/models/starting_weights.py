@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...audio.front_end import FrontEnd
+from ...checkpoints.adapters import plain_encoder
 from ...checkpoints.checkpoint import Checkpoint
 from ...checkpoints.image_weights import AST_STRIDE, read_image_weights
 from ...checkpoints.reading import read_checkpoint
@@ -28,7 +29,7 @@ def starting_weights(cfg: Any, front_end: FrontEnd | None, read: Checkpoint | No
     """
     changes = plain(cfg.encoder) or {}
     if not cfg.init:
-        return regridded(read or read_pretrained(cfg.model_path), changes)
+        return regridded(plain_encoder(read or read_pretrained(cfg.model_path)), changes)
     if cfg.model_path:
         raise ValueError(f"model.init={cfg.init} and model.model_path={cfg.model_path}: a run starts from one of them")
     kind, _, name = cfg.init.partition(":")

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from ...atomic import atomic_writer
 from ...training.file_names import MADE_WITH, NEWEST, RECORD_SECTIONS, RUN_RECORD
+from ...training.run_record import RecordError, read_record
 from ...training.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -147,15 +148,12 @@ def _processes(snapshot: Dict[str, Any]) -> int:
 
 
 def _read(folder: Path) -> Optional[Dict[str, Any]]:
-    if not (folder / NEWEST).exists() or not (folder / RUN_RECORD).exists():
+    if not (folder / NEWEST).exists():
         return None
     try:
-        content = yaml.safe_load((folder / RUN_RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ExperimentError(f"{folder / RUN_RECORD} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ExperimentError(f"{folder / RUN_RECORD}: expected the configuration of a run, found {_shown(content)}")
-    return content
+        return read_record(folder)
+    except RecordError as error:
+        raise ExperimentError(str(error)) from error
 
 
 def _refusal(

@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import warnings
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = str(Path(__file__).resolve().parents[2])
 _INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
@@ -73,6 +74,7 @@ def quieten() -> None:
     logging.config.dictConfigClass = _Configurator  # type: ignore[attr-defined] # the documented place for a subclass
     filter_handlers()
     ignore_foreign_warnings()
+    ignore_loaders_of_the_parent()
 
 
 def quieten_before_import() -> None:
@@ -98,6 +100,23 @@ def ignore_foreign_warnings() -> None:
     _ignore(UserWarning, r"(fairseq|fairseq_cli|hydra|omegaconf)(\.|$)")
     # fairseq always asks for pinned memory, also where there is no GPU.
     _ignore(UserWarning, r"torch\.utils\.data\.", "'pin_memory' argument is set")
+
+
+def ignore_loaders_of_the_parent() -> None:
+    """Keeps quiet about iterators of torch's DataLoader that a forked worker finds among its parent's garbage.
+
+    The worker deletes its copy, whose processes are not its own: torch then asserts, Python prints ten lines, and
+    nothing is wrong.
+    """
+    usual = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        name = getattr(unraisable.object, "__qualname__", "")
+        is_copy = isinstance(unraisable.exc_value, AssertionError) and "child process" in str(unraisable.exc_value)
+        if not (is_copy and name == "_MultiProcessingDataLoaderIter.__del__"):
+            usual(unraisable)
+
+    sys.unraisablehook = hook
 
 
 def ignore_warnings_of_start_up() -> None:

@@ -41,9 +41,13 @@ class EpochDecayConfig(FairseqDataclass):
     warmup_updates: int = field(default=0, metadata={"help": "updates in which the rate rises linearly"})
     lr: List[float] = field(default=II("optimization.lr"), metadata={"help": "the rate before the first step"})
     min_lr: float = field(default=0.0, metadata={"help": "below which no step takes it"})
-    decay: float = field(default=0.5, metadata={"help": "factor of each step"})
-    decay_from_epoch: int = field(default=2, metadata={"help": "first epoch with a lower rate; they count from 1"})
-    decay_every_epochs: int = field(default=1, metadata={"help": "epochs from one step to the next"})
+    decay: float = field(default=EpochDecay.decay, metadata={"help": "factor of each step"})
+    decay_from_epoch: int = field(
+        default=EpochDecay.from_epoch, metadata={"help": "first epoch with a lower rate; they count from 1"}
+    )
+    decay_every_epochs: int = field(
+        default=EpochDecay.every_epochs, metadata={"help": "epochs from one step to the next"}
+    )
 
 
 def epoch_decay_of(schedule: Any) -> EpochDecay:

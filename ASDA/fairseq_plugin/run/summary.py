@@ -110,7 +110,7 @@ def _model(run: Any, model: Any) -> str:
 def _parameters(model: torch.nn.Module) -> str:
     total = sum(p.numel() for p in model.parameters())
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return f"{total:,}, {'all' if trained == total else f'{trained:,} of them'} trained"
+    return f"{total:,}, " + ("all trained" if trained == total else f"{trained:,} trained, {total - trained:,} frozen")
 
 
 def _weights(task: Any, run: Any, num_updates: int) -> str:

@@ -4,8 +4,10 @@ import logging
 import logging.config
 import subprocess
 import sys
+import types
 
 import pytest
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from ASDA.fairseq_plugin.run import quiet
 
@@ -83,6 +85,21 @@ def test_handlers__that_a_later_configuration_makes_are_filtered(monkeypatch):
         assert [type(f) for f in handler.filters] == [quiet.OwnLines]
     finally:
         root.handlers = before
+
+
+def test_unraisable__copies_of_a_parents_loaders_are_not_told_and_others_are(monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    quiet.ignore_loaders_of_the_parent()
+
+    def raised(error, by):
+        return types.SimpleNamespace(exc_value=error, object=by)
+
+    copy = raised(AssertionError("can only test a child process"), _MultiProcessingDataLoaderIter.__del__)
+    others = [raised(AssertionError("can only test a child process"), len), raised(OSError("x"), copy.object)]
+    for unraisable in (copy, *others):
+        sys.unraisablehook(unraisable)
+    assert told == others
 
 
 CODE = """

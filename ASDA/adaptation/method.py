@@ -1,0 +1,50 @@
+"""The contract of a method of adaptation: what is trained of an encoder that is otherwise frozen."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+from torch import nn
+
+from ..core.encoder import SpectrogramEncoder
+
+
+class AdaptationError(ValueError):
+    """A method that is not known or does not fit an encoder; one line that names what there is."""
+
+
+class Method(Protocol):
+    """A frozen dataclass of settings.
+
+    Attributes:
+        kind: its name in yaml and in files.
+        folds: whether what it adds can be computed into the encoder's own weights.
+    """
+
+    kind: ClassVar[str]
+    folds: ClassVar[bool]
+
+    def attach(self, encoder: SpectrogramEncoder) -> list[nn.Module]:
+        """Adds what there is to add and lets it be trained.
+
+        Args:
+            encoder: frozen; the methods before this one are attached.
+
+        Returns:
+            The modules that are in training mode when a run trains. Their parameters which get a gradient, and no
+            others of the encoder, are trained.
+
+        Raises:
+            AdaptationError: it does not fit this encoder.
+        """
+
+
+def require_at_least_one(method: Any, name: str) -> None:
+    """Refuses a setting that is no whole number of at least 1.
+
+    Raises:
+        AdaptationError: it is not.
+    """
+    value = getattr(method, name)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise AdaptationError(f"{method.kind}: {name} is {value!r}, expected a whole number of at least 1")
