@@ -1,4 +1,4 @@
-"""LayerNorm whose output has the precision of its input, under autocast as without, on every device."""
+"""LayerNorm that keeps bfloat16, under autocast as without, on every device."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class LayerNorm(nn.LayerNorm):
 
 
 def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """LayerNorm over the last dimension of (..., D), in the precision of ``x``; its sums are float32 in any case.
+    """LayerNorm over the last dimension of (..., D); bfloat16 stays bfloat16. Its sums are float32 in any case.
 
     On a GPU torch's autocast gives float32 for bfloat16 here, and so the sum of a residual and what follows it move
     twice the bytes; on a CPU it does not. As GPUs have no kernel for bfloat16 with float32 weights, these are rounded
-    there, as autocast does with those of linear maps.
+    there, as autocast does with those of linear maps. float16 is left to torch: its range is too small for residuals.
     """
     shape = x.shape[-1:]
     if x.dtype != torch.bfloat16 or x.device.type == "cpu":

@@ -25,12 +25,11 @@ _SLACK = {"cpu": 1.2, "cuda": 1.1}
 # inputs of the linear maps, queries, keys, values and outputs of the attention, inputs of the norms and of the GELU.
 _BLOCK_BYTES = {
     FLOAT32: {1: (32, 8), 2: (56, 8)},
-    BF16_AUTOCAST: {1: (24, 4), 2: (38, 4)},
     HALF: {1: (20, 4), 2: (32, 4)},
 }
 # Input, norm and GELU of a convolution, per patch and channel.
-_CONVOLUTION_BYTES = {FLOAT32: 12, BF16_AUTOCAST: 12, HALF: 6}
-_TOKEN_BYTES = {FLOAT32: 4, BF16_AUTOCAST: 4, HALF: 2}
+_CONVOLUTION_BYTES = {FLOAT32: 12, HALF: 6}
+_TOKEN_BYTES = {FLOAT32: 4, HALF: 2}
 _EXPLICIT_MAP_TOKENS = 1024  # on a CPU; see ASDA/core/attention.py
 _ROW_COPIES = 6  # prediction, target, their difference and its gradients, in float32
 
@@ -194,8 +193,8 @@ def clip_bytes(work: Workload, machine: Machine) -> float:
 
 
 def _kept_in(machine: Machine) -> str:
-    """The precision of what stays: with autocast norms make float32 on a GPU, but not on a CPU."""
-    return HALF if machine.device == "cpu" and machine.precision == BF16_AUTOCAST else machine.precision
+    """The precision of what stays: what autocast makes is bf16, that of norms too (ASDA/core/layer_norm.py)."""
+    return HALF if machine.precision == BF16_AUTOCAST else machine.precision
 
 
 def _block_bytes(work: Workload, machine: Machine) -> float:

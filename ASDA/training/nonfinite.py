@@ -40,6 +40,11 @@ def read_log(log: dict) -> None:
     log.update(zip(names, read(log[name] for name in names), strict=True))
 
 
+def nothing(log: dict) -> dict:
+    """What a batch logs that counts for nothing."""
+    return {name: torch.zeros_like(value) if torch.is_tensor(value) else 0 for name, value in log.items()}
+
+
 @dataclass
 class Watched:
     """A batch of an update.
@@ -57,6 +62,13 @@ class Watched:
     statistics: dict[str, Any] = field(default_factory=dict)
     sample: Any = None
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        self._results = tuple(self.log)
+
+    def void(self) -> None:
+        """Has the results in the log count for nothing. What was added to it since then, about the clips, stays."""
+        self.log.update(nothing({name: self.log[name] for name in self._results}))
 
 
 class NonFiniteGuard:

@@ -85,3 +85,12 @@ def test_end_update__stops_after_a_run_and_a_sound_update_ends_the_run():
         guard.end_update(number, left_out)
     with pytest.raises(NonFiniteError, match="3 updates in a row, up to update 6, .* weights are those of update 3,"):
         guard.end_update(6, True)
+
+
+def test_void__takes_the_results_out_of_a_log_and_leaves_what_is_said_of_the_clips():
+    guard, logged = NonFiniteGuard(0), log(sample_size=torch.tensor(3.0))
+    guard.watch(torch.tensor(math.nan), logged)
+    logged["_num_unreadable"] = 1
+    [batch] = guard.inspect()[1]
+    batch.void()
+    assert logged == {"loss": 0, "pred_var": 0, "nsentences": 0, "sample_size": 0, "_num_unreadable": 1}

@@ -1,10 +1,11 @@
 """fairseq's optimiser for half precision with its casts in one launch per direction, where fairseq has one per tensor.
 
-As copies of checkpoints (atomic_copies.py) this is changed in fairseq itself, whose trainer looks the class up there.
+It takes the place of fairseq's (changed_fairseq.py).
 """
 
+from typing import Any
+
 import torch
-from fairseq import optim
 from fairseq.optim import fp16_optimizer as fairseqs
 
 
@@ -36,6 +37,14 @@ class FP16Optimizer(fairseqs.FP16Optimizer):
         pairs = [(p, p32) for p, p32 in zip(self.fp16_params, self.fp32_params, strict=True) if p.requires_grad]
         torch._foreach_copy_(*map(list, zip(*pairs, strict=True)))
 
+    def clip_grad_norm(self, max_norm: float, aggregate_norm_fn: Any = None) -> torch.Tensor:
+        """fairseq's: the norm of the gradients, which the next step scales so that it is at most ``max_norm``."""
+        norm = super().clip_grad_norm(max_norm, aggregate_norm_fn)
+        factor = self._multiply_factor
+        if torch.is_tensor(factor) and factor.device.type == "cpu":
+            self._multiply_factor = factor.item()  # as a tensor it would be copied to the gradients' device, and waited for
+        return norm
+
     def zero_grad(self) -> None:
         """Lets go of the half-precision gradients and sets the float32 ones to 0."""
         if self.has_flat_params:
@@ -49,8 +58,3 @@ class FP16Optimizer(fairseqs.FP16Optimizer):
         self._needs_sync = False
         if self.scaler is not None:
             self._multiply_factor = 1.0 / float(self.scaler.loss_scale)
-
-
-def cast_together() -> None:
-    """Has fairseq's trainer build :class:`FP16Optimizer`."""
-    optim.FP16Optimizer = FP16Optimizer

@@ -16,15 +16,14 @@ from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 
 from ...host_memory import keep_freed_memory, return_freed_memory
-from ...training.nonfinite import NonFiniteGuard, Watched, gradient_norm, read_log
+from ...training.nonfinite import NonFiniteGuard, Watched, gradient_norm, nothing, read_log
 from ...training.save_folder import checkpoint_bytes, remove_partial_checkpoints, require_room, require_whole
-from .atomic_copies import make_copies_atomic
 from .batch_iterators import BatchIterators, SteadyCollater
+from .changed_fairseq import change_fairseq
 from .culprits import named
 from .device_memory import ends_the_run
 from .epoch_position import PositionedEpochs, configuration_in
 from .experiment import record, require_same_experiment, snapshot
-from .half_precision import cast_together
 from .network_seed import NetworkSeed
 from .one_read import OneRead
 from .processes import agree, end_together, gather, rank_and_size
@@ -65,7 +64,7 @@ class LongRunTask(FairseqTask):
                 quieten()
             end_together(run.distributed_training)
             check_precision(run)
-            cast_together()
+            change_fairseq()
             check_trackers(run)
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
@@ -118,7 +117,6 @@ class LongRunTask(FairseqTask):
         if self._run is None:
             self._run = run_config(self.cfg)
             if self._run is not None:
-                make_copies_atomic()
                 if self._snapshot is not None and not self._run.checkpoint.no_save and rank_and_size()[0] == 0:
                     record(self._run.checkpoint.save_dir, self._snapshot)
                 self._stop.install()
@@ -161,7 +159,7 @@ class LongRunTask(FairseqTask):
         with ends_the_run(len(sample["id"]), self._trained[0].device):
             loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
         if ignore_grad:  # it counts for nothing, beside this process's other batches of the update
-            sample_size, log = sample_size * 0, _nothing(log)
+            sample_size, log = sample_size * 0, nothing(log)
         self._guard.watch(loss, log, model.statistics, sample)
         if not self._reads_once and self._inspect_batch(model, optimizer, update_num):
             sample_size = sample_size * 0
@@ -196,7 +194,7 @@ class LongRunTask(FairseqTask):
             if batch.reason:
                 clips = named(batch.sample, model, batch.loss, batch.log, self._trained_on)
                 logger.warning(f"update {update_num + 1} is left out: {batch.reason}{clips}")
-                batch.log.update(_nothing(batch.log))
+                batch.void()
             else:
                 model.check_floors(batch.statistics)
             self._report.batch(batch.log)
@@ -296,8 +294,3 @@ class LongRunTask(FairseqTask):
         took_s = time.monotonic() - self._saving_since
         logger.info(f"saved {file} after update {num_updates} (writing took {took_s:.2f} s)")
         self._stop.after_save(file, run_config(self.cfg).checkpoint)
-
-
-def _nothing(log: dict) -> dict:
-    """What a batch logs that counts for nothing."""
-    return {name: torch.zeros_like(value) if torch.is_tensor(value) else 0 for name, value in log.items()}

@@ -99,6 +99,21 @@ def test_half_precision__casts_as_fairseqs_does(precision):
     assert not torch.equal(found[0][1], found[0][2])
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_half_precision__clips_by_a_number_of_the_host(precision):
+    """A tensor would have to be copied to the gradients' device, for which the host waits."""
+    params = parameters(torch.float16 if precision == "fp16" else torch.bfloat16)
+    cfg = OmegaConf.create({**COMMON, "optimizer": config(ours=True)})
+    cfg.common.fp16, cfg.common.bf16 = precision == "fp16", precision == "bf16"
+    optimizer = FP16Optimizer.build_optimizer(cfg, params)
+    train(optimizer, params, 1)
+    optimizer.zero_grad()
+    optimizer.backward(sum(p.float().sum() for p in params))
+    before = optimizer._multiply_factor
+    assert optimizer.clip_grad_norm(0.5) > 0.5
+    assert type(optimizer._multiply_factor) is float and optimizer._multiply_factor < before
+
+
 def test_update__of_the_optimiser_reads_the_norm_alone():
     params = parameters()
     optimizer = optim.build_optimizer(config(ours=True), params)

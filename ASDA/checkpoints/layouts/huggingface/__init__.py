@@ -21,6 +21,7 @@ CORE_FILES = (
     "classifier.py",
     "config.py",
     "encoder.py",
+    "layer_norm.py",
     "patches.py",
     "places.py",
     "positions.py",
