@@ -18,6 +18,7 @@ _WAITING = {
     "aten::_unique2",
     "aten::equal",
 }
+_FACTORIES = {"arange", "as_tensor", "empty", "full", "ones", "rand", "randint", "randn", "zeros"}
 _INDEXING = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
 
 
@@ -39,8 +40,8 @@ class DataDependent(TorchDispatchMode):
 class Waits(TorchDispatchMode):
     """Counts reads of a whole update by their places, as far as what is read was not on the host to begin with.
 
-    A CPU has one kind of tensors. Here those count as the host's that were made of Python numbers, or of the host's
-    alone; all others are taken for a device's.
+    A CPU has one kind of tensors. Those count as the host's that were made of Python numbers without a device being
+    named, or of the host's alone, or copied from a device's in a wait; all others are taken for a device's.
     """
 
     def __init__(self) -> None:
@@ -57,6 +58,10 @@ class Waits(TorchDispatchMode):
         super().__exit__(*error)
         self._functions.__exit__(*error)
         self._host.clear()
+
+    def keep(self, tensor: torch.Tensor) -> None:
+        """Takes a tensor for one of the host."""
+        self._host[id(tensor)] = tensor
 
     def is_host(self, tensor: torch.Tensor) -> bool:
         return id(tensor) in self._host
@@ -75,7 +80,7 @@ class Waits(TorchDispatchMode):
         if host or name == "aten::lift_fresh":  # torch.tensor(numbers)
             for tensor in tree_leaves(result):
                 if isinstance(tensor, torch.Tensor):
-                    self._host[id(tensor)] = tensor
+                    self.keep(tensor)
         return result
 
 
@@ -87,9 +92,14 @@ class _Reads(TorchFunctionMode):
         self._waits = waits
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if getattr(func, "__name__", "") in ("tolist", "numpy", "cpu") and not self._waits.is_host(args[0]):
-            self._waits.note(func.__name__)
-        return func(*args, **(kwargs or {}))
+        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
+        if name in ("tolist", "numpy", "cpu") and not self._waits.is_host(args[0]):
+            self._waits.note(name)
+        result = func(*args, **kwargs)
+        of_numbers = name in _FACTORIES and not any(isinstance(a, torch.Tensor) for a in args)
+        if name == "cpu" or (of_numbers and kwargs.get("device") is None):
+            self._waits.keep(result)
+        return result
 
 
 def _place() -> str:

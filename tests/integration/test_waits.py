@@ -43,7 +43,11 @@ def test_pretraining_update__waits_once(clips, pretraining, tmp_path, options):
 def test_finetuning_update__waits_once(clips, tmp_path, labels):
     torch.save(published_pretraining(), tmp_path / "pretrained.pt")
     options = (f"model.model_path={tmp_path / 'pretrained.pt'}", f"task.multi_label={str(labels == 'several').lower()}")
+    data = clips
     if labels == "one":
-        options += (f"task.data={write_clips(tmp_path / 'clips', train=4)}",)  # of which each has one label
-    updates = waits(Run(tmp_path, clips, *QUIET, *options, config="finetuning"))
+        data = write_clips(tmp_path / "clips")
+        for split in ("train", "eval"):
+            rows = (data / f"{split}.lbl").read_text().splitlines()
+            (data / f"{split}.lbl").write_text("".join(row.split(",")[0] + "\n" for row in rows))
+    updates = waits(Run(tmp_path, data, *QUIET, *options, config="finetuning"))
     assert len(updates) == 4 and updates == [Counter({READ: 1})] * 4

@@ -42,7 +42,9 @@ class FP16Optimizer(fairseqs.FP16Optimizer):
         norm = super().clip_grad_norm(max_norm, aggregate_norm_fn)
         factor = self._multiply_factor
         if torch.is_tensor(factor) and factor.device.type == "cpu":
-            self._multiply_factor = factor.item()  # as a tensor it would be copied to the gradients' device, and waited for
+            self._multiply_factor = (
+                factor.item()
+            )  # as a tensor it would be copied to the gradients' device, and waited for
         return norm
 
     def zero_grad(self) -> None:

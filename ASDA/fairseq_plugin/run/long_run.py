@@ -158,10 +158,11 @@ class LongRunTask(FairseqTask):
         self._network_seed.seed_batch(update_num)
         with ends_the_run(len(sample["id"]), self._trained[0].device):
             loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        if ignore_grad:  # it counts for nothing, beside this process's other batches of the update
-            sample_size, log = sample_size * 0, nothing(log)
         self._guard.watch(loss, log, model.statistics, sample)
-        if not self._reads_once and self._inspect_batch(model, optimizer, update_num):
+        unsound = not self._reads_once and self._inspect_batch(model, optimizer, update_num)
+        if ignore_grad:  # it counts for nothing, beside this process's other batches of the update
+            log = nothing(log)
+        if ignore_grad or unsound:
             sample_size = sample_size * 0
         return loss, sample_size, log
 
