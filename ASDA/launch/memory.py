@@ -36,12 +36,18 @@ _ROW_COPIES = 6  # prediction, target, their difference and its gradients, in fl
 
 @dataclass(frozen=True)
 class ConvolutionalDecoder:
-    """A decoder of pre-training: channels, layers, groups and side of its convolutions."""
+    """A decoder of pre-training: channels, layers, groups and side of its convolutions.
+
+    Attributes:
+        products: whether these may be products of matrices (`model.decoder_backend`), which see a copy of each channel
+            for each place of the kernel.
+    """
 
     width: int
     layers: int
     groups: int
     kernel: int
+    products: bool = False
 
     def parameters(self, embed_dim: int) -> int:
         inputs = [embed_dim, *[self.width] * (self.layers - 1)]
@@ -186,6 +192,8 @@ def clip_bytes(work: Workload, machine: Machine) -> float:
     else:
         layer = _CONVOLUTION_BYTES[kept_in] * work.decoder.width * grid
         decoder = layer * (layers / 3 + 3) if work.recomputes else layer * (layers + 1)
+        if work.decoder.products:  # of a layer at a time
+            decoder += work.decoder.kernel**2 * _TOKEN_BYTES[kept_in] * work.decoder.width * grid
     rows = 4 * _ROW_COPIES * work.width * (grid - work.sequences * work.tokens)
     filled = 3 * token * grid  # noise, and the tokens among it
     teacher = 2 * token * work.depth * work.patches if work.teacher else 0

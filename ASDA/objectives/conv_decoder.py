@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from ..core.layer_norm import layer_norm
 from ..core.patches import PatchGrid
 from ..core.places import Places
+from .grouped_convolution import WAYS, measured
 
 
 class NormGelu(nn.Module):
@@ -32,18 +33,20 @@ class ConvLayer(nn.Sequential):
     Args:
         conv: keeps the size of the grid.
         residual: whether the input is added in the end; it has as many channels as the output then.
+
+    Attributes:
+        backend: one of the `WAYS` to compute the convolution.
     """
 
     def __init__(self, conv: nn.Conv2d, residual: bool):
         super().__init__(conv)
         self.activate = NormGelu()
         self.residual = residual
+        self.backend = "conv"
 
     def forward(self, x: Tensor, grid: PatchGrid, padding_mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """(B, N, D) -> (B, N, D'), 0 where ``padding_mask`` (B, N) is True."""
-        y = self[0](x.unflatten(1, tuple(grid)).permute(0, 3, 1, 2))  # (B, D, P, Q), a channels-last view
-        y = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D), a view again
-        y = self.activate(y, x if self.residual else None)
+        y = self.activate(WAYS[self.backend](x, self[0], grid), x if self.residual else None)
         return y if padding_mask is None else y.masked_fill(padding_mask[..., None], 0.0)
 
 
@@ -98,6 +101,15 @@ class ConvDecoder2d(nn.Module):
         """torch.compile with these options for the layers, in place; for their norms alone where lengths vary."""
         for block in self.blocks:
             (block.activate if options.get("dynamic") else block).compile(**options)
+
+    def use(self, backend: str) -> None:
+        """Has the layers compute their convolutions in one of the `WAYS`."""
+        for block in self.blocks:
+            block.backend = backend
+
+    def measure(self, rows: int, grid: PatchGrid) -> dict[str, float]:
+        """Seconds that the last layer's convolution takes in each of the `WAYS`, for tokens (rows, N, D)."""
+        return measured(self.blocks[-1][0], rows, grid)
 
     def forward(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
         """Predictions for the hidden places: kept tokens (B * M, K, D) -> (R, D)."""

@@ -28,7 +28,7 @@ _FREE = (
     *(f"dataset.{name}" for name in ("num_workers", "data_buffer_size", "batch_size_valid", "max_tokens_valid")),
     *(f"dataset.{name}" for name in ("validate_", "disable_validation", "max_valid_steps", "ignore_unused_valid")),
     *("task.max_bad_fraction", "task.max_skipped_updates", "task.fbank_on_device", "task.h5_format"),
-    *("model.compile", "model.compile_mode", "model.checkpoint_activations"),
+    *("model.compile", "model.compile_mode", "model.checkpoint_activations", "model.decoder_backend"),
 )
 _SAME_OPTIMISERS = {"asda_composite": "composite", "asda_adamw": "adam"}  # either goes on from the other's state
 _HELD = ("checkpoint.best_checkpoint_metric", "checkpoint.maximize_best_checkpoint_metric")
