@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,8 @@ class ConvLayer(nn.Sequential):
 
     def forward(self, x: Tensor, grid: PatchGrid, padding_mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
         """(B, N, D) -> (B, N, D'), 0 where ``padding_mask`` (B, N) is True."""
-        y = self.activate(WAYS[self.backend](x, self[0], grid), x if self.residual else None)
+        y = WAYS[self.backend](x, self[0], grid)  # type: ignore[arg-type]
+        y = self.activate(y, x if self.residual else None)
         return y if padding_mask is None else y.masked_fill(padding_mask[..., None], 0.0)
 
 
@@ -104,12 +105,15 @@ class ConvDecoder2d(nn.Module):
 
     def use(self, backend: str) -> None:
         """Has the layers compute their convolutions in one of the `WAYS`."""
-        for block in self.blocks:
-            block.backend = backend
+        for layer in self._layers():
+            layer.backend = backend
 
     def measure(self, rows: int, grid: PatchGrid) -> dict[str, float]:
         """Seconds that the last layer's convolution takes in each of the `WAYS`, for tokens (rows, N, D)."""
-        return measured(self.blocks[-1][0], rows, grid)
+        return measured(cast(nn.Conv2d, self._layers()[-1][0]), rows, grid)
+
+    def _layers(self) -> list[ConvLayer]:
+        return [layer for layer in self.blocks if isinstance(layer, ConvLayer)]
 
     def forward(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
         """Predictions for the hidden places: kept tokens (B * M, K, D) -> (R, D)."""
