@@ -15,13 +15,13 @@ demo: setup ## the main job on this machine, in minutes: corpus, pre-training, f
 	@scripts/demo.sh
 
 test: setup ## every test but the long ones; those that need a GPU are skipped where there is none
-	$(PYTHON) -m pytest -n 2 -m "not long"
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not long"
 
-test-long: setup ## training tests with further objectives (interrupted, resumed, ...), the scripts of benchmarks
-	$(PYTHON) -m pytest -n 2 -m long
+test-long: setup ## training runs under faults, changed, of further objectives; the scripts of benchmarks
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m long
 
 test-fast: setup ## the units, without training runs: under 3 minutes on two cores
-	$(PYTHON) -m pytest -n 2 -m "not slow" --ignore tests/integration
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/integration
 
 check: setup ## format, lint and types, changing nothing
 	$(PYTHON) -m ruff format --check .

@@ -1,8 +1,20 @@
 """Fixtures that every folder of tests may use."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+_ENVIRONMENT = dict(os.environ)
+
+
+@pytest.fixture(autouse=True)
+def environment_stays_as_it_was():
+    """What a program sets for its own process (how many kernels oneDNN keeps) must not reach the runs of others."""
+    yield
+    for name in os.environ.keys() - _ENVIRONMENT.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update(_ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")

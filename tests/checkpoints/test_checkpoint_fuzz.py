@@ -168,7 +168,7 @@ def test_read__edits_of_a_file_of_tensors_alone(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*FILES[:2], *(pytest.param(file, marks=pytest.mark.long) for file in FILES[2:])])
 def test_read__edits_of_a_pts_config(files, tmp_path, file):
     state = torch.load(files / file, weights_only=True)
     plain = {key: value for key, value in state.items() if key in ("cfg", "task_state")}

@@ -4,7 +4,7 @@ import pytest
 
 from .training_runs import Run, resume_from, updates_done, write_clips
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 OPTIONS = ("optimization.max_update=10", "checkpoint.save_interval_updates=2", "checkpoint.keep_interval_updates=-1")
 
 

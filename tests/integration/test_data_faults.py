@@ -10,7 +10,7 @@ from tests.data.generated_corpora import RATE_HZ, break_clips, sound, write_corp
 
 from .conftest import TINY_NETWORK, assert_ok, train
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 PRETRAINING = ["optimization.max_epoch=2", "model.average_top_k_layers=2", *TINY_NETWORK]
 

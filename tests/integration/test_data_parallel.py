@@ -64,6 +64,7 @@ def test_two_processes__draw_different_noise_for_the_network(two):
         assert two.records(0)[update]["random"] != two.records(1)[update]["random"]
 
 
+@pytest.mark.long
 def test_last_batch__that_only_one_process_has_is_in_the_statistics_once(pretraining, tmp_path):
     """Two clips are one batch: the second process has nothing in any update, and repeats it to keep step."""
     clips = write_clips(tmp_path / "clips", train=2)
@@ -119,6 +120,7 @@ def test_losses_and_statistics__equal_those_of_one_process_on_the_same_clips(one
 
 
 @pytest.mark.parametrize("train", [5, 13])
+@pytest.mark.long
 def test_update_freq__last_update_of_an_epoch_weighs_a_missing_batch_as_nothing(tmp_path, train):
     """Three batches are one update (seven are two): with two processes one of them has no second (fourth) batch."""
     clips = write_clips(tmp_path / "clips", train=train)
@@ -134,6 +136,7 @@ def test_update_freq__last_update_of_an_epoch_weighs_a_missing_batch_as_nothing(
             assert float(ours[name]) == pytest.approx(float(theirs[name]), abs=1.5e-3), name
 
 
+@pytest.mark.long
 def test_map__equals_that_of_one_process_with_uneven_last_batches(two, clips, tmp_path):
     """Five clips to validate on: batches of 2, 2 and 1, so that one process runs out before the other."""
     options = (f"model.model_path={two.folder / 'checkpoint_last.pt'}", "optimization.max_update=3", "model.mixup=0")

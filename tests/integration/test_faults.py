@@ -19,7 +19,7 @@ from ASDA.training.stopping import EXIT_STOPPED
 
 from .training_runs import Run, difference, resume_from, updates_done, write_clips
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 # Five updates an epoch. A gap of 21 between checkpoints leaves seconds to do something to a run in.
 LONG = ("optimization.max_update=60", "checkpoint.save_interval=1000")
 SAVING = (*LONG, "checkpoint.save_interval_updates=21", "checkpoint.keep_interval_updates=-1")

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -109,8 +110,8 @@ def test_finetuning__a_wrong_number_of_classes_is_refused_before_anything_is_bui
     ("words", "named"),
     [
         (["model.diff_lambda=0.7"], "model.diff_lambda: 0.3 then, 0.7 now"),
-        (["EAT"], "model.attention: differential then, plain now"),
-        (["task.norm_mean=-9.5"], "task.norm_mean: "),
+        pytest.param(["EAT"], "model.attention: differential then, plain now", marks=pytest.mark.long),
+        pytest.param(["task.norm_mean=-9.5"], "task.norm_mean: ", marks=pytest.mark.long),
     ],
 )
 def test_a_save_folder__refuses_another_experiment(data, pretrained, words, named):
@@ -135,6 +136,7 @@ def test_a_save_folder__refuses_other_data(data, pretrained, tmp_path):
     assert result.returncode != 0 and expected in result.stdout + result.stderr
 
 
+@pytest.mark.long
 def test_a_save_folder__refuses_the_second_run_of_a_sweep(data, tmp_path):
     """hydra's own multirun: one SAVE_DIR for two lambdas."""
     words = [*TINY, "common.cpu=true", "common.fp16=false", "optimization.max_update=2", "task.target_length=96"]
@@ -147,19 +149,19 @@ def test_a_save_folder__refuses_the_second_run_of_a_sweep(data, tmp_path):
     assert result.returncode != 0 and "model.diff_lambda: 0.1 then, 0.3 now" in text, text[-3000:]
 
 
-def test_a_save_folder__is_extended_when_that_is_said(data, tmp_path):
+def test_a_save_folder__is_extended_when_that_is_said(data, pretrained, tmp_path):
     folder = tmp_path / "run"
+    shutil.copytree(pretrained[0], folder)
     words = ["own_pretraining", *TINY]
-    assert launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=1").returncode == 0
-    assert yaml.safe_load((folder / "run.yaml").read_text())["task"]["epochs"] == 1
-    again = launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=1")  # the same goes on, and is at its end
-    assert again.returncode == 0
-    longer = launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=2")
+    assert yaml.safe_load((folder / "run.yaml").read_text())["task"]["epochs"] == 2
+    longer = launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=3")
     assert longer.returncode != 0 and "EXTEND=1" in longer.stdout + longer.stderr
-    extended = launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=2", EXTEND="1")
+    extended = launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=3", EXTEND="1")
     assert extended.returncode == 0, extended.stdout[-3000:]
     updates = torch.load(folder / "checkpoint_last.pt", weights_only=True)["optimizer_history"][-1]["num_updates"]
     assert updates == yaml.safe_load((folder / "run.yaml").read_text())["optimization"]["max_update"]
+    again = launch("pretraining_AS2M.sh", folder, data, *words, "task.epochs=3")  # the same goes on, and is at its end
+    assert again.returncode == 0
 
 
 def test_plan__says_everything_and_starts_nothing(data, tmp_path):

@@ -39,6 +39,7 @@ def test_pretraining__resumed_is_that_of_a_run_without_a_break(pretrained, clips
     assert_same(resumed, pretrained, (4, 5, 6))
 
 
+@pytest.mark.long
 def test_pretraining__two_processes_do_what_one_does_with_as_many_batches(clips, tmp_path):
     options = (*MASK, "optimization.max_update=2")
     two = Run(tmp_path / "two", clips, *options, processes=2).finish()

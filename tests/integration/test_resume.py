@@ -57,6 +57,7 @@ def test_resume__after_sigkill_with_two_workers(straight, clips, pretraining, tm
     assert_same(resumed, straight, range(1, 9))
 
 
+@pytest.mark.long
 def test_resume__exactly_between_two_epochs(clips, pretraining, tmp_path):
     options = ("optimization.max_update=7", "checkpoint.no_epoch_checkpoints=false")
     straight = Run(tmp_path / "straight", clips, *options, config=pretraining).finish()
@@ -66,6 +67,7 @@ def test_resume__exactly_between_two_epochs(clips, pretraining, tmp_path):
     assert_same(resumed, straight, (6, 7))
 
 
+@pytest.mark.long
 def test_resume__with_two_processes(clips, pretraining, tmp_path):
     options = ("optimization.max_update=5", "checkpoint.save_interval_updates=2", *AUGMENTED)  # three updates an epoch
     straight = Run(tmp_path / "straight", clips, *options, processes=2, config=pretraining).finish()
@@ -92,6 +94,7 @@ def test_resume__of_finetuning_with_all_that_is_random(straight, clips, tmp_path
 
 
 @pytest.mark.parametrize("precision", ["common.bf16=true", "model.autocast=bf16"])
+@pytest.mark.long
 def test_resume__in_half_precision(clips, pretraining, tmp_path, precision):
     options = ("optimization.max_update=4", "checkpoint.save_interval_updates=2", precision)
     straight = Run(tmp_path / "straight", clips, *options, config=pretraining).finish()

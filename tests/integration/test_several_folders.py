@@ -70,6 +70,7 @@ def test_resume__within_an_epoch_and_over_its_end(weighted, folders, either, tmp
     assert difference(resumed.checkpoint(), weighted.checkpoint()) == []
 
 
+@pytest.mark.long
 def test_two_processes__draw_the_clips_of_one(folders, tmp_path):
     one = Run(tmp_path / "one", folders, WEIGHTED, "optimization.update_freq=[2]", *OPTIONS).finish()
     two = Run(tmp_path / "two", folders, WEIGHTED, *OPTIONS, processes=2).finish()
@@ -80,6 +81,7 @@ def test_two_processes__draw_the_clips_of_one(folders, tmp_path):
 
 
 @pytest.mark.parametrize("either", ["pretraining_AS2M"], indirect=True, scope="module")
+@pytest.mark.long
 def test_resume__with_other_weights_or_another_order_of_folders_is_refused(weighted, folders, either, tmp_path):
     other_order = "[{1},{0}]".format(*folders.strip("[]").split(","))
     run = Run(weighted.folder, other_order, *OPTIONS, "task.data_weights=[1,2]", config=either)
