@@ -8,9 +8,9 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from ASDA.reports.over_seeds import compared, gain_and_interval, interval, mean_and_interval, overlap
 from benchmarks import measuring
 from benchmarks.objectives_report import numbers_of
-from ASDA.reports.over_seeds import compared, gain_and_interval, interval, mean_and_interval, overlap
 
 FULL = "all"
 NAMES = {

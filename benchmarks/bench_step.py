@@ -71,7 +71,7 @@ def make_steps(
         steps[f"fast {precision}"] = Step(objective, optimizer, batch, precision)
     if compiled:
         other = copy.deepcopy(objective)
-        other.compile_layers()
+        other.compile_layers(dynamic=False)
         optimizer = make_optimizer(other)
         steps |= {f"fast {p}, compiled": Step(other, optimizer, batch, p) for p in precisions}
     if checkpointed:

@@ -48,7 +48,7 @@ def add_noise_and_roll(spectrogram: Tensor, generator: torch.Generator) -> Tenso
 
 def spec_augment(
     spectrograms: Tensor,
-    seeds: Tensor,
+    seeds: Tensor | np.ndarray,
     freq_width: int,
     time_width: int | Tensor,
     num_frames: Tensor | None = None,
@@ -85,8 +85,9 @@ def spec_augment(
     of_bins = torch.full((num_clips,), num_mel_bins)
     freq_mask = _axis_mask(uniform[:, 0], uniform[:, 1], freq_width, of_bins, num_mel_bins)  # (B, F)
     time_mask = _axis_mask(uniform[:, 2], uniform[:, 3], widths, lengths, T)  # (B, T)
-    device = spectrograms.device
-    mask = time_mask.to(device)[:, None, :, None] | freq_mask.to(device)[:, None, None, :]
+    # Without waiting until the device has done what came before; memory that is not pinned is read before this returns.
+    time_mask, freq_mask = (part.to(spectrograms.device, non_blocking=True) for part in (time_mask, freq_mask))
+    mask = time_mask[:, None, :, None] | freq_mask[:, None, None, :]
     return spectrograms.masked_fill(mask, 0.0)
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .layer_norm import LayerNorm
+
 LAMBDA_MODES = ("fixed", "learned")
 
 
@@ -153,7 +155,7 @@ class DifferentialAttention(nn.Module):
         self.attention_dropout = attention_dropout
         self.qk = nn.Linear(embed_dim, 4 * embed_dim)
         self.v = nn.Linear(embed_dim, embed_dim)
-        self.norm = nn.LayerNorm(embed_dim)
+        self.norm = LayerNorm(embed_dim)
         self.proj = nn.Linear(embed_dim, embed_dim)
         self.proj_drop = nn.Dropout(projection_dropout)
         if lambda_mode == "learned":

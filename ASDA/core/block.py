@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .layer_norm import LayerNorm
+
 # Written here and not taken from timm: the Hugging Face export carries this folder's source along, and the place
 # where that is loaded has torch alone.
 
@@ -80,11 +82,11 @@ class Block(nn.Module):
         self.attn = attention
         self.prompts: nn.Module | None = None
         self.after_attention: nn.Module = nn.Identity()
-        self.norm1 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.norm1 = LayerNorm(embed_dim, eps=norm_eps)
         self.mlp = Mlp(embed_dim, mlp_dim, activation_dropout=activation_dropout)
         self.beside_mlp: nn.Module | None = None
         self.mlp_drop = nn.Dropout(mlp_dropout)
-        self.norm2 = nn.LayerNorm(embed_dim, eps=norm_eps)
+        self.norm2 = LayerNorm(embed_dim, eps=norm_eps)
         self.drop_path = DropPath(drop_path)
 
     def attend(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
@@ -117,6 +119,11 @@ class PreNormBlock(Block):
         x = x + self.attend(self.norm1(x), padding_mask)
         added, m = self.widen(self.norm2(x))
         return x + added, m
+
+
+def draws_numbers(block: nn.Module) -> bool:
+    """Whether a block draws random numbers while training: dropout of any kind, at any place."""
+    return any(getattr(part, "attention_dropout", 0.0) > 0 or getattr(part, "p", 0.0) > 0 for part in block.modules())
 
 
 BLOCKS: dict[str, type[Block]] = {"post": PostNormBlock, "pre": PreNormBlock}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .config import ConfigError, HeadConfig, choose
 from .encoder import SpectrogramEncoder
+from .layer_norm import LayerNorm
 
 
 def pool_cls(prefix: Tensor, patches: Tensor, padding_mask: Tensor | None) -> Tensor:  # noqa: ARG001
@@ -51,7 +52,7 @@ class ClassificationHead(nn.Module):
         super().__init__()
         choose("pooling", config.pooling, POOLINGS)
         self.config = config
-        self.norm = nn.LayerNorm(embed_dim, eps=config.norm_eps) if config.norm else nn.Identity()
+        self.norm = LayerNorm(embed_dim, eps=config.norm_eps) if config.norm else nn.Identity()
         self.linear = nn.Linear(embed_dim, config.num_classes)
         nn.init.trunc_normal_(self.linear.weight, std=0.02)
         nn.init.zeros_(self.linear.bias)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .block import BLOCKS
+from .block import BLOCKS, draws_numbers
 from .config import Regularisation, StackConfig, choose
+from .layer_norm import LayerNorm
 
 
 class TransformerStack(nn.Module):
@@ -32,7 +34,7 @@ class TransformerStack(nn.Module):
         self.checkpoint_activations = how.checkpoint_activations
 
         def norm(present: bool) -> nn.Module:
-            return nn.LayerNorm(config.embed_dim, eps=config.norm_eps) if present else nn.Identity()
+            return LayerNorm(config.embed_dim, eps=config.norm_eps) if present else nn.Identity()
 
         self.norm_first = norm(config.norm_first)
         self.input_drop = nn.Dropout(how.input_dropout)
@@ -64,10 +66,10 @@ class TransformerStack(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
-    def compile_blocks(self) -> None:
-        """torch.compile for the blocks, in place: tensor names stay, clips of any length share the compiled code."""
+    def compile_blocks(self, **options: Any) -> None:
+        """torch.compile with these options for the blocks, in place: tensor names stay."""
         for block in self.blocks:
-            block.compile(dynamic=True)
+            block.compile(**options)
 
     def enter(self, tokens: Tensor) -> Tensor:
         """What the first block sees of the tokens (B, S, D)."""
@@ -82,7 +84,8 @@ class TransformerStack(nn.Module):
         """
         for block in self._drawn_blocks():
             if self.checkpoint_activations and torch.is_grad_enabled():
-                tokens, m = checkpoint(block, tokens, padding_mask, use_reentrant=False)
+                draws = self.training and draws_numbers(block)  # else the generator's state need not be kept
+                tokens, m = checkpoint(block, tokens, padding_mask, use_reentrant=False, preserve_rng_state=draws)
             else:
                 tokens, m = block(tokens, padding_mask)
             yield tokens, m

@@ -237,11 +237,12 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
         Returns:
             `id` (B,), `num_unreadable` int, how many of the clips asked for could not be read, and `net_input` with
-            `source` (B, 1, T, F); with masks `places`, or `precomputed_mask` (B*M, N); with labels `seeds` (B,) and
-            `target` (B, C). With `waveforms` there are `waveforms` (B, W) float64, padded with zeros, and `num_samples`
-            (B,) in the place of `source`. Of several manifests there is `num_of_parts`, a list: how many of the clips
-            are of each. Where clips are padded under a mask, `padding_mask` (B, N), or the places
-            have it; T, or `padded_frames` beside waveforms, is then that of the longest clip, in whole patches.
+            `source` (B, 1, T, F); with masks `places`, or `precomputed_mask` (B*M, N); with labels `target` (B, C),
+            `num_labels`, their number, and `seeds` (B,), an array. With `waveforms` there are `waveforms` (B, W)
+            float64, padded with zeros, and `num_samples` (B,) in the place of `source`. Of several manifests there is
+            `num_of_parts`, a list: how many of the clips are of each. Where clips are padded under a mask,
+            `padding_mask` (B, N), or the places have it; T, or `padded_frames` beside waveforms, is then that of the
+            longest clip, in whole patches.
             B = 0 if no clip of an evaluation batch could be read; {} for no samples.
         """
         if not samples:  # a process whose share of the epoch is a batch shorter than the others'
@@ -289,8 +290,10 @@ class SpectrogramDataset(torch.utils.data.Dataset):
         if padding_mask is not None and "places" not in net_input:
             net_input["padding_mask"] = padding_mask
         if self.labels is not None:
-            net_input["seeds"] = torch.stack([sample["seed"] for sample in samples])
+            # Arrays and numbers stay on the host, where fairseq takes tensors to the device to be waited for.
+            net_input["seeds"] = np.array([int(sample["seed"]) for sample in samples], dtype=np.int64)
             net_input["target"] = torch.stack([sample["target"] for sample in samples])
+            net_input["num_labels"] = float(net_input["target"].nansum())
         ids = torch.tensor([sample["id"] for sample in samples], dtype=torch.int64)
         return {"id": ids, "net_input": net_input, **batch}
 
@@ -334,9 +337,9 @@ def _without_rows(batch: dict) -> dict:
     """A batch of the same shapes and types, but of no clip."""
 
     def empty(value: Any) -> Any:
-        return _without_rows(value) if isinstance(value, dict) else value[:0] if torch.is_tensor(value) else value
+        return _without_rows(value) if isinstance(value, dict) else value[:0] if hasattr(value, "shape") else value
 
-    return {key: empty(value) for key, value in batch.items()}
+    return {key: 0.0 if key == "num_labels" else empty(value) for key, value in batch.items()}
 
 
 def _target_length_frames(front_end: FrontEnd) -> int:

@@ -19,6 +19,8 @@ REGISTERING_MODULES = (
     "models.ssast",
     "criterion",
     "run.schedule",
+    "run.adamw",
+    "run.one_read",
     "tasks.pretraining",
     "tasks.finetuning",
     "tasks.mae_ast",

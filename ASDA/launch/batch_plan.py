@@ -55,6 +55,7 @@ class Batch:
         clips: per process and step, when the user says it.
         update_freq: steps per update, when the user says it.
         given: how the user said these, in words.
+        grows: whether an update learns the same from fewer and larger steps than the recipe's.
     """
 
     wanted: int | None
@@ -63,6 +64,7 @@ class Batch:
     clips: int | None = None
     update_freq: int | None = None
     given: tuple[str, ...] = ()
+    grows: bool = False
 
     def plan(self, processes: int, at_most: int | None = None) -> BatchPlan:
         """Clips and steps for so many processes.
@@ -78,6 +80,15 @@ class Batch:
         if at_most is None or as_written.clips <= at_most:
             return as_written
         return plan_batch(as_written.clips_per_update, processes, at_most)
+
+    def larger(self, processes: int, most_clips: int) -> BatchPlan:
+        """The plan with steps of up to so many clips, where that takes fewer of them; else that of the recipe."""
+        plan = self.plan(processes)
+        if not self.grows or self.given or self.wanted is None or most_clips <= plan.clips:
+            return plan
+        larger = plan_batch(self.wanted, processes, most_clips)
+        as_exact = abs(larger.clips_per_update - self.wanted) <= abs(plan.clips_per_update - self.wanted)
+        return larger if as_exact and larger.update_freq < plan.update_freq else plan
 
     def freed(self) -> Batch:
         """The same clips per update, without what the user says about the way to them."""

@@ -138,6 +138,8 @@ def _batch(recipe: Recipe, arguments: Arguments, settings: Settings) -> Batch:
         clips=clips,
         update_freq=_first(freq, recipe.get(freq)) if freq in typed else None,
         given=tuple(given),
+        # Its loss is the same however many clips a step has, where these share no mask. MAE-AST normalises over them.
+        grows=recipe.has("model.cls_loss_clips") and recipe.get("task.mask_type") != "random_batched",
     )
 
 

@@ -1,4 +1,7 @@
-"""Does a run fit into memory? Fewer clips a step are planned where that helps; else it is refused with what fits."""
+"""Does a run fit into memory? Fewer clips a step are planned where that helps; else it is refused with what fits.
+
+On a GPU that has room for more, fewer and larger steps are planned: each costs the host the same.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from dataclasses import dataclass, replace
 from .batch_plan import Batch, BatchPlan
 from .memory import Machine, Workload, peak_bytes
 from .settings import LaunchError
+
+_ROOM = 0.8
+"""Share of what is available that more clips a step than the recipe's may take: no GPU has confirmed the estimate."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,9 @@ def fit_batch(
     """
     plan = batch.plan(everywhere)
     if budget.fits(plan.clips):
-        return plan, f"memory: {budget.describe(plan.clips)}, by estimate"
+        larger = _larger(batch, everywhere, budget)
+        why = f"; {larger.clips} clips a step, as there is room for more than {plan.clips}" if larger != plan else ""
+        return larger, f"memory: {budget.describe(larger.clips)}, by estimate{why}"
     too_much = f"{_clips(plan.clips)} a step take {budget.describe(plan.clips)}"
     most = budget.most_clips(plan.clips)
     if most == 0:
@@ -76,6 +84,14 @@ def fit_batch(
             f"update_freq {fitting.update_freq}: {fitting.clips_per_update} clips per update){at_most}. {_OVERRULED}"
         )
     return fitting, f"memory: {budget.describe(fitting.clips)}, by estimate; {plan.clips} clips a step are too many"
+
+
+def _larger(batch: Batch, everywhere: int, budget: Budget) -> BatchPlan:
+    """The plan with as many clips a step as a GPU has room for."""
+    if budget.machine.device != "cuda" or budget.available_bytes is None or batch.wanted is None:
+        return batch.plan(everywhere)
+    roomy = replace(budget, available_bytes=_ROOM * budget.available_bytes)
+    return batch.larger(everywhere, roomy.most_clips(-(-batch.wanted // everywhere)))
 
 
 _OVERRULED = "MEMORY_GB=NUMBER sets what is available"

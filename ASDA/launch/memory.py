@@ -26,24 +26,29 @@ _SLACK = {"cpu": 1.2, "cuda": 1.1}
 # of the norms and of the GELU.
 _BLOCK_BYTES = {
     FLOAT32: {(1, False): (32, 8), (2, False): (56, 8), (2, True): (44, 8)},
-    BF16_AUTOCAST: {(1, False): (24, 4), (2, False): (38, 4), (2, True): (30, 4)},
     HALF: {(1, False): (20, 4), (2, False): (32, 4), (2, True): (26, 4)},
 }
 # Input, norm and GELU of a convolution, per patch and channel.
-_CONVOLUTION_BYTES = {FLOAT32: 12, BF16_AUTOCAST: 12, HALF: 6}
-_TOKEN_BYTES = {FLOAT32: 4, BF16_AUTOCAST: 4, HALF: 2}
+_CONVOLUTION_BYTES = {FLOAT32: 12, HALF: 6}
+_TOKEN_BYTES = {FLOAT32: 4, HALF: 2}
 _EXPLICIT_MAP_TOKENS = 1024  # on a CPU; see ASDA/core/attention.py
 _ROW_COPIES = 6  # prediction, target, their difference and its gradients, in float32
 
 
 @dataclass(frozen=True)
 class ConvolutionalDecoder:
-    """A decoder of pre-training: channels, layers, groups and side of its convolutions."""
+    """A decoder of pre-training: channels, layers, groups and side of its convolutions.
+
+    Attributes:
+        products: whether these may be products of matrices (`model.decoder_backend`), which see a copy of each channel
+            for each place of the kernel.
+    """
 
     width: int
     layers: int
     groups: int
     kernel: int
+    products: bool = False
 
     def parameters(self, embed_dim: int) -> int:
         inputs = [embed_dim, *[self.width] * (self.layers - 1)]
@@ -193,6 +198,8 @@ def clip_bytes(work: Workload, machine: Machine) -> float:
     else:
         layer = _CONVOLUTION_BYTES[kept_in] * work.decoder.width * grid
         decoder = layer * (layers / 3 + 3) if work.recomputes else layer * (layers + 1)
+        if work.decoder.products:  # of a layer at a time
+            decoder += work.decoder.kernel**2 * _TOKEN_BYTES[kept_in] * work.decoder.width * grid
     rows = 4 * _ROW_COPIES * work.width * (grid - work.sequences * work.tokens)
     filled = 3 * token * grid  # noise, and the tokens among it
     teacher = 2 * token * work.depth * work.patches if work.teacher else 0
@@ -200,8 +207,8 @@ def clip_bytes(work: Workload, machine: Machine) -> float:
 
 
 def _kept_in(machine: Machine) -> str:
-    """The precision of what stays: with autocast norms make float32 on a GPU, but not on a CPU."""
-    return HALF if machine.device == "cpu" and machine.precision == BF16_AUTOCAST else machine.precision
+    """The precision of what stays: what autocast makes is bf16, that of norms too (ASDA/core/layer_norm.py)."""
+    return HALF if machine.precision == BF16_AUTOCAST else machine.precision
 
 
 def _block_bytes(work: Workload, machine: Machine) -> float:

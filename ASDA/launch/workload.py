@@ -60,7 +60,11 @@ def _self_distillation(recipe: Recipe) -> Workload:
         tokens=prefix + kept,
         sequences=int(_number(recipe, "model.clone_batch")),
         decoder=ConvolutionalDecoder(
-            *(int(_number(recipe, f"{image}.decoder.decoder_{name}")) for name in ("dim", "layers", "groups", "kernel"))
+            *(
+                int(_number(recipe, f"{image}.decoder.decoder_{name}"))
+                for name in ("dim", "layers", "groups", "kernel")
+            ),
+            products=recipe.get("model.decoder_backend", "conv") != "conv",
         ),
         teacher=True,
         recomputes=bool(recipe.get("model.checkpoint_activations", False)),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -87,7 +88,12 @@ class Classification(Objective):
         return self.classifier.head(prefix, patches, padding_mask)
 
     def forward(
-        self, spectrogram: Tensor, target: Tensor, seeds: Tensor | None = None, padding_mask: Tensor | None = None
+        self,
+        spectrogram: Tensor,
+        target: Tensor,
+        seeds: Tensor | np.ndarray | None = None,
+        padding_mask: Tensor | None = None,
+        num_labels: float | None = None,
     ) -> Losses:
         """Loss of a batch, while training with augmentation.
 
@@ -96,9 +102,12 @@ class Classification(Objective):
             target: (B, C), 1 for each label of a clip, else 0; NaN where nobody judged whether the clip has the class,
                 which then adds nothing to the loss. That needs BCE: with a softmax each class is judged by the others,
                 and the loss is NaN.
-            seeds: (B,) int64, what each clip's augmentation is drawn from; needed for training with augmentation.
+            seeds: (B,) int64, on the host, what each clip's augmentation is drawn from; needed for training with
+                augmentation.
             padding_mask: (B, N), True = padding. SpecAugment masks a share of what is no padding; where one of two
                 clips that are mixed has sound, the mixture has.
+            num_labels: how many labels all clips have, where the host knows it; mixup keeps their number. None: they
+                are counted, for which the host has to wait.
 
         Returns:
             ``classification``, summed over the clips; ``sample_size`` is the number of positive labels after mixup
@@ -114,7 +123,7 @@ class Classification(Objective):
         smoothed = self._smooth(target.float(), judged.float())
         if self.independent_scores:
             loss = judged_bce(logits, smoothed, judged.float())
-            sample_size = max(float(target.sum()), min(len(target), 1.0))
+            sample_size = max(float(target.sum()) if num_labels is None else num_labels, min(len(target), 1.0))
             scores = logits.detach().sigmoid()
         else:
             loss = -(smoothed * logits.log_softmax(dim=1)).sum()
@@ -124,7 +133,12 @@ class Classification(Objective):
         return Losses({"classification": loss}, sample_size, {"_scores": scores, "_targets": known})
 
     def _augment(
-        self, spectrogram: Tensor, target: Tensor, judged: Tensor, seeds: Tensor | None, padding_mask: Tensor | None
+        self,
+        spectrogram: Tensor,
+        target: Tensor,
+        judged: Tensor,
+        seeds: Tensor | np.ndarray | None,
+        padding_mask: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         how = self.augmentation
         if not (how.spec_augment or how.mixup > 0):
@@ -143,7 +157,7 @@ class Classification(Objective):
                 padding_mask = padding_mask & padding_mask.flip(0)
         return spectrogram, target, judged, padding_mask
 
-    def _spec_augment(self, spectrogram: Tensor, seeds: Tensor, padding_mask: Tensor | None) -> Tensor:
+    def _spec_augment(self, spectrogram: Tensor, seeds: Tensor | np.ndarray, padding_mask: Tensor | None) -> Tensor:
         how, (frames, mel_bins) = self.augmentation, spectrogram.shape[2:]
         num_frames = None if padding_mask is None else self._num_frames(spectrogram, padding_mask)
         lengths = torch.tensor(frames) if num_frames is None else num_frames

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ..core.layer_norm import layer_norm
 from ..core.patches import PatchGrid
 from ..core.places import Places
+from .grouped_convolution import WAYS, measured
 
 
 class NormGelu(nn.Module):
@@ -19,8 +23,32 @@ class NormGelu(nn.Module):
     """
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        y = F.gelu(F.layer_norm(x, x.shape[-1:]))
+        y = F.gelu(layer_norm(x))
         return y if residual is None else residual + y
+
+
+class ConvLayer(nn.Sequential):
+    """Convolution, norm, GELU and residual of a filled grid. The convolution is named ``0`` as in published files.
+
+    Args:
+        conv: keeps the size of the grid.
+        residual: whether the input is added in the end; it has as many channels as the output then.
+
+    Attributes:
+        backend: one of the `WAYS` to compute the convolution.
+    """
+
+    def __init__(self, conv: nn.Conv2d, residual: bool):
+        super().__init__(conv)
+        self.activate = NormGelu()
+        self.residual = residual
+        self.backend = "conv"
+
+    def forward(self, x: Tensor, grid: PatchGrid, padding_mask: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        """(B, N, D) -> (B, N, D'), 0 where ``padding_mask`` (B, N) is True."""
+        y = WAYS[self.backend](x, self[0], grid)  # type: ignore[arg-type]
+        y = self.activate(y, x if self.residual else None)
+        return y if padding_mask is None else y.masked_fill(padding_mask[..., None], 0.0)
 
 
 class ConvDecoder2d(nn.Module):
@@ -61,27 +89,31 @@ class ConvDecoder2d(nn.Module):
         for name, width in (("embed_dim", embed_dim), ("decoder_dim", decoder_dim)):
             if width % groups:
                 raise ValueError(f"decoder groups ({groups}) must divide {name} ({width})")
-        self.residual = residual
         self.mask_noise_std = mask_noise_std
         self.checkpoint_activations = checkpoint_activations
         widths = [embed_dim] + [decoder_dim] * num_layers
-        # Each convolution sits in a container of its own because published files name it blocks.J.0.
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(i, o, kernel_size, padding=kernel_size // 2, groups=groups))
+            ConvLayer(nn.Conv2d(i, o, kernel_size, padding=kernel_size // 2, groups=groups), residual and i == o)
             for i, o in zip(widths[:-1], widths[1:], strict=True)
         )
-        self.activate = NormGelu()
         self.proj = nn.Linear(decoder_dim, embed_dim)
 
-    def compile_layers(self) -> None:
-        """torch.compile for the norms, in place."""
-        self.activate.compile(dynamic=True)
+    def compile_layers(self, **options: Any) -> None:
+        """torch.compile with these options for the layers, in place; for their norms alone where lengths vary."""
+        for block in self.blocks:
+            (block.activate if options.get("dynamic") else block).compile(**options)
 
-    def _layer(self, block: nn.Module, x: Tensor, grid: PatchGrid, padding_mask: Tensor | None) -> Tensor:
-        y = block(x.unflatten(1, tuple(grid)).permute(0, 3, 1, 2))  # (B, D, P, Q), a channels-last view
-        y = y.permute(0, 2, 3, 1).flatten(1, 2)  # (B, N, D), a view again
-        y = self.activate(y, x if self.residual and x.shape == y.shape else None)
-        return y if padding_mask is None else y.masked_fill(padding_mask[..., None], 0.0)
+    def use(self, backend: str) -> None:
+        """Has the layers compute their convolutions in one of the `WAYS`."""
+        for layer in self._layers():
+            layer.backend = backend
+
+    def measure(self, rows: int, grid: PatchGrid) -> dict[str, float]:
+        """Seconds that the last layer's convolution takes in each of the `WAYS`, for tokens (rows, N, D)."""
+        return measured(cast(nn.Conv2d, self._layers()[-1][0]), rows, grid)
+
+    def _layers(self) -> list[ConvLayer]:
+        return [layer for layer in self.blocks if isinstance(layer, ConvLayer)]
 
     def forward(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
         """Predictions for the hidden places: kept tokens (B * M, K, D) -> (R, D)."""
@@ -106,7 +138,7 @@ class ConvDecoder2d(nn.Module):
         """
         for block in self.blocks:
             if self.checkpoint_activations and torch.is_grad_enabled():
-                x = checkpoint(self._layer, block, x, grid, padding_mask, use_reentrant=False)
+                x = checkpoint(block, x, grid, padding_mask, use_reentrant=False, preserve_rng_state=False)
             else:
-                x = self._layer(block, x, grid, padding_mask)
+                x = block(x, grid, padding_mask)
         return self.proj(x if hidden is None else x.flatten(0, 1).index_select(0, hidden))

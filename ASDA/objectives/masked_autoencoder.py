@@ -7,6 +7,7 @@ what has been hidden, and tells it apart from whatever else has been hidden in t
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,10 +55,10 @@ class MaskedAutoencoder(Objective):
         for head, weight in zip(self.heads, self.weights, strict=True):
             head.requires_grad_(bool(weight))  # else weight decay alone would move it
 
-    def compile_layers(self) -> None:
+    def compile_layers(self, **options: Any) -> None:
         """torch.compile for the blocks of encoder and decoder, in place."""
-        super().compile_layers()
-        self.decoder.compile_layers()
+        super().compile_layers(**options)
+        self.decoder.compile_layers(**options)
 
     def normalise(self, spectrogram: Tensor, counts: bool = True, real: Tensor | None = None) -> Tensor:
         """What the encoder sees of spectrograms (B, 1, T, F), float32: mean 0, standard deviation one half."""

@@ -40,8 +40,8 @@ class Decoder(Protocol):
     def __call__(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
         """Kept tokens (B * M, K, D) -> predictions for the hidden places (R, V)."""
 
-    def compile_layers(self) -> None:
-        """torch.compile for what pays, in place."""
+    def compile_layers(self, **options: Any) -> None:
+        """torch.compile with these options for what pays, in place."""
 
 
 class Objective(nn.Module):
@@ -64,6 +64,11 @@ class Objective(nn.Module):
         """Told that update ``num_updates``, counted from 1, has been made. A teacher takes its step here."""
         self.num_updates = num_updates
 
-    def compile_layers(self) -> None:
-        """torch.compile for what pays, in place: tensor names stay."""
-        self.encoder.stack.compile_blocks()
+    def compile_layers(self, **options: Any) -> None:
+        """torch.compile for what pays, in place: tensor names stay.
+
+        Args:
+            options: of torch.compile. ``dynamic=True`` where clips of a batch vary in length: any length then shares
+                the compiled code. ``dynamic=False`` compiles each shape anew, to faster code.
+        """
+        self.encoder.stack.compile_blocks(**options)

@@ -6,6 +6,7 @@ Many masked views of a clip (the students, one network) predict what an EMA teac
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,11 +68,11 @@ class SelfDistillation(Objective):
         self.teacher.to(self.encoder.device)
         return self
 
-    def compile_layers(self) -> None:
+    def compile_layers(self, **options: Any) -> None:
         """torch.compile for the blocks of student and teacher and the decoder, in place."""
-        super().compile_layers()
-        self.teacher.encoder.stack.compile_blocks()
-        self.decoder.compile_layers()
+        super().compile_layers(**options)
+        self.teacher.encoder.stack.compile_blocks(**options)
+        self.decoder.compile_layers(**options)
 
     def after_update(self, num_updates: int) -> None:
         """The teacher's step towards the student as it is after the update."""

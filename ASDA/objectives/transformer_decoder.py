@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +55,9 @@ class TransformerDecoder(nn.Module):
             self.register_buffer("positions", table)
         self.stack = TransformerStack(stack, regularisation)
 
-    def compile_layers(self) -> None:
+    def compile_layers(self, **options: Any) -> None:
         """torch.compile for the blocks, in place."""
-        self.stack.compile_blocks()
+        self.stack.compile_blocks(**options)
 
     def forward(self, tokens: Tensor, places: Places, grid: PatchGrid) -> Tensor:
         """What the hidden places have after the last block: kept tokens (B * M, K, D) -> (R, D)."""

@@ -1,16 +1,74 @@
-"""Leaving out updates whose loss or gradient is NaN or infinite, counting them, and stopping after a run of them."""
+"""Leaving out updates whose loss or gradient is NaN or infinite, counting them, and stopping after a run of them.
+
+What tells is read from the device together, once: each read waits until the device has computed what was asked of it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class NonFiniteError(RuntimeError):
     """Too many updates in a row had a loss or a gradient that is NaN or infinite."""
+
+
+def is_scalar(value: Any) -> bool:
+    """Whether a value is a tensor of one number."""
+    return torch.is_tensor(value) and value.numel() == 1
+
+
+def gradient_norm(gradients: list[Tensor]) -> Tensor:
+    """The norm of all values of some gradients, a float32 scalar on their device."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2, dtype=torch.float32)))
+
+
+def read(tensors: Iterable[Tensor]) -> list[float]:
+    """The numbers in some tensors of one number each, read from the device together."""
+    scalars = [t.detach().reshape(()).float() for t in tensors]
+    return torch.stack([t.to(scalars[0].device) for t in scalars]).tolist() if scalars else []
+
+
+def read_log(log: dict) -> None:
+    """Puts numbers in the place of what a batch logs as tensors of one number."""
+    names = [name for name, value in log.items() if is_scalar(value)]
+    log.update(zip(names, read(log[name] for name in names), strict=True))
+
+
+def nothing(log: dict) -> dict:
+    """What a batch logs that counts for nothing."""
+    return {name: torch.zeros_like(value) if torch.is_tensor(value) else 0 for name, value in log.items()}
+
+
+@dataclass
+class Watched:
+    """A batch of an update.
+
+    Attributes:
+        loss: of the batch; a tensor until it is read.
+        log: what it logs, which gets numbers in the place of tensors when it is read.
+        statistics: other numbers to read.
+        sample: the batch itself.
+        reason: what is wrong with it; empty: nothing.
+    """
+
+    loss: Any
+    log: dict
+    statistics: dict[str, Any] = field(default_factory=dict)
+    sample: Any = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        self._results = tuple(self.log)
+
+    def void(self) -> None:
+        """Has the results in the log count for nothing. What was added to it since then, about the clips, stays."""
+        self.log.update(nothing({name: self.log[name] for name in self._results}))
 
 
 class NonFiniteGuard:
@@ -24,34 +82,47 @@ class NonFiniteGuard:
         self.max_in_a_row = max_in_a_row
         self.in_a_row = 0
         self.reason = ""  # what was wrong in this update on this process; empty: nothing
+        self._unread: list[Watched] = []
 
     def start_update(self) -> None:
-        self.reason = ""
+        self.reason, self._unread = "", []
 
-    def inspect(self, loss: Tensor, log: Mapping, parameters: Iterable[nn.Parameter] | None) -> bool:
-        """Whether a batch's loss, what it logs and its gradients are finite. If not, the gradients are set to 0.
+    def watch(self, loss: Tensor, log: dict, statistics: Mapping[str, Any] | None = None, sample: Any = None) -> None:
+        """A batch, after its backward pass, that the next `inspect` looks at. Waits for nothing.
 
         Args:
-            loss: of the batch, after the backward pass.
+            loss: of the batch.
             log: what the batch logs; statistics over all processes are in it.
-            parameters: with this batch's gradients; None if somebody else watches these (fp16's loss scaling).
+            statistics: numbers that are to be read, too.
+            sample: the batch.
         """
-        reason = self._reason(loss, log, parameters)
-        self.reason = self.reason or reason
-        return not reason
+        self._unread.append(Watched(loss.detach().sum(), log, dict(statistics or {}), sample))
 
-    @staticmethod
-    def _reason(loss: Tensor, log: Mapping, parameters: Iterable[nn.Parameter] | None) -> str:
-        if not torch.isfinite(loss.detach()).all():
-            return f"its loss is {float(loss.sum())}"
-        for name, value in log.items():
-            if not math.isfinite(float(value)):
-                return f"its {name} is {float(value)}"
-        if parameters is not None:
-            gradients = [p.grad for p in parameters if p.grad is not None]
-            if gradients and not torch.isfinite(torch.stack(torch._foreach_norm(gradients)).sum()):
-                return "its gradient is not finite"
-        return ""
+    def inspect(self, norm: Tensor | None = None, judged: bool = True) -> tuple[float, list[Watched]]:
+        """Reads what was watched since the last call, at once: whether losses, logs and gradients are finite.
+
+        Args:
+            norm: of the gradients of these batches; None: there are none, or somebody else looks at them.
+            judged: whether a norm that is not finite is a fault; fp16's loss scaling makes such.
+
+        Returns:
+            The norm (0 if there is none), and the batches; those that are not sound say so in their ``reason``.
+        """
+        batches, self._unread = self._unread, []
+        tensors = [t for batch in batches for t in _tensors(batch)]
+        numbers = iter(read([*tensors, *([] if norm is None else [norm])]))
+        for batch in batches:
+            batch.loss = next(numbers)
+            for part in (batch.log, batch.statistics):
+                for name in [name for name, value in part.items() if is_scalar(value)]:
+                    part[name] = next(numbers)
+            batch.reason = _reason(batch)
+        norm_read = next(numbers, 0.0)
+        if judged and not math.isfinite(norm_read) and not any(batch.reason for batch in batches):
+            for batch in batches:
+                batch.reason = "its gradient is not finite"
+        self.reason = self.reason or next((batch.reason for batch in batches if batch.reason), "")
+        return norm_read, batches
 
     def end_update(self, number: int, left_out: bool) -> None:
         """Counts.
@@ -71,3 +142,18 @@ class NonFiniteGuard:
                 "what the newest checkpoints hold. Continue with a lower learning rate, in float32 or bf16, or without "
                 "the clips that the warnings above name; task.max_skipped_updates sets how many may be left out"
             )
+
+
+def _tensors(batch: Watched) -> list[Tensor]:
+    """What is to be read of a batch: its loss, its log, its statistics."""
+    parts = (batch.log, batch.statistics)
+    return [batch.loss, *(value for part in parts for value in part.values() if is_scalar(value))]
+
+
+def _reason(batch: Watched) -> str:
+    if not math.isfinite(batch.loss):
+        return f"its loss is {batch.loss}"
+    for name, value in batch.log.items():
+        if isinstance(value, int | float) and not math.isfinite(value):
+            return f"its {name} is {value}"
+    return ""

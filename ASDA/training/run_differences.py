@@ -16,13 +16,14 @@ _FREE = (
     *(f"dataset.{name}" for name in ("num_workers", "data_buffer_size", "batch_size_valid", "max_tokens_valid")),
     *(f"dataset.{name}" for name in ("validate_", "disable_validation", "max_valid_steps", "ignore_unused_valid")),
     *("task.max_bad_fraction", "task.max_skipped_updates", "task.fbank_on_device", "task.h5_format"),
-    *("model.compile", "model.checkpoint_activations"),
+    *("model.compile", "model.compile_mode", "model.checkpoint_activations", "model.decoder_backend"),
 )
+_SAME_OPTIMISERS = {"asda_composite": "composite", "asda_adamw": "adam"}  # either goes on from the other's state
 _HELD = ("checkpoint.best_checkpoint_metric", "checkpoint.maximize_best_checkpoint_metric")
 # What a run may be extended by, if it is said.
 _EXTENDABLE = (
     *(f"optimization.{name}" for name in ("max_update", "max_epoch", "stop_time_hours", "stop_min_lr")),
-    *("task.clips_per_update", "task.epochs", "common.fp16", "common.bf16", "model.autocast"),
+    *("task.clips_per_update", "task.epochs", "common.fp16", "common.bf16", "model.autocast", "model.tf32"),
 )
 _EXTENDABLE_ENDS = (".lr_scheduler.max_update", ".lr_scheduler.total_num_update", ".lr_scheduler.warmup_updates")
 # Free as long as their product, the clips per update, is kept.
@@ -72,6 +73,8 @@ def _compared(key: str, then: Any, now: Any) -> list[Difference]:
     if isinstance(then, dict) and isinstance(now, dict):
         parts = {**then, **now}
         return [d for name in parts for d in _compared(f"{key}.{name}", then.get(name), now.get(name))]
+    if key.startswith("optimizer.") and key.endswith("_name"):
+        then, now = _SAME_OPTIMISERS.get(then, then), _SAME_OPTIMISERS.get(now, now)
     if key in _PATHS and then and now:
         then, now = os.path.realpath(then), os.path.realpath(now)
     return [] if then == now else [Difference(key, then, now)]

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ASDA.core.block import DropPath, Mlp, PostNormBlock, PreNormBlock
+from ASDA.core.attention import Attention
+from ASDA.core.block import DropPath, Mlp, PostNormBlock, PreNormBlock, draws_numbers
 
 B, S, D = 2, 3, 6
 
@@ -190,3 +191,15 @@ def test_mlp__has_the_width_it_is_given():
     mlp = Mlp(D, 21)
     assert mlp.fc1.weight.shape == (21, D)
     assert mlp.fc2.weight.shape == (D, 21)
+
+
+def test_draws_numbers__is_so_with_dropout_at_any_place():
+    def block(attention_dropout=0.0, **options):
+        return PostNormBlock(Attention(8, 2, attention_dropout=attention_dropout), 8, 16, **options)
+
+    assert not draws_numbers(block())
+    for options in ({"drop_path": 0.1}, {"activation_dropout": 0.1}, {"mlp_dropout": 0.1}, {"attention_dropout": 0.1}):
+        assert draws_numbers(block(**options)), options
+    adapted = block()
+    adapted.beside_mlp = torch.nn.Dropout(0.1)
+    assert draws_numbers(adapted)

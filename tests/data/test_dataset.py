@@ -137,9 +137,10 @@ def test_collater__labelled_batch(corpus):
     manifest = corpus(5)
     dataset = SpectrogramDataset(manifest, FRONT_END, labels=labels_of(manifest))
     batch = dataset.collater([dataset[i] for i in (0, 3)])
-    assert set(batch["net_input"]) == {"source", "seeds", "target"}
+    assert set(batch["net_input"]) == {"source", "seeds", "target", "num_labels"}
+    assert batch["net_input"]["num_labels"] == float(batch["net_input"]["target"].sum())
     assert batch["net_input"]["target"].tolist() == [[1, 1, 0, 0], [1, 0, 0, 1]]
-    assert batch["net_input"]["seeds"].dtype == torch.int64 and len(set(batch["net_input"]["seeds"].tolist())) == 2
+    assert batch["net_input"]["seeds"].dtype == np.int64 and len(set(batch["net_input"]["seeds"].tolist())) == 2
 
 
 def test_target__of_a_clip_without_a_label_is_all_zero(corpus):

@@ -25,7 +25,7 @@ def test_fit__the_estimate_is_said_on_every_launch():
 
 @pytest.mark.parametrize(("gpus", "memory_gb"), [("0", "24"), ("1", "24"), ("4", "24"), ("8", "8")])
 def test_fit__fewer_clips_a_step_keep_the_clips_of_an_update(gpus, memory_gb):
-    free, fitted = (plan(*BASE, "common.fp16=false", NGPU=gpus, MEMORY_GB=gb) for gb in ("1000", memory_gb))
+    free, fitted = (plan(*BASE, "common.fp16=false", NGPU=gpus, MEMORY_GB=gb) for gb in (None, memory_gb))
     assert batch(fitted)[0] < batch(free)[0]
     assert batch(fitted)[0] * batch(fitted)[1] == batch(free)[0] * batch(free)[1]
     assert f"by estimate; {batch(free)[0]} clips a step are too many" in fitted.notes[-2]
@@ -92,3 +92,39 @@ def test_fit__what_is_not_known_is_not_estimated(config, says, tmp_path):
     (tmp_path / "other.yaml").write_text(yaml)
     note = plan(config, MEMORY_GB="1").notes[-2]
     assert note.startswith("memory: not estimated, as ") and note.endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"MEMORY_GB": "1000"}, (48, 1)),
+        ({"MEMORY_GB": "1000", "NGPU": "2"}, (24, 1)),
+        ({"MEMORY_GB": "1000", "NGPU": "3"}, (16, 1)),
+        ({"MEMORY_GB": "1000", "NGPU": "4"}, (12, 1)),  # one step as it is
+        ({"MEMORY_GB": "1000", "NGPU": "5"}, (10, 1)),
+        ({}, (12, 4)),  # nobody says how much there is
+        ({"MEMORY_GB": "1000", "NGPU": "0"}, (12, 4)),  # a CPU gains nothing
+        ({"MEMORY_GB": "1000", "BATCH_SIZE": "6"}, (6, 8)),  # as somebody asks for
+    ],
+)
+def test_fit__a_gpu_with_room_takes_fewer_and_larger_steps(settings, expected):
+    launch = plan(*BASE, **settings)
+    assert batch(launch) == expected
+    assert compose(launch.runs[0].command).model.cls_loss_clips == 12  # the weight that it has with the recipe's
+    larger = expected[0] > 12
+    assert launch.notes[-2].endswith(f"; {expected[0]} clips a step, as there is room for more than 12") == larger
+
+
+def test_fit__larger_steps_take_what_the_gpu_has_and_leave_a_part_of_it():
+    launch = plan(*BASE, MEMORY_GB="60")
+    clips, update_freq = batch(launch)
+    assert 12 < clips < 48 and clips * update_freq == 48
+    estimate = float(re.search(r"about ([0-9.]+) GB", launch.notes[-2]).group(1))
+    assert estimate <= 0.8 * 60
+
+
+@pytest.mark.parametrize(
+    "words", [("pretraining_MAE_AST",), ("pretraining_AS2M", "+task.mask_type=random_batched")], ids=["norm", "mask"]
+)
+def test_fit__steps_stay_where_their_clips_depend_on_each_other(words):
+    assert batch(plan(*words, MEMORY_GB="1000")) == batch(plan(*words))

@@ -25,7 +25,7 @@ from ...objectives.conv_decoder import ConvDecoder2d
 from ...objectives.ema_teacher import EmaTeacher, LinearDecay
 from ...objectives.self_distillation import SelfDistillation
 from ..aliases import register_alias
-from .asda_keys import AsdaConfig, LegacyAsdaConfig
+from .asda_keys import AsdaConfig, DecoderBackend, LegacyAsdaConfig
 from .encoder_keys import AttentionKind, encoder_config, encoder_keys, is_complete, regularisation
 from .pretraining_model import PretrainingModel
 
@@ -59,7 +59,7 @@ class AsdaModel(PretrainingModel):
 
     def build_objective(self, encoder: EncoderConfig) -> SelfDistillation:
         cfg, image = self.cfg, self.cfg.modalities.image
-        return SelfDistillation(
+        objective = SelfDistillation(
             SpectrogramEncoder(encoder, regularisation(cfg)),
             ConvDecoder2d(
                 encoder.stack.embed_dim,
@@ -77,6 +77,9 @@ class AsdaModel(PretrainingModel):
             utterance_clips=cfg.cls_loss_clips,
             frame_weight=cfg.d2v_loss,
         )
+        if cfg.decoder_backend is not DecoderBackend.auto:  # which is decided where a run begins
+            objective.decoder.use(cfg.decoder_backend.value)
+        return objective
 
     @property
     def teacher(self) -> EmaTeacher:

@@ -4,6 +4,7 @@ No postponed annotations here: omegaconf 2.0 reads the types of the fields.
 """
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Optional
 
 from fairseq.dataclass import FairseqDataclass
@@ -19,6 +20,14 @@ from .encoder_keys import (
     LambdaMode,
     Positions,
 )
+
+
+class DecoderBackend(Enum):
+    """How the decoder computes its convolutions: ASDA/objectives/grouped_convolution.py."""
+
+    conv = "conv"
+    matmul = "matmul"
+    auto = "auto"
 
 
 @dataclass
@@ -107,6 +116,12 @@ class AsdaConfig(EatPretrainingKeys, DropoutKeys, DropPathKeys, ComputingKeys):
 
     no_decay_group: str = field(
         default="no_decay", metadata={"help": "optimiser group of biases and 1-D weights; empty: all in default"}
+    )
+    decoder_backend: DecoderBackend = field(
+        default=DecoderBackend.conv,
+        metadata={
+            "help": "the decoder by convolutions (conv), products of matrices (matmul), or what is faster (auto)"
+        },
     )
     modalities: ModalitiesConfig = field(default_factory=ModalitiesConfig)
 

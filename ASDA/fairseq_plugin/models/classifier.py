@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from fairseq.models import register_model
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -185,9 +186,10 @@ class ClassifierModel(ObjectiveModel):
         self,
         source: Tensor,
         target: Tensor | None = None,
-        seeds: Tensor | None = None,
+        seeds: Tensor | np.ndarray | None = None,
         padding_mask: Tensor | None = None,
         id: Tensor | None = None,
+        num_labels: float | None = None,
     ) -> Any:
         """Logits (B, C) when there is no target; else the loss of the batch, while training with augmentation.
 
@@ -197,6 +199,7 @@ class ClassifierModel(ObjectiveModel):
             seeds: (B,) int64, what each clip's augmentation is drawn from; needed for training with augmentation.
             padding_mask: (B, N), True = padding.
             id: accepted because fairseq passes it.
+            num_labels: of the batch, where the host knows it.
 
         Returns:
             Logits, or a dictionary with ``losses``, ``sample_size`` (BCE: the number of positive labels after mixup;
@@ -204,7 +207,7 @@ class ClassifierModel(ObjectiveModel):
         """
         if target is None:
             return self.logits(source, padding_mask)
-        losses = self.losses(source, target=target, seeds=seeds, padding_mask=padding_mask)
+        losses = self.losses(source, target=target, seeds=seeds, padding_mask=padding_mask, num_labels=num_labels)
         return {"losses": losses.terms, "sample_size": losses.sample_size, **losses.statistics}
 
 

@@ -44,6 +44,13 @@ class Autocast(Enum):
     bf16 = "bf16"
 
 
+class CompileMode(Enum):
+    """Those of torch.compile that record no CUDA graphs: these would overwrite what layers hand out."""
+
+    default = "default"
+    max_autotune_no_cudagraphs = "max-autotune-no-cudagraphs"
+
+
 @dataclass
 class DropoutKeys(FairseqDataclass):
     """Dropout in an encoder's layers, as `Regularisation` has it."""
@@ -67,7 +74,15 @@ class ComputingKeys(FairseqDataclass):
     """How a model computes, whatever it learns."""
 
     autocast: Autocast = field(default=Autocast.none, metadata={"help": "none or bf16, with float32 master weights"})
-    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks, and a decoder's"})
+    compile: bool = field(default=False, metadata={"help": "torch.compile for the blocks and the decoder"})
+    compile_mode: CompileMode = field(
+        default=CompileMode.default,
+        metadata={"help": "of torch.compile: default, or max_autotune_no_cudagraphs, which tries kernels first"},
+    )
+    tf32: bool = field(
+        default=False,
+        metadata={"help": "float32 products of a GPU in TF32, with 10 bits of mantissa"},
+    )
     checkpoint_activations: bool = field(default=False, metadata={"help": "recompute layers instead of keeping them"})
 
 

@@ -46,7 +46,8 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         super().__init__()
         self.cfg = cfg
         self.num_updates = 0
-        self._statistics: dict[str, Any] = {}  # of the last batch
+        self.statistics: dict[str, Any] = {}  # of the last batch: tensors that nobody has waited for
+        self._compiles, self._lengths_vary = False, False
         self.objective = None
         reject_unsupported(self.config_class, cfg, "model", training=False)
         if encoder is not None:
@@ -75,9 +76,27 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         self.objective = self.build_objective(encoder)
         record_encoder(self.cfg, encoder.to_dict())
         self.group_parameters()
-        if self.cfg.compile:
-            self.objective.compile_layers()
+        if self._compiles:
+            self._compile(self.objective)
         self.objective.train(self.training)
+
+    def compile_layers(self, lengths_vary: bool) -> None:
+        """torch.compile for a run, as ``model.compile_mode`` says, in place.
+
+        Args:
+            lengths_vary: whether batches differ in the length of their clips.
+        """
+        self._compiles, self._lengths_vary = True, lengths_vary
+        if self.objective is not None:
+            self._compile(self.objective)
+
+    def _compile(self, objective: Objective) -> None:
+        # Layers share their code: a full batch and an epoch's last one, training and validating, with and without
+        # gradients, of student and teacher, and all of it again for a layer with a constant of its own. torch takes
+        # more than eight for a mistake and compiles nothing any more.
+        limits = torch._dynamo.config
+        limits.recompile_limit = max(limits.recompile_limit, 8 * objective.encoder.depth)
+        objective.compile_layers(dynamic=self._lengths_vary, mode=self.cfg.compile_mode.value)
 
     def group_parameters(self) -> None:
         """Puts the parameters into the optimiser's groups."""
@@ -135,7 +154,7 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         """The objective's losses of a batch."""
         with self.autocast(source):
             losses = self.require_objective()(source, **batch)
-        self._statistics = {name: value for name, value in losses.statistics.items() if not name.startswith("_")}
+        self.statistics = {name: value for name, value in losses.statistics.items() if not name.startswith("_")}
         return losses
 
     def set_num_updates(self, num_updates: int) -> None:
@@ -156,21 +175,19 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         """Told by the task that update ``num_updates`` left the network as it was: nothing follows from it."""
         self.objective.num_updates = self.num_updates = num_updates
 
-    def check_floors(self) -> None:
-        """Looks whether the statistics of the last batch are above their floors ``model.min_NAME``.
-
-        Called after the backward pass, as it waits for the device.
+    def check_floors(self, statistics: dict[str, float]) -> None:
+        """Looks whether statistics of a batch, read from the device, are above their floors ``model.min_NAME``.
 
         Raises:
             CollapseError: one is not.
         """
         if not self.training or self.num_updates < self.cfg.get("collapse_after_updates", float("inf")):
             return
-        for name, value in self._statistics.items():
+        for name, value in statistics.items():
             floor = self.cfg.get(f"min_{name}") or 0.0
-            if floor > 0.0 and float(value) < floor:
+            if floor > 0.0 and value < floor:
                 raise CollapseError(
-                    f"{name} is {float(value):.4g} at update {self.num_updates}, under its floor "
+                    f"{name} is {value:.4g} at update {self.num_updates}, under its floor "
                     f"model.min_{name}={floor}: the representation has collapsed. Resume from an older checkpoint with "
                     "a lower learning rate or a slower teacher, or lower the floor (the monitor looks after "
                     f"model.collapse_after_updates={self.cfg.collapse_after_updates} updates)"

@@ -1,14 +1,12 @@
-"""The one place where fairseq is changed: its copies of checkpoints become atomic.
+"""Copies of checkpoints that appear whole, in the place of fairseq's (changed_fairseq.py).
 
 fairseq writes a checkpoint under a temporary name and renames it, but then makes checkpoint_last.pt and
 checkpoint_best.pt by copying over the old ones. A run that is killed in the middle leaves a torn checkpoint_last.pt,
-the file that the next run continues from; nothing that a task or a configuration can say prevents this.
+the file that the next run continues from.
 """
 
 import os
 import shutil
-
-from fairseq.file_io import PathManager
 
 PARTIAL_SUFFIX = ".tmp"  # as in fairseq's own atomic save
 
@@ -26,8 +24,3 @@ def copy_atomically(src_path: str, dst_path: str, overwrite: bool = False) -> st
         shutil.copyfileobj(source, target, 16 * 2**20)
     os.replace(partial, dst_path)
     return dst_path
-
-
-def make_copies_atomic() -> None:
-    """Makes fairseq copy checkpoints with :func:`copy_atomically`."""
-    PathManager.copy = staticmethod(copy_atomically)

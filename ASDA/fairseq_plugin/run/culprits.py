@@ -16,7 +16,7 @@ def places(dataset: Any, clips: List[int]) -> str:
     return shown + (f" and {len(clips) - _MAX_NAMED} more" if len(clips) > _MAX_NAMED else "")
 
 
-def named(sample: dict, model: Any, loss: torch.Tensor, log: dict, dataset: Any) -> str:
+def named(sample: dict, model: Any, loss: float, log: dict, dataset: Any) -> str:
     """The clips that an update is left out for, as far as they can be told from the others of their batch.
 
     Args:
@@ -36,7 +36,7 @@ def named(sample: dict, model: Any, loss: torch.Tensor, log: dict, dataset: Any)
 
 
 @torch.no_grad()
-def culprits(sample: dict, model: Any, loss: torch.Tensor, log: dict) -> Optional[List[int]]:
+def culprits(sample: dict, model: Any, loss: float, log: dict) -> Optional[List[int]]:
     """Rows of a batch whose values are not finite: as they come in or, if all do, as features.
 
     Returns:
@@ -47,7 +47,7 @@ def culprits(sample: dict, model: Any, loss: torch.Tensor, log: dict) -> Optiona
     rows = _not_finite(source)
     if rows:
         return rows
-    sound = bool(torch.isfinite(loss).all())
+    sound = math.isfinite(loss)
     if sound and torch.distributed.is_initialized() and not all(math.isfinite(float(value)) for value in log.values()):
         return []
     training = model.training

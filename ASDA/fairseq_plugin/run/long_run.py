@@ -8,22 +8,24 @@ import logging
 import math
 import os
 import time
-from typing import Any, Dict, Optional
+from functools import partial
+from typing import Any, Dict, List, Optional
 
 import torch
 from fairseq.logging import metrics
 from fairseq.tasks import FairseqTask
 
 from ...host_memory import keep_freed_memory, return_freed_memory
-from ...training.nonfinite import NonFiniteGuard
+from ...training.nonfinite import NonFiniteGuard, Watched, gradient_norm, nothing, read_log
 from ...training.save_folder import checkpoint_bytes, remove_partial_checkpoints, require_room, require_whole
-from .atomic_copies import make_copies_atomic
 from .batch_iterators import BatchIterators, SteadyCollater
+from .changed_fairseq import change_fairseq
 from .culprits import named
 from .device_memory import ends_the_run
 from .epoch_position import PositionedEpochs, configuration_in
 from .experiment import record, require_same_experiment, snapshot
 from .network_seed import NetworkSeed
+from .one_read import OneRead
 from .processes import agree, end_together, gather, rank_and_size
 from .quiet import is_training_program, quieten
 from .run_config import check_precision, check_schedule, check_trackers, run_config, starting_checkpoint, value_in
@@ -49,6 +51,8 @@ class LongRunTask(FairseqTask):
         self._iterators = BatchIterators()
         self._validated: Any = None  # the data set of the latest validation
         self._saving_since = 0.0
+        self._trained: List[torch.nn.Parameter] = []  # listed once: a model sorts its modules for it
+        self._reads_once = False
 
     # -- before the first update
 
@@ -60,6 +64,7 @@ class LongRunTask(FairseqTask):
                 quieten()
             end_together(run.distributed_training)
             check_precision(run)
+            change_fairseq()
             check_trackers(run)
             file = starting_checkpoint(cfg)
             if rank_and_size()[0] == 0 and os.path.isfile(file):
@@ -112,7 +117,6 @@ class LongRunTask(FairseqTask):
         if self._run is None:
             self._run = run_config(self.cfg)
             if self._run is not None:
-                make_copies_atomic()
                 if self._snapshot is not None and not self._run.checkpoint.no_save and rank_and_size()[0] == 0:
                     record(self._run.checkpoint.save_dir, self._snapshot)
                 self._stop.install()
@@ -147,26 +151,54 @@ class LongRunTask(FairseqTask):
 
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """One batch forward and backward; one that is not finite counts for nothing, and its update is left out."""
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        if all(p.grad is None for p in parameters):
-            self._begin_update(optimizer)
+        if not self._trained:
+            self._trained = [p for p in model.parameters() if p.requires_grad]
+        if all(p.grad is None for p in self._trained):
+            self._begin_update(optimizer, model, update_num)
         self._network_seed.seed_batch(update_num)
-        with ends_the_run(len(sample["id"]), parameters[0].device):
+        with ends_the_run(len(sample["id"]), self._trained[0].device):
             loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        # Overflowing gradients are part of fp16's loss scaling, which needs a GPU.
-        scaled = getattr(optimizer, "scaler", None) is not None and parameters[0].is_cuda
-        if not self._guard.inspect(loss, log, None if scaled else parameters):
-            for parameter in parameters:
-                if parameter.grad is not None:
-                    parameter.grad.zero_()
-            clips = named(sample, model, loss, log, self._trained_on)
-            logger.warning(f"update {update_num + 1} is left out: {self._guard.reason}{clips}")
-            ignore_grad = True
+        self._guard.watch(loss, log, model.statistics, sample)
+        unsound = not self._reads_once and self._inspect_batch(model, optimizer, update_num)
         if ignore_grad:  # it counts for nothing, beside this process's other batches of the update
-            sample_size *= 0
-            log = {name: torch.zeros_like(value) if torch.is_tensor(value) else 0 for name, value in log.items()}
-        self._report.batch(log, sample_size)
+            log = nothing(log)
+        if ignore_grad or unsound:
+            sample_size = sample_size * 0
         return loss, sample_size, log
+
+    def _inspect_batch(self, model: Any, optimizer: Any, update_num: int) -> bool:
+        """Reads a batch by itself, before its sums meet those of other processes. Whether it counts for nothing."""
+        gradients = [p.grad for p in self._trained if p.grad is not None]
+        norm = None if self._overflows_are_scaled(optimizer) or not gradients else gradient_norm(gradients)
+        _, batches = self._guard.inspect(norm)
+        self._look_at(batches, model, update_num)
+        unsound = any(batch.reason for batch in batches)
+        if unsound:
+            torch._foreach_zero_(gradients)
+        return unsound
+
+    def _inspect_update(self, model: Any, optimizer: Any, update_num: int, norm: torch.Tensor) -> torch.Tensor:
+        """Reads all batches of an update and the norm of its gradients in one wait; the norm on the host.
+
+        It is 0 for an update that is left out: fairseq would end the run over any other that is not finite.
+        """
+        found, batches = self._guard.inspect(norm, judged=not self._overflows_are_scaled(optimizer))
+        self._look_at(batches, model, update_num)
+        return torch.tensor(0.0 if self._guard.reason else found)
+
+    def _overflows_are_scaled(self, optimizer: Any) -> bool:
+        """Whether overflowing gradients are part of fp16's loss scaling, which fairseq has on a GPU alone."""
+        return getattr(optimizer, "scaler", None) is not None and self._trained[0].is_cuda
+
+    def _look_at(self, batches: List[Watched], model: Any, update_num: int) -> None:
+        for batch in batches:
+            if batch.reason:
+                clips = named(batch.sample, model, batch.loss, batch.log, self._trained_on)
+                logger.warning(f"update {update_num + 1} is left out: {batch.reason}{clips}")
+                batch.void()
+            else:
+                model.check_floors(batch.statistics)
+            self._report.batch(batch.log)
 
     def _name_of(self, dataset: Any) -> str:
         return next((name for name, known in self.datasets.items() if known is dataset), "clips")
@@ -178,18 +210,24 @@ class LongRunTask(FairseqTask):
     def valid_step(self, sample, model, criterion):
         self._report.validated_batch()
         with ends_the_run(len(sample["id"]), sample["id"].device):
-            return super().valid_step(sample, model, criterion)
+            loss, sample_size, log = super().valid_step(sample, model, criterion)
+        read_log(log)
+        return loss, sample_size, log
 
-    def _begin_update(self, optimizer: Any) -> None:
+    def _begin_update(self, optimizer: Any, model: torch.nn.Module, update_num: int) -> None:
         if self._stop.has_saved:
             self._report.close()
             self._stop.leave()
         self._masters.start_update(optimizer)
         self._guard.start_update()
         self._network_seed.start_update()
+        inner = getattr(optimizer, "fp32_optimizer", optimizer)
+        self._reads_once = isinstance(inner, OneRead) and rank_and_size()[1] == 1
+        if self._reads_once:
+            inner.inspect = partial(self._inspect_update, model, optimizer, update_num)
 
     def optimizer_step(self, optimizer, model, update_num) -> None:
-        device = next(model.parameters()).device
+        device = self._trained[0].device
         bad_clips = self._trained_on is not None and self._trained_on.bad_clips.news
         left_out, stop, bad_clips = agree(device, bool(self._guard.reason), bool(self._stop), bad_clips)
         if bad_clips:
@@ -212,7 +250,7 @@ class LongRunTask(FairseqTask):
     def leave_out_update(self, optimizer, model, update_num) -> None:
         """What happens instead of the step of an update that is left out."""
         scaler = getattr(optimizer, "scaler", None)
-        if scaler is not None and not next(model.parameters()).is_cuda:
+        if scaler is not None and not self._trained[0].is_cuda:
             scaler.loss_scale /= scaler.scale_factor  # fairseq does this itself, but only on a GPU
 
     @staticmethod

@@ -62,10 +62,10 @@ class RunReport:
         """One more batch of it."""
         self._line.validated_batch()
 
-    def batch(self, log: dict, sample_size: Any) -> None:
-        """Takes what a batch has logged."""
-        if self._bar is not None and sample_size:
-            self._loss = float(log["loss"]) / float(sample_size)
+    def batch(self, log: dict) -> None:
+        """Takes what a batch has logged, read from the device."""
+        if self._bar is not None and log.get("sample_size"):
+            self._loss = log["loss"] / log["sample_size"]
 
     def update(self, run: Any, device: torch.device, num_updates: int) -> None:
         """Shows that the run has done ``num_updates``."""

@@ -18,6 +18,7 @@ from ...masks.mask import Mask
 from ..aliases import register_task_alias
 from ..models.encoder_keys import plain
 from ..run.batch_iterators import real_batch
+from ..run.decoder_backend import decide_backend
 from ..run.run_config import run_config
 from .mask_settings import KEYS, make_masks, mask_patches
 from .spectrogram_task import SpectrogramTask, SpectrogramTaskConfig
@@ -52,6 +53,10 @@ def _places(masks: torch.Tensor, num_clips: int, padding: Optional[torch.Tensor]
 class PretrainingTask(SpectrogramTask):
     """Loads clips without labels and draws a set of masks for each."""
 
+    def __init__(self, cfg: PretrainingTaskConfig):
+        super().__init__(cfg)
+        self._backend: Optional[str] = None  # of the decoder, where a measurement has decided on it
+
     @classmethod
     def for_run(cls, cfg: Any, run: Any) -> "PretrainingTask":
         if cfg.weights_file:
@@ -62,6 +67,23 @@ class PretrainingTask(SpectrogramTask):
         task = super().for_run(cfg, run)
         task._shares()
         return task
+
+    def begin_epoch(self, epoch: int, model: torch.nn.Module) -> None:
+        begins = self._run is None
+        super().begin_epoch(epoch, model)
+        if begins and self._run is not None:
+            clips, frames = self._run.dataset.batch_size or 1, self.front_end.target_length_frames
+            self._backend = decide_backend(model, self._backend, clips, frames)
+
+    def get_checkpoint_dict(self) -> dict:
+        state = super().get_checkpoint_dict()
+        if self._backend is not None:
+            state.setdefault(type(self).__name__, {})["decoder_backend"] = self._backend
+        return state
+
+    def set_checkpoint_dict(self, state: dict) -> None:
+        super().set_checkpoint_dict(state)
+        self._backend = state.get("decoder_backend")
 
     def load_dataset(self, split: str, combine: bool = False, task_cfg: Any = None, **kwargs) -> None:
         masks = {"mask_sampler": self.mask_sampler(), "mask_places": _places}

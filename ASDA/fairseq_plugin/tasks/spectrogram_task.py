@@ -19,6 +19,7 @@ from ...data.dataset import Augmentation
 from ...data.folders import data_folders, joined
 from ...data.joined_manifest import JoinedManifest
 from ...data.manifest import Manifest
+from ..criterion import without_waits
 from ..eat_keys import EatTaskKeys, reject_unsupported
 from ..models.encoder_keys import plain, record_encoder
 from ..models.legacy import decide_architecture, require_recorded_architecture
@@ -28,6 +29,7 @@ from ..run.drawn_shares import counted, log_shares, of_epoch
 from ..run.long_run import LongRunTask
 from ..run.processes import rank_and_size
 from ..run.run_config import check_best_metric, run_config, set_epochs, starting_checkpoint
+from ..run.tf32 import allow_tf32
 from .dataset import FairseqSpectrogramDataset
 from .front_end import NUMBERS, STATED, Padding, corpus_of, front_end_of, origins
 
@@ -200,7 +202,13 @@ class SpectrogramTask(LongRunTask):
             record_encoder(cfg, model.cfg.encoder)  # the checkpoint has to record what was built
             if model.objective is not None:
                 self._patches = model.encoder.config.patches
+            if model.cfg.compile:
+                model.compile_layers(lengths_vary=self.front_end.padding == "mask")
+            allow_tf32(model.cfg.tf32)
         return model
+
+    def build_criterion(self, cfg: Any, from_checkpoint: bool = False) -> Any:
+        return without_waits(super().build_criterion(cfg, from_checkpoint))
 
     def folders(self) -> Tuple[str, ...]:
         """Those that ``task.data`` names."""
@@ -289,9 +297,9 @@ class SpectrogramTask(LongRunTask):
         sample, ignore_grad = real_batch(sample, ignore_grad)
         sample = self.with_spectrograms(sample, model)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
-        model.check_floors()
-        log = {**log, "_num_unreadable": 0 if ignore_grad else sample["num_unreadable"]}
-        return loss, sample_size, {**log, **counted(sample, ignore_grad)}
+        # The same log: it is still to be read.
+        log.update(_num_unreadable=0 if ignore_grad else sample["num_unreadable"], **counted(sample, ignore_grad))
+        return loss, sample_size, log
 
     def valid_step(self, sample, model, criterion):
         sample = self.with_spectrograms(sample, model)

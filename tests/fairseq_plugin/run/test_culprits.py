@@ -9,7 +9,7 @@ import torch
 from ASDA.fairseq_plugin.run import culprits
 from ASDA.fairseq_plugin.run.culprits import named
 
-NAN = torch.tensor(float("nan"))
+NAN = float("nan")
 
 
 class Dataset:
@@ -51,10 +51,10 @@ def test_named__is_the_batch_if_no_clip_stands_out():
 
 def test_named__is_no_clip_of_a_batch_that_only_shares_a_statistic(monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    found = named(batch(1.0, 2.0), Model(), torch.tensor(1.0), {"pred_var": float("nan")}, Dataset)
+    found = named(batch(1.0, 2.0), Model(), 1.0, {"pred_var": float("nan")}, Dataset)
     assert found == ", a statistic over all processes: the clip is in another one's batch"
     # a gradient that overflows is this batch's own
-    assert "the batch is train.tsv:2" in named(batch(1.0, 2.0), Model(), torch.tensor(1.0), {"loss": 1.0}, Dataset)
+    assert "the batch is train.tsv:2" in named(batch(1.0, 2.0), Model(), 1.0, {"loss": 1.0}, Dataset)
 
 
 def test_places__of_many_clips_are_counted():

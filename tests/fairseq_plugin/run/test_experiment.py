@@ -132,3 +132,13 @@ def test_require_same_experiment__a_damaged_record_is_refused(used, content):
     (used / RUN_RECORD).write_text(content)
     with pytest.raises(ExperimentError, match=RUN_RECORD):
         require_same_experiment(str(used), run_of(), extend=False)
+
+
+def test_optimiser__of_the_recipes_and_fairseqs_are_the_same_experiment():
+    def run(composite, adam):
+        groups = {"default": {"optimizer": {"_name": adam}, "lr_scheduler": {"max_update": 100}}}
+        return run_of(optimizer___name=composite, optimizer__groups=groups)
+
+    assert differences(run("composite", "adam"), run("asda_composite", "asda_adamw")) == []
+    [found] = differences(run("composite", "adam"), run("composite", "nag"))
+    assert found.key == "optimizer.groups.default.optimizer._name"

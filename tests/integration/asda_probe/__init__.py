@@ -1,7 +1,8 @@
 """A user-dir for tests: the tasks of ASDA, which also write down what each process sees and has after every update.
 
 $ASDA_PROBE is the folder for `rank{r}.jsonl`. Tensors are written as hashes, losses to the last bit. $ASDA_FAULT, "RANK
-UPDATE TEXT", has the network of one process fail with that text in that update.
+UPDATE TEXT", has the network of one process fail with that text in that update. With $ASDA_COUNT_WAITS the tasks are
+ASDA's alone, and `waits.jsonl` has a line per update: where the host would have waited for a device.
 """
 
 import hashlib
@@ -18,6 +19,8 @@ import ASDA  # noqa: F401 - registers models and tasks
 from ASDA.fairseq_plugin.tasks.finetuning import FinetuningTask, FinetuningTaskConfig
 from ASDA.fairseq_plugin.tasks.mae_ast import MaeAstPretrainingTask, MaeAstTaskConfig
 from ASDA.fairseq_plugin.tasks.pretraining import PretrainingTask, PretrainingTaskConfig
+
+COUNTS = bool(os.environ.get("ASDA_COUNT_WAITS"))
 
 
 def digest(tensors):
@@ -42,7 +45,28 @@ def fail_if_asked(model, update):
         )
 
 
-class Probe:
+def count_waits():
+    from fairseq.trainer import Trainer
+
+    from tests.waiting import Waits
+
+    train_step = Trainer.train_step
+
+    def counted(self, samples, *args, **kwargs):
+        with Waits() as waits:
+            result = train_step(self, samples, *args, **kwargs)
+        with open(Path(os.environ["ASDA_PROBE"]) / "waits.jsonl", "a") as file:
+            print(json.dumps(waits.places), file=file)
+        return result
+
+    Trainer.train_step = counted
+
+
+if COUNTS:
+    count_waits()
+
+
+class _Probe:
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         fail_if_asked(model, update_num + 1)
         loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
@@ -77,6 +101,13 @@ class Probe:
         }
         with open(Path(os.environ["ASDA_PROBE"]) / f"rank{rank}.jsonl", "a") as file:
             print(json.dumps(record), file=file)
+
+
+class _Nothing:
+    pass
+
+
+Probe = _Nothing if COUNTS else _Probe
 
 
 @register_task("probe_pretraining_AS2M", dataclass=PretrainingTaskConfig)

@@ -25,6 +25,7 @@ CORE_FILES = (
     "config_error.py",
     "differential_v2.py",
     "encoder.py",
+    "layer_norm.py",
     "patches.py",
     "places.py",
     "positions.py",
