@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .fbank import FRAME_SHIFT_MS, WINDOWS, _frame_sizes, log_mel, padded_log_mel
 from .io import load_waveform
+from .samples import PLAUSIBLE_RATES_HZ, implausible_rate
 
 PADDINGS = ("constant", "mask")
 """What a model was trained to see of clips that are shorter than its input: their padding, or nothing of it."""
@@ -69,6 +70,8 @@ class FrontEnd:
             raise ValueError(f"norm_std must be positive and finite, got {self.norm_std}")
         if _frame_sizes(self.sample_rate_hz)[1] < 1:
             raise ValueError(f"sample_rate_hz is too low for frames of {FRAME_SHIFT_MS:g} ms: {self.sample_rate_hz}")
+        if self.sample_rate_hz > PLAUSIBLE_RATES_HZ[1]:  # whose filters would fill any memory
+            raise ValueError(f"sample_rate_hz: {implausible_rate(self.sample_rate_hz)}")
         if self.padding not in PADDINGS:
             raise ValueError(f"padding must be one of {', '.join(PADDINGS)}, got {self.padding!r}")
 
