@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from benchmarks import (
-    adaptation_report,
     bench_extract,
     bench_memory,
     learning_report,
@@ -232,50 +231,6 @@ def test_own_data_report__a_probe_of_other_seeds_is_refused(tmp_path):
         own_data_report.Corpus("speech", tmp_path / "speech", [1])
 
 
-def write_adaptation(work: Path, accuracies: dict[str, dict[str, list[list[float]]]]) -> None:
-    """What adaptation.sh leaves: encoder -> method -> accuracies of the folds, for each seed."""
-    from ASDA.data.manifest import write_manifest
-
-    fold = work / "corpus" / "folds" / "fold1"
-    fold.mkdir(parents=True)
-    for split, count in (("train", 3), ("eval", 2)):
-        write_manifest(fold / f"{split}.tsv", fold, [(f"{split}{n}.wav", 16_000) for n in range(count)])
-    (fold / "label_descriptors.csv").write_text('index,mid,display_name\n0,a,"a"\n1,b,"b"\n')
-    settings = {"updates": 6, "clips": 4, "frames": 64, "seed": 1, "rates": [0.001, 0.01]}
-    for encoder, methods in accuracies.items():
-        costs = {
-            name: {"trained": 100 * row, "ms": 50 / row, "peak_mib": 10.0} for row, name in enumerate(methods, start=1)
-        }
-        for method, seeds in methods.items():
-            folder = work / encoder / method
-            folder.mkdir(parents=True)
-            (folder / "rate.json").write_text(json.dumps({"settings": settings, "rate": 0.01, "held_out": 1}))
-            for seed, folds in enumerate(seeds, start=1):
-                for number, value in enumerate(folds, start=1):
-                    (folder / f"seed{seed}_fold{number}.json").write_text(json.dumps({"accuracy": value}))
-        cost = {"encoder_parameters": 1000, "methods": costs}
-        (work / encoder / "cost.json").write_text(json.dumps(cost))
-
-
-def test_adaptation_report__numbers_and_sentences_follow_from_the_runs(tmp_path):
-    full, aat = [[0.4, 0.5, 0.6], [0.6, 0.5, 0.6]], [[0.6, 0.6, 0.7], [0.6, 0.61, 0.7]]
-    write_adaptation(tmp_path, {"asda": {"all": full, "aat": aat}, "ast": {"all": full, "aat": [full[1], full[0]]}})
-    arguments = ["--work", str(tmp_path), "--corpus", str(tmp_path / "corpus"), "--encoders", "asda", "ast"]
-    arguments += ["--methods", "all", "aat", "--seeds", "1", "2", "--folds", "fold1", "fold2", "fold3"]
-    assert adaptation_report.main([*arguments, "--output", str(tmp_path / "out.md")]) == 0
-    rows = rows_of(tmp_path / "out.md")
-    assert rows[0][1:] == ["100 (10.0 %)", "50", "10.0", "0.01", "53.3 % (39.0 to 67.7)", ""]
-    assert rows[1][1:5] == ["200 (20.0 %)", "25", "10.0", "0.01"] and rows[1][6].startswith("+10.2 (+9.")
-    assert rows[3][5:] == ["53.3 % (39.0 to 67.7)", "+0.0 (+0.0 to +0.0)"]
-    text = (tmp_path / "out.md").read_text()
-    assert "5 recordings, one of 2 classes each" in text and "seeds 1 2, folds fold1 fold2 fold3." in text
-    (told,) = (line for line in text.splitlines() if line.startswith("* both adapters (AAT^MS) against full"))
-    assert "+5.1 points" in told and "over 3 folds." in told and "The intervals of the two means overlap." in told
-    assert told.endswith("By itself above on ASDA, pre-trained.")
-    assert "* both adapters (AAT^MS): 0.50 of the time of full fine-tuning's update, 1.00 of its memory." in text
-    assert "chosen of 0.001, 0.01 for each" in text and "LoRA against" not in text
-
-
 TINY = {
     "PRETRAINING_UPDATES": "2",
     "FINETUNING_UPDATES": "2",
@@ -379,36 +334,6 @@ def test_objectives_script__writes_its_table(tmp_path):
     done = {file: file.stat().st_mtime for file in tmp_path.rglob("checkpoint_last.pt")}
     assert run_script("objectives.sh", tmp_path, **settings) == rows and len(done) == 2
     assert done == {file: file.stat().st_mtime for file in tmp_path.rglob("checkpoint_last.pt")}
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_adaptation_script__writes_its_table(tmp_path):
-    pytest.importorskip("fairseq", reason="training runs inside fairseq")
-    pytest.importorskip("peft", reason="LoRA is peft's")
-    import numpy as np
-    import soundfile
-
-    rng = np.random.default_rng(0)
-    samples = tmp_path / "samples"
-    samples.mkdir()
-    for kind, level in (("drum", 0.3), ("bd", 0.01)):
-        for number in range(10):
-            soundfile.write(samples / f"{kind}_{number}.flac", rng.normal(0, level, 4_000 + 900 * number), 16_000)
-    settings = {"DATA": str(samples), "SEEDS": "1", "FOLDS": "1 2", "UPDATES": "3", "RATES": "0.001"}
-    settings |= {"METHODS": "all prompts lora aat"}
-    rows = run_script("adaptation.sh", tmp_path, **settings)
-    names = ["full fine-tuning", "prompts in each layer", "LoRA", "both adapters (AAT^MS)"]
-    assert [row[0] for row in rows] == 3 * names
-    for row in rows:
-        assert re.fullmatch(r"[0-9,]+ \([0-9.]+ %\)", row[1]) and float(row[2]) > 0 and row[4] == "0.001"
-    text = (tmp_path / "table.md").read_text()
-    assert "20 recordings, one of 2 classes each" in text and "## AST, random weights" in text
-    assert "both adapters (AAT^MS) against LoRA" in text
-    runs = [file for file in (tmp_path / "work").rglob("*.json") if "objectives" not in file.parts]
-    done = {file: file.stat().st_mtime_ns for file in runs}
-    assert run_script("adaptation.sh", tmp_path, **settings) == rows
-    assert done == {file: file.stat().st_mtime_ns for file in runs}
 
 
 @pytest.mark.slow

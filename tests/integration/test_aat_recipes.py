@@ -54,13 +54,13 @@ def test_aat__openmic_adapts_ast_by_what_was_judged(tmp_path):
     assert "labels of train are partial: 10.0%" in text and '"eval_mAP"' in text
     assert BASE_KEY in checkpoint["model"] and any("after_attention" in name for name in checkpoint["model"])
     decay = config["optimizer"]["groups"]["default"]["lr_scheduler"]["decay"]
-    assert (decay, config["model"]["num_classes"]) == (0.5, 20)
+    assert (decay, checkpoint["cfg"]["model"]["num_classes"]) == (0.5, 20)
 
 
 def test_aat__gtzan_hears_30_s_with_the_positions_of_shorter_clips(tmp_path):
     data = write_task(tmp_path / "data", "gtzan", {"train": 3, "valid": 2, "eval": 1}, 30.0, partial=False)
-    text, checkpoint, config = adapt(tmp_path, data, "GTZAN")
+    text, checkpoint, _ = adapt(tmp_path, data, "GTZAN")
     assert '"valid_accuracy"' in text and '"eval_accuracy"' in text and "memory: about" in text
     assert checkpoint["task_state"]["front_end"]["target_length_frames"] == 3000
-    assert BASE_KEY in checkpoint["model"] and config["model"]["num_classes"] == 10
+    assert BASE_KEY in checkpoint["model"] and checkpoint["cfg"]["model"]["num_classes"] == 10
     assert not any("positions" in name for name in checkpoint["model"])  # those of the base, interpolated in each pass
