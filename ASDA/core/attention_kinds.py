@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, TypeVar, Union
 
 from torch import nn
 
 from .attention import LAMBDA_MODES, Attention, DifferentialAttention, depth_lambda_init
 from .config_error import ConfigError, choose, require_shares
 from .differential_v2 import DifferentialAttentionV2
+
+Kind = TypeVar("Kind", bound="AttentionKind")
 
 
 class AttentionKind:
@@ -51,7 +53,7 @@ class AttentionKind:
         value = getattr(self, name)
         return value[layer - 1] if isinstance(value, tuple) else value
 
-    def behind_the_last_layer(self) -> AttentionKind:
+    def behind_the_last_layer(self: Kind) -> Kind:
         """The same for further layers, as a decoder's: a list goes on with its last value."""
         lists = {name: getattr(self, name) for name in self.by_layer if isinstance(getattr(self, name), tuple)}
         return replace(self, **{name: value[-1] for name, value in lists.items()})  # type: ignore[type-var]

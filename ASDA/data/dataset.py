@@ -264,7 +264,7 @@ class SpectrogramDataset(torch.utils.data.Dataset):
 
     def _join(self, samples: list[dict]) -> dict:
         batch: dict[str, torch.Tensor | int] = {}
-        net_input: dict[str, torch.Tensor | dict[str, torch.Tensor]] = {}
+        net_input: dict[str, Any] = {}
         sources = [sample["source"] for sample in samples]
         padding_mask, padded_frames = None, self._target_length_frames
         if self._padding is not None:

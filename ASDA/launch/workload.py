@@ -60,10 +60,10 @@ def _self_distillation(recipe: Recipe) -> Workload:
         tokens=prefix + kept,
         sequences=int(_number(recipe, "model.clone_batch")),
         decoder=ConvolutionalDecoder(
-            *(
-                int(_number(recipe, f"{image}.decoder.decoder_{name}"))
-                for name in ("dim", "layers", "groups", "kernel")
-            ),
+            width=int(_number(recipe, f"{image}.decoder.decoder_dim")),
+            layers=int(_number(recipe, f"{image}.decoder.decoder_layers")),
+            groups=int(_number(recipe, f"{image}.decoder.decoder_groups")),
+            kernel=int(_number(recipe, f"{image}.decoder.decoder_kernel")),
             products=recipe.get("model.decoder_backend", "conv") != "conv",
         ),
         teacher=True,

@@ -100,8 +100,8 @@ class ConvDecoder2d(nn.Module):
 
     def compile_layers(self, **options: Any) -> None:
         """torch.compile with these options for the layers, in place; for their norms alone where lengths vary."""
-        for block in self.blocks:
-            (block.activate if options.get("dynamic") else block).compile(**options)
+        for layer in self._layers():
+            (layer.activate if options.get("dynamic") else layer).compile(**options)
 
     def use(self, backend: str) -> None:
         """Has the layers compute their convolutions in one of the `WAYS`."""

@@ -34,7 +34,7 @@ class Split:
 
     def having(self, index: int) -> list[Clip]:
         """The clips of a class."""
-        return [self.clips[row] for row in np.flatnonzero(self.targets[:, index] == 1)]
+        return [self.clips[row] for row in np.flatnonzero(self.targets[:, index] == 1).tolist()]
 
     @property
     def has_class(self) -> np.ndarray:

@@ -131,8 +131,8 @@ def require_data(grid: Grid, is_there: bool) -> None:
         raise GridError(grid.file, "data", "what is pre-trained on is not said; name it there, or as --data DIR")
     if not is_there:
         return
-    for folder in data_folders(grid.data):
-        _require(Path(folder) / "train.tsv", "--data")
+    for pretrained_on in data_folders(grid.data):
+        _require(Path(pretrained_on) / "train.tsv", "--data")
     for task in grid.settings[0].tasks:
         for folder in evaluated_folders(Path(task.data or grid.data)).values():
             for name in ("train.tsv", "train.lbl", "eval.tsv", "eval.lbl", "label_descriptors.csv"):
