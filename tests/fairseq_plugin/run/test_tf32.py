@@ -8,10 +8,19 @@ import torch
 
 from ASDA.fairseq_plugin.run.tf32 import allow_tf32
 
+PARTS = (torch.backends.cuda.matmul, torch.backends.cudnn)
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    before = [part.allow_tf32 for part in PARTS]
+    yield
+    for part, allowed in zip(PARTS, before, strict=True):
+        part.allow_tf32 = allowed
+
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_allow_tf32__is_for_products_and_convolutions(allowed, monkeypatch):
-    for part in (torch.backends.cuda.matmul, torch.backends.cudnn):
-        monkeypatch.setattr(part, "allow_tf32", not allowed)
+def test_allow_tf32__is_for_products_and_convolutions(allowed):
+    allow_tf32(not allowed)
     allow_tf32(allowed)
-    assert torch.backends.cuda.matmul.allow_tf32 is torch.backends.cudnn.allow_tf32 is allowed
+    assert all(part.allow_tf32 is allowed for part in PARTS)

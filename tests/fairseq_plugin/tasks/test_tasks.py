@@ -202,7 +202,7 @@ def test_fbank_on_device__gives_the_batches_that_loaders_give(corpus, name, spli
     for key, value in on_loaders["net_input"].items():
         other = on_device["net_input"][key]
         pairs = zip(other.values(), value.values(), strict=True) if isinstance(value, dict) else [(other, value)]
-        assert all(torch.equal(*pair) for pair in pairs), key
+        assert all(torch.equal(*map(torch.as_tensor, pair)) for pair in pairs), key
 
 
 def test_fbank_on_device__noise_on_spectrograms_is_refused(corpus):
@@ -462,7 +462,7 @@ class Scores(torch.nn.Module):
         super().__init__()
         self.scores = scores
 
-    def forward(self, source, target, seeds, ids):
+    def forward(self, source, target, seeds, num_labels, ids):
         return {"_scores": self.scores[ids], "_targets": target}
 
 
