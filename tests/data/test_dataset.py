@@ -248,10 +248,11 @@ def test_bad_clip__batch_of_nothing_else_keeps_its_count_and_shapes(corpus, wave
     good, bad = (dataset.collater([dataset[i]]) for i in (0, 1))
     assert bad["num_unreadable"] == 1
     assert set(bad) == set(good) and set(bad["net_input"]) == set(good["net_input"])
+    assert bad["net_input"].pop("num_labels") == 0.0 < good["net_input"].pop("num_labels")
     for full, empty in [(good[k], bad[k]) for k in set(good) - {"net_input", "num_unreadable"}] + [
         (good["net_input"][k], bad["net_input"][k]) for k in good["net_input"]
     ]:
-        assert len(empty) == 0 and empty.dtype == full.dtype and empty.dim() == full.dim()
+        assert len(empty) == 0 and empty.dtype == full.dtype and empty.ndim == full.ndim
 
 
 def test_dataset__set_epoch_reaches_workers_that_are_running(corpus):
