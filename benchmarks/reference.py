@@ -119,12 +119,12 @@ def decode(decoder: ConvDecoder2d, tokens: Tensor, grid: tuple[int, int]) -> Ten
     """The decoder with channels first, transposed to channels last and back around each LayerNorm."""
     x = tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *grid).contiguous()  # (B, D, P, Q)
     for layer in decoder.blocks:
-        y = layer(x)
+        y = layer[0](x)
         y = y.permute(0, 2, 3, 1).contiguous()
         y = F.layer_norm(y, y.shape[-1:])
         y = y.permute(0, 3, 1, 2).contiguous()
         y = F.gelu(y)
-        x = x + y if decoder.residual and x.shape == y.shape else y
+        x = x + y if layer.residual else y
     return decoder.proj(x.flatten(2).transpose(1, 2))
 
 
