@@ -16,7 +16,7 @@ class LinearHead(nn.Module):
 
     def __init__(self, width: int, num_classes: int):
         super().__init__()
-        self.linear = nn.Linear(width, num_classes)
+        self.linear = nn.utils.skip_init(nn.Linear, width, num_classes)  # draws nothing from anybody's generator
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
