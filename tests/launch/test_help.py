@@ -17,7 +17,7 @@ FINETUNING |= {"own_data", "mean_pooling", "MAE_AST_ESC50", "MAE_AST_SPCv2", "MA
 FINETUNING |= {"AAT_ESC50", "AAT_UrbanSound8K", "AAT_SPCv1", "AAT_SPCv2", "AAT_OpenMIC", "AAT_GTZAN"}
 FINETUNING |= {"AST_AS20K", "SSAST_AS20K", "SSAST_overlap"}
 FINETUNING |= {"MAE_AST_SPCv1", "MAE_AST_VoxCeleb1", "MAE_AST_IEMOCAP"}
-PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining"}
+PRETRAINING = {"EAT", "demo_pretraining", "own_pretraining", "differential_v2", "lambda_by_layer"}
 
 
 MAE_AST = {"MAE_AST_frame", "MAE_AST_6_layers", "MAE_AST_ViT", "own_pretraining", "demo_MAE_AST"}
