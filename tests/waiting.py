@@ -41,7 +41,8 @@ class Waits(TorchDispatchMode):
     """Counts reads of a whole update by their places, as far as what is read was not on the host to begin with.
 
     A CPU has one kind of tensors. Those count as the host's that were made of Python numbers without a device being
-    named, or of the host's alone, or copied from a device's in a wait; all others are taken for a device's.
+    named (or by the word "cpu"), or of the host's alone, or copied from a device's in a wait; all others are taken for
+    a device's.
     """
 
     def __init__(self) -> None:
@@ -97,7 +98,8 @@ class _Reads(TorchFunctionMode):
             self._waits.note(name)
         result = func(*args, **kwargs)
         of_numbers = name in _FACTORIES and not any(isinstance(a, torch.Tensor) for a in args)
-        if name == "cpu" or (of_numbers and kwargs.get("device") is None):
+        device = kwargs.get("device")
+        if name == "cpu" or (of_numbers and (device is None or isinstance(device, str) and device == "cpu")):
             self._waits.keep(result)
         return result
 
