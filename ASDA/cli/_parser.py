@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from typing import TypeVar
 
 from .. import __version__
 from ..audio.fbank import FRAME_SHIFT_MS
+
+Number = TypeVar("Number", int, float)
 
 
 class SubcommandParser(argparse.ArgumentParser):
@@ -54,9 +57,20 @@ def finite(text: str) -> float:
 
 
 def positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text}")
+    return _at_least(1, int(text), text)
+
+
+def whole_or_zero(text: str) -> int:
+    return _at_least(0, int(text), text)
+
+
+def not_negative(text: str) -> float:
+    return _at_least(0, finite(text), text)
+
+
+def _at_least(least: int, value: Number, text: str) -> Number:
+    if value < least:
+        raise argparse.ArgumentTypeError(f"expected a number of at least {least}, got {text}")
     return value
 
 

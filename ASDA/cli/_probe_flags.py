@@ -8,7 +8,7 @@ from pathlib import Path
 from ..core.classifier import POOLINGS
 from ..probes.methods import METHODS
 from . import _flags as flags
-from ._parser import Parser, finite, positive
+from ._parser import Parser, not_negative, positive, whole_or_zero
 
 ALL, LAST = "all", "last"
 
@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--regularisation",
-        type=_not_negative,
+        type=not_negative,
         metavar="X",
         help="logistic: sklearn's C; linear, attentive, gated: the weights' penalty [chosen on valid or within train]",
     )
     group.add_argument("--neighbours", type=positive, metavar="K", help="of knn [chosen likewise], of --anomaly [1]")
     group.add_argument(
-        "--bootstrap", type=_draws, default=1000, metavar="N", help="draws for intervals; 0: none [%(default)s]"
+        "--bootstrap", type=whole_or_zero, default=1000, metavar="N", help="draws for intervals; 0: none [%(default)s]"
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=Path, metavar="DIR", help="folder for results.json, table.csv and layers.png")
@@ -61,20 +61,6 @@ def _layers(text: str) -> str | tuple[int, ...]:
         return tuple(dict.fromkeys(int(number) for number in text.split(",")))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected all, last or layer numbers such as 6,12, got {text!r}") from None
-
-
-def _not_negative(text: str) -> float:
-    value = finite(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
-    return value
-
-
-def _draws(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
-    return value
 
 
 def complete(parser: Parser, args: argparse.Namespace) -> None:

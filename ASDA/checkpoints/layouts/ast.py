@@ -35,7 +35,7 @@ from ..validation import (
 )
 from ..weight_files import load_weights
 from .ast_names import TENSOR_NAMES, split_tensors
-from .transformers_config import is_multi_label, label_names
+from .transformers_config import is_model, is_multi_label, label_names, sizes
 from .vit_tensors import vit_stack, with_our_axes
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ _MEAN, _STD = -4.2677393, 4.5689974  # its defaults: AudioSet's
 
 def knows(contents: Contents) -> bool:
     """Whether the contents have this layout."""
-    return isinstance(contents.config, dict) and contents.config.get("model_type") == MODEL_TYPE
+    return is_model(contents, MODEL_TYPE)
 
 
 def read(contents: Contents) -> Checkpoint:
@@ -99,10 +99,7 @@ def training_state(contents: Contents) -> None:  # noqa: ARG001 - no run of this
 
 
 def _architecture(file: Path, config: dict[str, Any]) -> EncoderConfig:
-    size = {
-        name: expect_number(file, name, config.get(name, default), low=1, high=10**9, whole=True)
-        for name, default in _SIZES.items()
-    }
+    size = sizes(file, config, _SIZES)
     eps = expect_number(file, "layer_norm_eps", config.get("layer_norm_eps", 1e-12), above=0, high=1)
     try:
         patches = PatchConfig((size["patch_size"],) * 2, stride=(size["time_stride"], size["frequency_stride"]))

@@ -25,7 +25,7 @@ from ..contents import CONFIG, Contents
 from ..files import CheckpointError
 from ..validation import expect_equal, expect_number, expect_shape, expect_word, refuse
 from ..weight_files import load_weights
-from .transformers_config import is_multi_label, label_names
+from .transformers_config import is_model, is_multi_label, label_names, sizes
 
 MODEL_TYPE = "eat"
 EXPECTED = f"a directory whose {CONFIG} says model_type={MODEL_TYPE}"
@@ -56,7 +56,7 @@ _HEAD = {"fc_norm.": "norm.", "head.": "linear."}
 
 def knows(contents: Contents) -> bool:
     """Whether the contents have this layout."""
-    return isinstance(contents.config, dict) and contents.config.get("model_type") == MODEL_TYPE
+    return is_model(contents, MODEL_TYPE)
 
 
 def read(contents: Contents) -> Checkpoint:
@@ -98,10 +98,7 @@ def training_state(contents: Contents) -> None:  # noqa: ARG001 - no run of this
 def _architecture(file: Path, config: Mapping[str, Any]) -> EncoderConfig:
     for name, value in _CONSTANT.items():
         expect_equal(file, name, config.get(name, value), value, "the one that is known here")
-    size = {
-        name: expect_number(file, name, config.get(name, default), low=1, high=10**9, whole=True)
-        for name, default in _SIZES.items()
-    }
+    size = sizes(file, config, _SIZES)
     expect_equal(file, "stride", size["stride"], size["patch_size"], "as patch_size has it")
     try:
         stack = StackConfig(

@@ -1,4 +1,4 @@
-"""What the `config.json` of any classifier of transformers says of its classes."""
+"""What the `config.json` of any model of transformers says: its type, its sizes, its classes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..contents import Contents
 from ..files import CheckpointError
-from ..validation import expect_mapping, expect_text, expect_word
+from ..validation import expect_mapping, expect_number, expect_text, expect_word
 
 _MULTI_LABEL = {None: None, "multi_label_classification": True, "single_label_classification": False}
+
+
+def is_model(contents: Contents, model_type: str) -> bool:
+    """Whether the contents are a directory of this `model_type`."""
+    return isinstance(contents.config, dict) and contents.config.get("model_type") == model_type
+
+
+def sizes(file: Path, config: Mapping[str, Any], defaults: Mapping[str, int]) -> dict[str, int]:
+    """The whole numbers that a config states, or leaves at their defaults.
+
+    Raises:
+        CheckpointError: one is no whole number from 1 to 10**9.
+    """
+    return {
+        name: expect_number(file, name, config.get(name, default), low=1, high=10**9, whole=True)
+        for name, default in defaults.items()
+    }
 
 
 def is_multi_label(file: Path, config: Mapping[str, Any]) -> bool | None:
