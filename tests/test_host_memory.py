@@ -143,7 +143,7 @@ print(resident_mib() - before)
     assert int(grown) < 100
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_kernels__of_many_shapes_stay_few():
     """In bf16 each new shape of a linear map is compiled, and takes 6 MB at this width."""
     grown, bounded = (
