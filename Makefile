@@ -24,7 +24,7 @@ test-long: setup ## training runs under faults, changed, of further objectives; 
 	$(PYTHON) -m pytest -n 2 --dist worksteal -m long
 
 test-fast: setup ## the units, without training runs: under 3 minutes on two cores
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/integration
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow and not long" --ignore tests/integration
 
 check: setup ## format, lint and types, changing nothing
 	$(PYTHON) -m ruff format --check .
