@@ -23,8 +23,10 @@ test: setup ## every test but the long ones; those that need a GPU are skipped w
 test-long: setup ## training runs under faults, changed, of further objectives; the scripts of benchmarks
 	$(PYTHON) -m pytest -n 2 --dist worksteal -m long
 
-test-fast: setup ## the units, without training runs: under 3 minutes on two cores
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow and not long" --ignore tests/integration
+# Programs, launching, fairseq and fits of probes are slower than what they are made of.
+SLOWER := $(addprefix --ignore tests/,integration cli launch fairseq_plugin probes demo)
+test-fast: setup ## the units of the plain-torch library: under 3 minutes on two cores
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(SLOWER)
 
 check: setup ## format, lint and types, changing nothing
 	$(PYTHON) -m ruff format --check .

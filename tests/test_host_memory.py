@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("ASDA_KEEP_MEMORY", "GLIBC_TUNABLES", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
 
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")]
 
 PROGRAM = """
 import os, resource, sys

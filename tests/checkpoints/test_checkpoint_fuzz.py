@@ -21,6 +21,8 @@ from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
 from tests.vit_files import ssast_tensors, write_ast
 
+pytestmark = pytest.mark.slow
+
 SEED = 20_260_114
 LONGEST_READ_S = 20.0
 """Far above what reading takes: an edited size must not be built, or allocated, before it is compared."""
