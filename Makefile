@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON := $(if $(filter 1,$(ASDA_USE_ACTIVE_ENV)),$(or $(ASDA_PYTHON),python),.venv/bin/python)
 SHELL_SCRIPTS := $(wildcard *.sh scripts/*.sh scripts/*.sbatch benchmarks/*.sh) .ci/run
 
-.PHONY: help setup demo ablation test test-long test-fast check format bench
+.PHONY: help setup demo ablation test test-long test-fast check format docs bench
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | column -ts $$'\t'
@@ -33,6 +33,9 @@ check: setup ## format, lint and types, changing nothing
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	@for script in $(SHELL_SCRIPTS); do bash -n "$$script" || exit 1; done
+
+docs: setup ## the documentation as a site, build/site/index.html; fails if a link leads nowhere
+	$(PYTHON) scripts/build_docs.py
 
 format: setup ## rewrite the Python files in the project's style
 	$(PYTHON) -m ruff format .

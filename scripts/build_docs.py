@@ -2,12 +2,13 @@
 
 python scripts/build_docs.py [--serve]
 
-Pages keep their places (docs/training.md, README.md), so that a link means the same here and on the repository's page. A
-page, heading or file that a link names and that is not there fails the build.
+Pages keep their places (docs/training.md, README.md), so that a link means the same here and in the repository. A page,
+heading or file that a link names and that is not there fails the build.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -47,11 +48,24 @@ def main(arguments: list[str]) -> int:
     stage()
     nav = yaml.safe_load(CONFIG.read_text())["nav"]
     staged = STAGE.parent / "mkdocs.yml"
-    text = CONFIG.read_text().partition("\nnav:\n")[0].replace("../build/", "").replace("paths: [..]", "paths: [..]")
+    text = CONFIG.read_text().partition("\nnav:\n")[0].replace("../build/", "")
     nav.append({"Python": [{title: f"api/{_slug(title)}.md"} for title in API]})
     staged.write_text(text + "\n" + yaml.safe_dump({"nav": nav}, sort_keys=False))
-    command = ["serve"] if arguments else ["build", "--quiet"]
-    return subprocess.run([sys.executable, "-m", "mkdocs", *command, "-f", str(staged)], check=False).returncode
+    command = [sys.executable, "-m", "mkdocs", "serve" if arguments else "build", "-f", str(staged)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # an advertisement
+    if arguments:
+        return subprocess.run(command, env=environment, check=False).returncode
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        # With --quiet mkdocs would not count its warnings, so that --strict would mean nothing.
+        print(
+            *(line for line in done.stderr.splitlines() if line.startswith(("WARNING", "ERROR"))),
+            sep="\n",
+            file=sys.stderr,
+        )
+    else:
+        print(STAGE.parent / "site" / "index.html")
+    return done.returncode
 
 
 def stage() -> None:

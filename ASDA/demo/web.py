@@ -50,8 +50,8 @@ def build_page(listeners: Sequence[Listener], top_k: int = MOST_CLASSES, thresho
                     known = bool(listener.names)
                     outputs += [
                         gr.Label(num_top_classes=top_k, label="classes", visible=known),
-                        gr.Plot(label="time line", visible=known),
-                        gr.Plot(label="attention"),
+                        gr.Plot(label="time line", show_label=False, visible=known),
+                        gr.Plot(label="attention", show_label=False),
                     ]
                     if not known:
                         gr.Markdown("*Pre-trained: it has learned no classes.*")
