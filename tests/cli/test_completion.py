@@ -93,9 +93,6 @@ def test_info__prints_the_script(capsys):
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
 def test_completion__is_read_by_zsh(tmp_path):
     (tmp_path / "asda.zsh").write_text(completion_script("zsh"))
-    done = subprocess.run(
-        ["zsh", "-fc", "source $1 && print $_comps[asda-info]", "zsh", tmp_path / "asda.zsh"],
-        capture_output=True,
-        text=True,
-    )
+    command = ["zsh", "-fc", "source $1 && print $_comps[asda-info]", "zsh", tmp_path / "asda.zsh"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
