@@ -27,6 +27,7 @@ PROGRAMS = {
     "asda-runs": "runs",
     "asda-ablate": "ablate",
     "asda-average": "average",
+    "asda-demo": "demo",
 }
 """The modules of those that have a parser; asda-train takes words of its own."""
 
