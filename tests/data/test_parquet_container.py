@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -181,3 +183,20 @@ def test_dataset__an_unreadable_row_is_replaced_and_counted(tmp_path, wavs):
     batch = dataset.collater([dataset[i] for i in range(len(cells))])
     assert batch["num_unreadable"] == 2 and dataset.bad_clips.indices() == [4, 5]
     assert batch["net_input"]["source"].shape[0] == len(cells)
+
+
+def test_docs__what_writes_a_file_without_compression(tmp_path, wavs, monkeypatch):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "own_data.md").read_text()
+    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "parquet" in block)
+    monkeypatch.chdir(tmp_path)
+    features = {"audio": {"_type": "Audio"}, "label": {"_type": "ClassLabel", "names": ["a", "b"]}}
+    write_parquet(tmp_path / "old.parquet", {"audio": audio_cells(wavs), "label": [0, 1, 1, 0]}, features)
+    exec(code, {})
+    old, new = (ParquetLayout.open(tmp_path / f"{name}.parquet") for name in ("old", "new"))
+    assert {chunk.codec for chunk in old.audio_column().chunks} == {"snappy"}
+    assert {chunk.codec for chunk in new.audio_column().chunks} == {None}
+    assert new.class_names("label") == ["a", "b"] and new.num_rows == len(wavs)
+    reader = ClipReader()
+    for row in range(len(wavs)):
+        key = f"audio[{row}]"
+        assert torch.equal(reader.load(f"{tmp_path}/new.parquet/{key}"), reader.load(f"{tmp_path}/old.parquet/{key}"))
