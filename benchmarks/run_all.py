@@ -56,6 +56,7 @@ PLANS = {
         "--sample-rate-hz 44100 --channels 2 --seconds 1 --repeats 1",
     ),
     "data": Plan("bench_data", "", None, "--clips 2 --seconds 1 --repeats 1 --rows 1000"),
+    "containers": Plan("bench_containers", "", None, "--clips 4 --seconds 1 --repeats 1"),
     "attention": Plan(
         "bench_attention",
         "--threads 1",

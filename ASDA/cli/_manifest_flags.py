@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ..data.preparation.folder_levels import parse_level
 from ..data.preparation.grouping import parse_grouping
+from ._hub_formats import HUB_FORMATS
 from ._known_data_sets import KNOWN_DATA_SETS
 from ._parser import Parser, pair, positive
 
@@ -20,7 +21,7 @@ def manifest_parser(description: str) -> argparse.ArgumentParser:
     parser = Parser(prog="asda-manifest", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
     _add_folder(commands)
-    for known in KNOWN_DATA_SETS:
+    for known in (*HUB_FORMATS, *KNOWN_DATA_SETS):
         known.add_flags(_writer(commands, known.name, known.help))
     _add_stats(commands)
     check = commands.add_parser("check", help="read every clip and list what a run would trip on")
@@ -31,7 +32,7 @@ def manifest_parser(description: str) -> argparse.ArgumentParser:
 
 
 def _add_folder(commands) -> None:
-    folder = _writer(commands, "folder", "any tree of audio files, h5, tar or zip")
+    folder = _writer(commands, "folder", "any tree of audio files, h5, parquet, tar or zip")
     folder.add_argument(
         "--labels", metavar="folders|CSV", help="names of sub-folders, or a csv file with file,label[;label]"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 from .. import __version__
@@ -12,11 +14,23 @@ from ..audio.fbank import FRAME_SHIFT_MS
 
 Number = TypeVar("Number", int, float)
 
+SHELLS = ("bash", "zsh")
+"""Those that programs have completions for."""
+
+
+class _Found(Exception):
+    """Carries a parser out of the program that has made it."""
+
+
+_is_asked_for: ContextVar[bool] = ContextVar("a program's parser, rather than its work, is asked for", default=False)
+
 
 class SubcommandParser(argparse.ArgumentParser):
     """Takes every long flag with `-` and with `_` between its words: EAT's scripts use the latter."""
 
     def parse_known_args(self, args=None, namespace=None):
+        if _is_asked_for.get():
+            raise _Found(self)
         spelled = {name.replace("_", "-"): name for name in self._option_string_actions if name.startswith("--")}
         args = [self._respell(arg, spelled) for arg in (sys.argv[1:] if args is None else args)]
         return super().parse_known_args(args, namespace)
@@ -39,6 +53,18 @@ class Parser(SubcommandParser):
     def add_subparsers(self, **options):
         options.setdefault("parser_class", SubcommandParser)
         return super().add_subparsers(**options)
+
+
+def parser_of(main: Callable[[list[str]], int]) -> argparse.ArgumentParser:
+    """The parser of a program, which its `main` makes and begins with."""
+    token = _is_asked_for.set(True)
+    try:
+        main([])
+    except _Found as found:
+        return found.args[0]
+    finally:
+        _is_asked_for.reset(token)
+    raise ValueError(f"{main.__module__} has no parser")
 
 
 def seconds_to_frames(text: str) -> int:

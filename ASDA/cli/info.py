@@ -3,6 +3,7 @@
 asda-info model.pt
 asda-info --config pretraining_AS2M model.depth=6 +recipe=EAT
 asda-info --zoo
+asda-info --completion bash
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from ..core.patches import patch_grid
 from . import _console as console
 from . import _flags as flags
 from ._json import to_json
-from ._parser import Parser
+from ._parser import SHELLS, Parser
 
 _LISTED_LABELS = 8
 
@@ -48,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--zoo", action="store_true", help="the known systems")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="hydra overrides, with --config")
     parser.add_argument("--json", action="store_true", help="as json, for programs")
+    parser.add_argument("--completion", choices=SHELLS, help="a script by which a shell completes all programs' words")
     parser.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
     )
@@ -55,13 +57,18 @@ def main(argv: list[str] | None = None) -> int:
     if args.config and args.checkpoint:  # with --config, everything that has no name is an override
         args.overrides, args.checkpoint = [args.checkpoint, *args.overrides], None
     stray = (args.overrides and not args.config) or (args.adapter and not args.checkpoint)
-    if sum(map(bool, (args.checkpoint, args.config, args.zoo))) != 1 or stray:
-        parser.error("name one of: a checkpoint, --config NAME [KEY=VALUE ...], --zoo")
+    if sum(map(bool, (args.checkpoint, args.config, args.zoo, args.completion))) != 1 or stray:
+        parser.error("name one of: a checkpoint, --config NAME [KEY=VALUE ...], --zoo, --completion SHELL")
     return console.run("asda-info", lambda: info(args))
 
 
 def info(args) -> int:
     """Finds out and prints."""
+    if args.completion:
+        from ._completion import completion_script  # imports all programs
+
+        print(completion_script(args.completion), end="")
+        return console.EXIT_OK
     if args.zoo:
         found: Any = [{"name": name, **_of_system(config)} for name, config in zoo.SYSTEMS.items()]
     elif args.config:

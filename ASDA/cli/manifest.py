@@ -22,6 +22,7 @@ from ..data.preparation.splitting import hold_out
 from ..data.preparation.statistics import FeatureStatistics, feature_statistics
 from ..data.preparation.writing import REPORT_NAME, refuse_existing, write_plan
 from ._console import EXIT_OK, MAX_LISTED, note, run
+from ._hub_formats import HUB_FORMATS
 from ._known_data_sets import KNOWN_DATA_SETS, KnownDataSet
 from ._manifest_flags import manifest_parser
 from ._outputs import holds, refuse_foreign
@@ -215,7 +216,7 @@ def _print_problems(title: str, problems: Sequence[Problem], listed: int | None)
 
 _RUNS: dict[str, Callable[[argparse.Namespace], int]] = {
     "folder": _run_folder,
-    **{known.name: partial(_run_known, known) for known in KNOWN_DATA_SETS},
+    **{known.name: partial(_run_known, known) for known in (*HUB_FORMATS, *KNOWN_DATA_SETS)},
     "stats": _run_stats,
     "check": _run_check,
 }

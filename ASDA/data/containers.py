@@ -5,6 +5,7 @@
 | `folder/clip.flac` | an audio file |
 | `shard.h5/key` | data set `key` of an HDF5 file: samples, integer or float, one or several channels |
 | `shard.h5/key[17]` | row 17, counted from 0, of a data set that holds a clip in each row (see `h5_layout`) |
+| `shard.parquet/audio[17]` | row 17 of a column of encoded clips, as on the Hugging Face hub (see `parquet_layout`) |
 | `shard.tar/clip.flac` | a member of an uncompressed tar, found through an index (see `tar_index`) |
 | `shard.zip:offset:length` | an encoded clip stored without compression in a zip, the form fairseq's own tools write |
 
@@ -13,7 +14,6 @@ Open containers are kept per process: after a fork each data-loader worker opens
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import tarfile
@@ -25,14 +25,19 @@ import torch
 from ..audio.errors import AudioError
 from ..audio.io import AudioInfo, load_waveform, probe
 from ..audio.spelling import existing_spelling
+from .encoded_container import EncodedContainer
 from .h5_container import Hdf5Container
+from .parquet_container import ParquetContainer
+from .parquet_layout import ParquetError, ParquetIndex
+from .parquet_pages import KeptPages
 from .tar_index import Location, MissingMemberError, TarIndex
 from .tar_members import BLOCK_BYTES
 
 MAX_OPEN_CONTAINERS = 64
-CONTAINER_SUFFIXES = frozenset({".h5", ".hdf5", ".tar", ".zip"})
+CONTAINER_SUFFIXES = frozenset({".h5", ".hdf5", ".parquet", ".tar", ".zip"})
 
-_MEMBER_BORDER = re.compile(r"\.(?P<kind>h5|hdf5|tar)/", re.IGNORECASE)
+_KINDS = {"h5": "h5", "hdf5": "h5", "parquet": "parquet", "tar": "tar"}
+_MEMBER_BORDER = re.compile(r"\.(?P<kind>h5|hdf5|parquet|tar)/", re.IGNORECASE)
 _SLICE = re.compile(r"^(?P<file>.+\.zip):(?P<key>\d+:\d+)$", re.IGNORECASE | re.ASCII | re.DOTALL)
 _MAX_DIGITS = 18  # of a place in a file
 
@@ -62,6 +67,8 @@ class ClipReader:
         self.h5_sample_rate_hz = h5_sample_rate_hz
         self._open: OrderedDict[str, Container] = OrderedDict()
         self._tar_indices: dict[str, TarIndex] = {}  # kept when a tar is closed to make room for others
+        self._parquet_indices: dict[str, ParquetIndex] = {}
+        self._kept_pages = KeptPages()
         self._process = os.getpid()
 
     def probe(self, path: str) -> AudioInfo:
@@ -95,7 +102,8 @@ class ClipReader:
             self._open.popitem()[1].close()
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": OrderedDict(), "_tar_indices": {}}
+        fresh = {"_open": OrderedDict(), "_tar_indices": {}, "_parquet_indices": {}, "_kept_pages": KeptPages()}
+        return {**self.__dict__, **fresh}
 
     def _container(self, path: str, file: str, kind: str) -> Container:
         if self._process != os.getpid():  # a forked worker must not share file positions with its parent
@@ -106,7 +114,7 @@ class ClipReader:
             return self._open[file]
         try:
             container = self._make(existing_spelling(file), kind)
-        except (OSError, RuntimeError, tarfile.TarError) as error:  # h5py raises the second now and then
+        except (OSError, RuntimeError, tarfile.TarError, ParquetError) as error:  # h5py raises the second now and then
             raise AudioError(path, f"the container cannot be opened ({error})") from error
         self._open[file] = container
         if len(self._open) > MAX_OPEN_CONTAINERS:
@@ -118,6 +126,8 @@ class ClipReader:
             return Hdf5Container(file, self.h5_sample_rate_hz)
         if kind == "zip":
             return ZipContainer(file)
+        if kind == "parquet":
+            return ParquetContainer(file, self._parquet_indices, self._kept_pages)
         return TarContainer(file, self._tar_indices)
 
 
@@ -129,39 +139,8 @@ def split_container(path: str) -> tuple[str, str | None, str]:
     for match in _MEMBER_BORDER.finditer(path):
         file = path[: match.end() - 1]
         if not os.path.isdir(file):  # folders may be called like containers
-            return file, "tar" if match["kind"].lower() == "tar" else "h5", path[match.end() :]
+            return file, _KINDS[match["kind"].lower()], path[match.end() :]
     return path, None, ""
-
-
-class EncodedContainer:
-    """A file that holds encoded clips (wav, flac, ...) as plain ranges of bytes."""
-
-    def __init__(self, file: str):
-        self._descriptor = os.open(file, os.O_RDONLY)
-
-    def locate(self, key: str, path: str) -> tuple[int, int]:
-        """Offset and length in bytes of a clip."""
-        raise NotImplementedError
-
-    def probe(self, key: str, path: str) -> AudioInfo:
-        return probe(path, self._encoded(key, path))
-
-    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
-        return load_waveform(path, sample_rate_hz, start_s, duration_s, self._encoded(key, path))
-
-    def close(self) -> None:
-        os.close(self._descriptor)
-
-    def _encoded(self, key: str, path: str) -> io.BytesIO:
-        offset, length = self.locate(key, path)
-        num_bytes = os.fstat(self._descriptor).st_size
-        if offset + length > num_bytes:  # asked before anything is read: memory is taken for all that is asked for
-            present = max(0, num_bytes - offset)
-            raise AudioError(path, f"expected {length} bytes at offset {offset}, the file holds {present} there")
-        data = os.pread(self._descriptor, length, offset)  # no shared file position: threads may read side by side
-        if len(data) != length:
-            raise AudioError(path, f"expected {length} bytes at offset {offset}, {len(data)} could be read")
-        return io.BytesIO(data)
 
 
 class ZipContainer(EncodedContainer):

@@ -135,6 +135,22 @@ class TarIndex:
         return Location(offset, size, header_hash)
 
 
+def scan_and_index(file: str) -> TarContent:
+    """What a tar holds; its index is written beside it where that is allowed, so that nobody has to scan it again.
+
+    Raises:
+        OSError, tarfile.TarError: the tar cannot be read.
+    """
+    content = scan_members(file)
+    if content.problem:
+        logger.warning("%s: %s", file, content.problem)
+    try:
+        TarIndex.of_members(file, content).write(file)
+    except OSError as error:
+        logger.warning("%s: no index is written beside it (%s); each worker will scan it", file, error)
+    return content
+
+
 def _entry(descriptor: int, member: TarMember) -> tuple[int, int, int, int]:
     name_hash = _hash(_encoded(member.name))
     if member.problem:

@@ -47,10 +47,12 @@ class TarContent:
     Attributes:
         members: in their order, each name once: of equal names the last one counts, as for tar itself.
         problem: why it may not be all; empty if it is.
+        repeated: names that stand in it more than once.
     """
 
     members: list[TarMember]
     problem: str = ""
+    repeated: frozenset[str] = frozenset()
 
 
 def member_name(stated: str) -> str:
@@ -80,7 +82,7 @@ def scan_members(file: str) -> TarContent:
                 scan.problem = (
                     f"several tars joined to one, of which {scan.num_twice} names stand in two; the last count"
                 )
-    return TarContent(list(scan.resolved()), scan.problem)
+    return TarContent(list(scan.resolved()), scan.problem, frozenset(scan.repeated))
 
 
 class _Scan:
@@ -90,10 +92,13 @@ class _Scan:
         self.members: dict[str, TarMember] = {}
         self.links: dict[str, str] = {}  # symbolic ones, which may point to members that come later
         self.num_twice = 0
+        self.repeated: set[str] = set()
         self.problem = ""
 
     def add(self, member: TarMember) -> None:
-        self.num_twice += member.name in self.members
+        if member.name in self.members:
+            self.num_twice += 1
+            self.repeated.add(member.name)
         self.members.pop(member.name, None)  # so that the order is that of the last ones
         self.links.pop(member.name, None)
         self.members[member.name] = member

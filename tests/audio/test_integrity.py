@@ -180,6 +180,7 @@ def test_probe__text_is_no_audio_by_whichever_name(tmp_path, name):
         (b"MAC \x96\x0f", "Monkey's Audio"),
         (b"\x1f\x8b\x08\0", "a compressed archive; unpack it"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file; its data sets are named as file.h5/key"),
+        (b"PAR1\x15\x04", "a Parquet file; its clips are named as file.parquet/audio[0]"),
         (bytes(512), "zeros"),
     ],
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 import soundfile
 import torch
 
@@ -18,6 +21,8 @@ from ASDA.data.manifest import Manifest, write_manifest
 RATE_HZ = 16_000
 FRONT_END = FrontEnd(target_length_frames=32)
 NUM_PATCHES = 16
+NEEDS_PYARROW = pytest.mark.skipif(find_spec("pyarrow") is None, reason="needs pyarrow, of the extra parquet")
+CONTAINERS = ("tar", "zip", "h5", pytest.param("parquet", marks=NEEDS_PYARROW))
 
 
 def sound(duration_s: float = 1.0, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
@@ -57,6 +62,46 @@ def write_h5(path: Path, clips: dict[str, np.ndarray], rate_hz: int | None = Non
             if rate_hz is not None:
                 data.attrs["sample_rate"] = rate_hz
     return path
+
+
+def write_parquet(path: Path, columns: dict[str, list], features: dict | None = None, **options) -> Path:
+    """Writes columns as the hub has them; clips are cells as `audio_cells` makes them.
+
+    Args:
+        features: what `datasets` would say of the columns.
+        options: of pyarrow's writer.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    arrays = {
+        name: pyarrow.array(cells, kind if any(isinstance(c, dict) and "bytes" in c for c in cells) else None)
+        for name, cells in columns.items()
+    }
+    table = pyarrow.table(arrays)
+    if features is not None:
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    parquet.write_table(table, path, **options)
+    return path
+
+
+def audio_cells(files: list[Path]) -> list[dict]:
+    return [{"bytes": file.read_bytes(), "path": file.name} for file in files]
+
+
+def put_into(kind: str, folder: Path, files: list[Path]) -> list[str]:
+    """Puts audio files into a container `folder/shard.{kind}`; the paths under which its clips are read."""
+    path = folder / f"shard.{kind}"
+    if kind == "tar":
+        return [f"{write_tar(path, files)}/{file.name}" for file in files]
+    if kind == "zip":
+        return write_zip(path, files)
+    if kind == "h5":
+        clips = {file.name: soundfile.read(file, dtype="int16")[0] for file in files}
+        return [f"{write_h5(path, clips, RATE_HZ)}/{file.name}" for file in files]
+    write_parquet(path, {"audio": audio_cells(files)}, row_group_size=2)
+    return [f"{path}/audio[{row}]" for row in range(len(files))]
 
 
 def write_corpus(folder: Path, n: int = 6, duration_s: float = 0.5) -> Manifest:

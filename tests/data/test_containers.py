@@ -14,7 +14,7 @@ from ASDA.audio.io import AudioError
 from ASDA.data import containers
 from ASDA.data.containers import ClipReader, split_container
 from ASDA.data.preparation.finding import find_clips
-from tests.data.generated_corpora import RATE_HZ, sound, write_h5, write_tar, write_zip
+from tests.data.generated_corpora import CONTAINERS, RATE_HZ, put_into, sound, write_h5, write_tar, write_zip
 
 PCM = np.round(sound() * 32767).astype(np.int16)
 
@@ -147,12 +147,42 @@ def test_reader__folder_named_like_a_container_is_a_folder(write_audio):
         ("/d/s.h5/key", ("/d/s.h5", "h5", "key")),
         ("/d/s.hdf5/group/key.wav", ("/d/s.hdf5", "h5", "group/key.wav")),
         ("/d/s.tar/folder/clip.flac", ("/d/s.tar", "tar", "folder/clip.flac")),
+        ("/d/s.parquet/audio[17]", ("/d/s.parquet", "parquet", "audio[17]")),
         ("/d/s.zip:12:345", ("/d/s.zip", "zip", "12:345")),
         ("/d/s.zip/clip.wav", ("/d/s.zip/clip.wav", None, "")),
     ],
 )
 def test_split_container__reads_the_form_of_a_path(path, expected):
     assert split_container(path) == expected
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_reader__every_container_gives_the_samples_of_its_files(tmp_path, write_audio, kind):
+    rng = np.random.default_rng(0)
+    files = [write_audio(f"{i}.flac", np.roll(PCM, 100 * i)[: 8000 + 100 * i]) for i in range(7)]
+    paths, reader, from_files = put_into(kind, tmp_path, files), ClipReader(), ClipReader()
+    for place in rng.permutation(np.repeat(np.arange(len(files)), 3)):
+        assert torch.equal(reader.load(paths[place]), from_files.load(str(files[place])))
+        assert reader.probe(paths[place]) == from_files.probe(str(files[place]))
+        excerpt = from_files.load(str(files[place]), 0.1, 0.2)
+        assert torch.equal(reader.load(paths[place], 0.1, 0.2), excerpt)
+
+
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_reader__container_that_is_damaged_or_absent_costs_its_clip_only(tmp_path, write_audio, kind):
+    wav = write_audio("a.wav", PCM)
+    paths, reader = put_into(kind, tmp_path, [wav]), ClipReader()
+    whole = (tmp_path / f"shard.{kind}").read_bytes()
+    absent = paths[0].replace("shard", "absent")
+    with pytest.raises(AudioError, match="the container cannot be opened") as caught:
+        reader.load(absent)
+    assert caught.value.path == absent
+    for content in (whole[: len(whole) // 2], b"", b"something else"):
+        (tmp_path / f"shard.{kind}").write_bytes(content)
+        with pytest.raises(AudioError) as caught:
+            ClipReader().load(paths[0])
+        assert caught.value.path == paths[0] and "\n" not in caught.value.reason
+    assert reader.load(str(wav)).numel() == len(PCM)
 
 
 def test_reader__opens_a_container_once_and_keeps_few_open(tmp_path, write_audio, monkeypatch):
@@ -199,9 +229,10 @@ def test_reader__long_member_names_and_folders_in_a_tar(tmp_path, write_audio):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_reader__forked_process_opens_its_own_handles(tmp_path, write_audio):
-    wav = write_audio("a.wav", PCM)
-    paths = [f"{write_tar(tmp_path / 's.tar', [wav])}/a.wav", f"{write_h5(tmp_path / 's.h5', {'a': PCM}, RATE_HZ)}/a"]
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_reader__forked_process_opens_its_own_handles(tmp_path, write_audio, kind):
+    wavs = [write_audio(f"{name}.wav", PCM[: 9000 + 1000 * name]) for name in range(3)]
+    paths = put_into(kind, tmp_path, wavs)
     reader = ClipReader()
     expected = [reader.load(path) for path in paths]
     inherited = dict(reader._open)
@@ -211,11 +242,12 @@ def test_reader__forked_process_opens_its_own_handles(tmp_path, write_audio):
         fresh = all(reader._open[file] is not container for file, container in inherited.items())
         os._exit(0 if same and fresh else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert [torch.equal(reader.load(path), want) for path, want in zip(paths, expected, strict=True)] == [True, True]
+    assert all(torch.equal(reader.load(path), want) for path, want in zip(paths, expected, strict=True))
 
 
-def test_reader__pickles_without_its_handles(tmp_path, write_audio):
-    path = f"{write_tar(tmp_path / 's.tar', [write_audio('a.wav', PCM)])}/a.wav"
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_reader__pickles_without_its_handles(tmp_path, write_audio, kind):
+    path = put_into(kind, tmp_path, [write_audio("a.wav", PCM)])[0]
     reader = ClipReader()
     waveform = reader.load(path)
     assert torch.equal(pickle.loads(pickle.dumps(reader)).load(path), waveform)

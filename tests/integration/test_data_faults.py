@@ -2,11 +2,13 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 import soundfile
 
-from tests.data.generated_corpora import RATE_HZ, break_clips, sound, write_corpus
+from ASDA.data.manifest import Manifest, write_manifest
+from tests.data.generated_corpora import NEEDS_PYARROW, RATE_HZ, break_clips, put_into, sound, write_corpus
 
 from .conftest import TINY_NETWORK, assert_ok, train
 
@@ -23,10 +25,17 @@ def left_behind(save_dir) -> set[str]:
     return {path.name for path in save_dir.rglob("*.pt*")}
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_pretraining__goes_on_without_an_unreadable_clip_and_counts_it(tmp_path, num_workers):
+HELD = [(0, None), (2, None), (2, "tar"), pytest.param(2, "parquet", marks=NEEDS_PYARROW)]
+
+
+@pytest.mark.parametrize(("num_workers", "container"), HELD)
+def test_pretraining__goes_on_without_an_unreadable_clip_and_counts_it(tmp_path, num_workers, container):
     manifest = write_corpus(tmp_path, n=6, duration_s=0.2)
     break_clips(manifest, 3)
+    if container is not None:
+        paths = put_into(container, tmp_path, [Path(manifest.path(i)) for i in range(len(manifest))])
+        write_manifest(tmp_path / "train.tsv", "/", ((path, 3200) for path in paths))
+        manifest = Manifest.read(tmp_path / "train.tsv")
     process = assert_ok(
         pretrain(tmp_path, tmp_path / "run", "task.max_bad_fraction=0.2", f"dataset.num_workers={num_workers}")
     )

@@ -44,6 +44,7 @@ _OTHER_FILES = (
     (re.compile(rb"\s*<(?:!doctype html|html)", re.IGNORECASE), "a web page, as a failed download leaves"),
     (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|PK\x03\x04"), "a compressed archive; unpack it first"),
     (re.compile(rb"\x89HDF\r\n"), "an HDF5 file; its data sets are named as file.h5/key"),
+    (re.compile(rb"PAR1"), "a Parquet file; its clips are named as file.parquet/audio[0]"),
     (re.compile(rb"\x93NUMPY"), "a NumPy array"),
     (re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|%PDF"), "a picture or document"),
     (re.compile(rb"MThd"), "MIDI, which holds notes and no sound"),

@@ -15,8 +15,9 @@ from ...audio.finding import AUDIO_SUFFIXES, PassedOver, visible_files
 from ..h5_layout import not_sound
 from ..h5_tables import Known, Table, table_of
 from ..manifest import ManifestError
-from ..tar_index import TarIndex
-from ..tar_members import scan_members
+from ..parquet_layout import MissingPyarrowError, ParquetLayout
+from ..parquet_rows import clip_names
+from ..tar_index import scan_and_index
 from .plan import Problem
 
 logger = logging.getLogger(__name__)
@@ -79,11 +80,12 @@ def find_clips(root: str | os.PathLike, problems: list[Problem] | None = None) -
                 raise ManifestError(f"{path}: the container cannot be opened ({error})") from error
         else:
             passed_over.count(path.name)
-    _report(root, passed_over, problems)
+    report_passed_over(root, passed_over, problems)
     return sorted(clips, key=lambda clip: clip.name)
 
 
-def _report(root: Path, passed_over: PassedOver, problems: list[Problem]) -> None:
+def report_passed_over(root: Path, passed_over: PassedOver, problems: list[Problem]) -> None:
+    """Logs what a search did not look at, and notes it."""
     for message in passed_over.messages(root):
         logger.warning("%s", message)
     for ending, count in sorted(passed_over.files.items()):
@@ -158,17 +160,29 @@ def _rows(name: str, table: Table) -> Iterator[tuple[str, str]]:
         yield f"/{name}[{row}]", posixpath.join(folder, table.names[row]) if has_names else f"{name}[{row}]"
 
 
+def _parquet_members(search: _Search) -> Iterator[tuple[str, str]]:
+    """The clips of its columns of audio, by the names that the file gives them if those are different."""
+    try:
+        layout = ParquetLayout.open(search.path)
+    except MissingPyarrowError as error:  # there may be tables beside the clips
+        search.note("no clip", f"left out: {error}")
+        logger.warning("%s: left out: %s", search.path, error)
+        return
+    columns = layout.audio_columns()
+    if not columns:
+        search.note("no clip", "none of its columns holds audio")
+    for column in columns:
+        names = clip_names(search.path, layout.audio_column(column))
+        has_names = None not in names and len(set(names)) == len(names)
+        for row, name in enumerate(names):
+            yield f"/{column}[{row}]", name if has_names and name else f"{column}[{row}]"
+
+
 def _tar_members(search: _Search) -> Iterator[tuple[str, str]]:
     """Also writes the tar's index, so that training need not scan the tar again."""
-    path = str(search.path)
-    content = scan_members(path)
+    content = scan_and_index(str(search.path))
     if content.problem:
         search.note("incomplete", content.problem)
-        logger.warning("%s: %s", path, content.problem)
-    try:
-        TarIndex.of_members(path, content).write(path)
-    except OSError as error:
-        logger.warning("%s: no index is written beside it (%s); each worker will scan it", path, error)
     for member in content.members:
         if not search.is_audio(member.name):
             continue
@@ -205,4 +219,10 @@ def _zip_members(search: _Search) -> Iterator[tuple[str, str]]:
             yield f":{offset}:{member.file_size}", posixpath.normpath(member.filename).lstrip("/")
 
 
-_MEMBERS = {".h5": _h5_members, ".hdf5": _h5_members, ".tar": _tar_members, ".zip": _zip_members}
+_MEMBERS = {
+    ".h5": _h5_members,
+    ".hdf5": _h5_members,
+    ".parquet": _parquet_members,
+    ".tar": _tar_members,
+    ".zip": _zip_members,
+}

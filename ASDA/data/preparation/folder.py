@@ -13,7 +13,7 @@ from .finding import FoundClip, find_clips
 from .folder_labels import doubts, labelled_by_folders, other_levels
 from .folder_levels import OUTERMOST, say_level
 from .grouping import ByFolder, Grouping, grouped
-from .plan import Plan, PlannedClip, table_of
+from .plan import Plan, PlannedClip, require_several, with_classes
 from .splitting import split_by_ratio, split_into_folds
 
 FOLDERS = "folders"
@@ -114,8 +114,8 @@ def plan_folder(
         clips = _by_folders(plan, found, table, label_level or OUTERMOST, division.folders)
     else:
         clips = labelled_by_csv(found, Path(labels), division.column, plan.problems, plan.warnings)
-        clips = _of_classes(plan, clips, table, f"{root}: none of the {len(found)} clips has a label")
-        _require_several(plan, clips, f"add clips of another class to {labels}, or clips of none, with an empty label")
+        clips = with_classes(plan, clips, table, f"{root}: none of the {len(found)} clips has a label")
+        require_several(plan, clips, f"add clips of another class to {labels}, or clips of none, with an empty label")
         plan.labels_from = f"listed in {labels}"
     if isinstance(grouping, ByFolder):
         level = (label_level or OUTERMOST) if labels == FOLDERS else None
@@ -134,36 +134,11 @@ def _by_folders(
     others = other_levels([clip.name for clip in found], level, skipped)
     hint = f"; {others}" if others else ""
     clips = labelled_by_folders(found, level, skipped, plan.problems)
-    clips = _of_classes(plan, clips, table, f"{plan.root}: none of the {len(found)} clips has a label{hint}")
+    clips = with_classes(plan, clips, table, f"{plan.root}: none of the {len(found)} clips has a label{hint}")
     below = "the folders of splits" if split_folders else plan.root
     remedy = f"put the clips of each class into a folder of its own below {below}, or list labels in a csv file"
-    _require_several(plan, clips, others or remedy)
+    require_several(plan, clips, others or remedy)
     plan.labels_from = f"named by the {say_level(level)} folders below {below}{hint}"
     if table is None and plan.table is not None:
         plan.warnings += doubts(plan.table.names, split_folders)
     return clips
-
-
-def _of_classes(plan: Plan, clips: list[PlannedClip], table: LabelTable | None, if_none: str) -> list[PlannedClip]:
-    """The clips with the mids of their labels; the plan gets the table that they belong to."""
-    if not clips:
-        raise ManifestError(if_none)
-    if table is None:
-        plan.table, mid_of = table_of(label for clip in clips for label in clip.labels)
-    else:
-        names = {label: clip.name for clip in clips for label in clip.labels}
-        plan.table, mid_of = table, {label: table.mids[table.index(label, name)] for label, name in names.items()}
-    return [replace(clip, labels=tuple(mid_of[label] for label in clip.labels)) for clip in clips]
-
-
-def _require_several(plan: Plan, clips: list[PlannedClip], remedy: str) -> None:
-    """Refuses a single class, unless there are clips without a label to tell it from.
-
-    Raises:
-        ManifestError: it is all there is.
-    """
-    if plan.table is not None and len(plan.table) == 1 and all(clip.labels for clip in clips):
-        raise ManifestError(
-            f"{plan.root}: all {len(clips)} clips are of one class, {plan.table.names[0]!r}, which leaves nothing to "
-            f"tell apart; {remedy}; to pre-train, leave --labels out"
-        )

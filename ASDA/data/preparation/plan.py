@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..labels import LabelTable
@@ -100,10 +100,54 @@ def table_of(labels: Iterable[str]) -> tuple[LabelTable, dict[str, str]]:
         name = label.encode("utf-8", "backslashreplace").decode().strip()
         if label_of.setdefault(name, label) != label:
             raise ManifestError(f"the classes {label_of[name]!r} and {label!r} would have one name; rename one")
-    names = sorted(label_of)
+    table, mid_of = table_in_order(sorted(label_of))
+    return table, {label: mid_of[name] for name, label in label_of.items()}
+
+
+def table_in_order(names: Sequence[str]) -> tuple[LabelTable, dict[str, str]]:
+    """Makes a label table of names in the order given, and the mid of each, see `table_of`."""
     prefix = "class_"
     while any(name.startswith(prefix) for name in names):
         prefix = f"_{prefix}"
     holds = [bool(name) and not any(c in name for c in ',\t\n\r"') for name in names]
     mids = [name if fits else f"{prefix}{i}" for i, (name, fits) in enumerate(zip(names, holds, strict=True))]
-    return LabelTable(mids, names), {label_of[name]: mid for name, mid in zip(names, mids, strict=True)}
+    return LabelTable(mids, list(names)), dict(zip(names, mids, strict=True))
+
+
+def with_classes(plan: Plan, clips: list[PlannedClip], table: LabelTable | None, if_none: str) -> list[PlannedClip]:
+    """The clips with the mids of their labels; the plan gets the table that they belong to.
+
+    Args:
+        table: the classes and their order; None: the labels themselves, sorted.
+        if_none: what to say if there are no clips.
+
+    Raises:
+        ManifestError: no clips, or a label that the table does not have.
+    """
+    if not clips:
+        raise ManifestError(if_none)
+    if table is None:
+        plan.table, mid_of = table_of(label for clip in clips for label in clip.labels)
+    else:
+        names = {label: clip.name for clip in clips for label in clip.labels}
+        plan.table, mid_of = table, {label: table.mids[table.index(label, name)] for label, name in names.items()}
+    return [replace(clip, labels=tuple(mid_of[label] for label in clip.labels)) for clip in clips]
+
+
+def require_several(
+    plan: Plan, clips: list[PlannedClip], remedy: str, without_labels: str = "leave --labels out"
+) -> None:
+    """Refuses a single class, unless there are clips without a label to tell it from.
+
+    Args:
+        remedy: what to do about it.
+        without_labels: what to do to have no labels at all.
+
+    Raises:
+        ManifestError: it is all there is.
+    """
+    if plan.table is not None and len(plan.table) == 1 and all(clip.labels for clip in clips):
+        raise ManifestError(
+            f"{plan.root}: all {len(clips)} clips are of one class, {plan.table.names[0]!r}, which leaves nothing to "
+            f"tell apart; {remedy}; to pre-train, {without_labels}"
+        )
