@@ -77,14 +77,14 @@ def test_resume__with_two_processes(clips, pretraining, tmp_path):
 
 
 @pytest.mark.long
-def test_resume__with_three_processes_whose_sums_have_an_order(clips, tmp_path):
+def test_resume__with_three_processes_whose_sums_have_an_order(tmp_path):
     """Of three numbers, rounding depends on which two are added first, and that on their place in a bucket."""
-    options = ("optimization.max_update=4", "checkpoint.save_interval_updates=2", "optimization.update_freq=[2]")
+    clips = write_clips(tmp_path / "clips", train=20)  # two updates an epoch
+    options = ("optimization.max_update=3", "checkpoint.save_interval_updates=1", "optimization.update_freq=[2]")
     straight = Run(tmp_path / "straight", clips, *options, processes=3).finish()
-    (file,) = straight.folder.glob("checkpoint_*_2.pt")
-    resume_from(file, tmp_path / "resumed")
+    resume_from(straight.folder / "checkpoint_1_1.pt", tmp_path / "resumed")
     resumed = Run(tmp_path / "resumed", clips, *options, processes=3).finish()
-    assert_same(resumed, straight, (3, 4), ranks=3)
+    assert_same(resumed, straight, (2, 3), ranks=3)
 
 
 def test_resume__of_finetuning_with_all_that_is_random(straight, clips, tmp_path):
