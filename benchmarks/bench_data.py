@@ -52,15 +52,16 @@ def write_clips(folder: Path, kind: str, num_clips: int, seconds: float, rate_hz
     h5 = h5py.File(folder / "clips.h5", "w") if kind.startswith("h5") else None
     all_rows = None
     if h5 is not None and kind == "h5 rows":
-        all_rows = h5.create_dataset("clips", (num_clips, round(seconds * rate_hz)), np.int16)
+        all_rows = h5.create_dataset("waveform", (num_clips, round(seconds * rate_hz)), np.int16)
         all_rows.attrs["sample_rate"] = rate_hz
+        h5.create_dataset("audio_name", data=names)  # by which a matrix is told to be one of clips
     for i, name in enumerate(names):
         rng = np.random.default_rng(i)
         sound = [coloured_noise(rng, round(seconds * rate_hz), 1.0) for _ in range(channels)]
         samples = np.round(0.1 * np.stack(sound, axis=1) * 32767).clip(-32768, 32767).astype(np.int16)
         if all_rows is not None:
             all_rows[i] = samples.squeeze()
-            rows.append((f"clips.h5/clips[{i}]", len(samples)))
+            rows.append((f"clips.h5/waveform[{i}]", len(samples)))
             continue
         if h5 is not None:
             h5.create_dataset(name, data=samples.squeeze()).attrs["sample_rate"] = rate_hz
