@@ -1,6 +1,6 @@
 """Everything that wants a card, in one command and at most 8 minutes: benchmarks/on_gpu.sh calls this.
 
-    python -m benchmarks.on_gpu [PART ...] [--minutes 8] [--output FOLDER] [--tiny]
+    python -m benchmarks.on_gpu [PART ...] [--minutes 8] [--patience 1] [--output FOLDER] [--tiny]
 
 Each part is a process of its own with a limit of its own. One that fails or runs out of time is named, and the others
 go on; what the minutes do not suffice for, at the end of the list, is not begun. Of each part that is done the folder
@@ -167,7 +167,7 @@ def command_of(part: Part, tiny: bool, report: Path) -> list[str]:
     return [sys.executable, "-m", f"benchmarks.{part.module}", *arguments, "--output", str(report)]
 
 
-def run_part(part: Part, tiny: bool, left_s: float, output: Path) -> Outcome:
+def run_part(part: Part, tiny: bool, left_s: float, output: Path, patience: float = 1.0) -> Outcome:
     """Runs a part, and writes its report, or what it said if it comes to no good end.
 
     Args:
@@ -175,11 +175,12 @@ def run_part(part: Part, tiny: bool, left_s: float, output: Path) -> Outcome:
         tiny: at the sizes for trying it out.
         left_s: seconds that there are for all that is left.
         output: folder of the results.
+        patience: what its limit is multiplied by.
     """
     report, log = output / f"{part.name}.md", output / f"{part.name}.log"
     for old in (report, report.with_suffix(".json"), log):
         old.unlink(missing_ok=True)
-    limit_s = min(part.limit_s, left_s)
+    limit_s = min(patience * part.limit_s, left_s)
     command = command_of(part, tiny, report)
     start = time.monotonic()
     with log.open("w") as said:
@@ -311,6 +312,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: {' '.join(names)}")
     parser.add_argument("--minutes", type=float, default=8.0, help="for all of it [%(default)s]")
+    parser.add_argument("--patience", type=float, default=1.0, help="times the limits of the parts [%(default)s]")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results [%(default)s]")
     parser.add_argument("--tiny", action="store_true", help="try it out, on a CPU, too")
     args = parser.parse_args(argv)
@@ -333,7 +335,7 @@ def main(argv: list[str] | None = None) -> int:
         if left_s <= 0:
             outcomes.append(Outcome(part.name, f"not begun: {args.minutes:g} minutes were over"))
             continue
-        outcomes.append(run_part(part, args.tiny, left_s, output))
+        outcomes.append(run_part(part, args.tiny, left_s, output, args.patience))
         print(f"on_gpu: {part.name}: {outcomes[-1].state} ({outcomes[-1].seconds:.0f} s)", flush=True)
     write_summary(outcomes, device, output)
     open_ends = [outcome.part for outcome in outcomes if outcome.state != DONE]

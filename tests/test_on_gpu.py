@@ -27,17 +27,19 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
 @pytest.mark.long
 def test_on_gpu__tiny_does_every_part_and_says_that_nothing_was_measured(tmp_path):
     pytest.importorskip("fairseq", reason="updates are made in fairseq's trainer")
-    process = run("--tiny", "--output", str(tmp_path), "--minutes", "30")
+    distinct = {(part.module, part.tiny): part.name for part in reversed(on_gpu.PARTS)}  # several are tried alike
+    names = [part.name for part in on_gpu.PARTS if part.name in distinct.values()]
+    process = run(*names, "--tiny", "--output", str(tmp_path), "--minutes", "30", "--patience", "10")
     logs = "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in tmp_path.glob("*.log"))
     assert process.returncode == 0, process.stderr[-1000:] + logs
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert {part["part"]: part["state"] for part in summary["parts"]} == {part.name: DONE for part in on_gpu.PARTS}
+    assert {part["part"]: part["state"] for part in summary["parts"]} == dict.fromkeys(names, DONE)
     assert summary["measured_on_a_gpu"] is False
     text = (tmp_path / "summary.md").read_text()
     assert text.count(NOT_MEASURED) == 1 + len(on_gpu.TARGETS) and " reached" not in text
-    for part in on_gpu.PARTS[1:]:
-        found = json.loads((tmp_path / f"{part.name}.json").read_text())
-        assert found["tables"][0]["rows"] and f"benchmarks.{part.module} " in found["command"]
+    for name in names[1:]:
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        assert found["tables"][0]["rows"] and " -m benchmarks.bench_" in found["command"]
     steps = json.loads((tmp_path / "step_12.json").read_text())["tables"]
     assert [row[0] for row in steps[0]["rows"]][-2:] == ["trainer fp32", "trainer bf16"]
     assert {target.row for target in on_gpu.TARGETS} >= {"trainer bf16", "fast bf16"} and len(steps) == 3
