@@ -1,10 +1,13 @@
 """Clips per second and core from files and containers to batches with 16 masks each, and the share of each stage.
 
     python -m benchmarks.bench_data [--clips 48] [--seconds 10] [--repeats 5] [--rows 10000000] [--output TABLE.md]
+    python -m benchmarks.bench_data --workers 1 2 4 [--clips 240]
 
 One core, no worker processes, files in the page cache. Clips are drawn in random order, as in training. Every stage is
 timed inside the complete loop, clip by clip, in processor time, which a busy machine does not stretch much; each number
 is the median over the repeats. Then the time and memory to load a manifest of many rows.
+
+--workers measures loaders with so many processes instead, on the wall, and says how many of them a GPU takes.
 """
 
 from __future__ import annotations
@@ -14,8 +17,9 @@ import statistics
 import tarfile
 import tempfile
 import time
+import zipfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -30,10 +34,13 @@ from ASDA.data.manifest import Manifest, write_manifest
 from ASDA.demo.sounds import coloured_noise
 from ASDA.masks.inverse_block import InverseBlockMask
 from benchmarks import measuring
+from benchmarks.loading_workers import deliver, delivery_row, delivery_table
 
 NUM_MASKS = 16
 BATCH_SIZE = 12
-FORMATS = ("wav", "flac", "h5", "tar")
+FORMATS = ("wav", "flac", "h5", "h5 rows", "tar", "zip")
+PACKED = ("tar", "zip")
+"""What holds flac files here."""
 RATES_HZ_AND_CHANNELS = ((16_000, 1), (44_100, 2))
 STAGES = ("decode", "resample", "log-mel", "masks", "batch")
 
@@ -42,16 +49,25 @@ def write_clips(folder: Path, kind: str, num_clips: int, seconds: float, rate_hz
     """Writes clips of pink noise in one of the formats, and their manifest."""
     rows = []
     names = [f"{i:04d}" for i in range(num_clips)]
-    h5 = h5py.File(folder / "clips.h5", "w") if kind == "h5" else None
+    h5 = h5py.File(folder / "clips.h5", "w") if kind.startswith("h5") else None
+    all_rows = None
+    if h5 is not None and kind == "h5 rows":
+        all_rows = h5.create_dataset("waveform", (num_clips, round(seconds * rate_hz)), np.int16)
+        all_rows.attrs["sample_rate"] = rate_hz
+        h5.create_dataset("audio_name", data=names)  # by which a matrix is told to be one of clips
     for i, name in enumerate(names):
         rng = np.random.default_rng(i)
         sound = [coloured_noise(rng, round(seconds * rate_hz), 1.0) for _ in range(channels)]
         samples = np.round(0.1 * np.stack(sound, axis=1) * 32767).clip(-32768, 32767).astype(np.int16)
+        if all_rows is not None:
+            all_rows[i] = samples.squeeze()
+            rows.append((f"clips.h5/waveform[{i}]", len(samples)))
+            continue
         if h5 is not None:
             h5.create_dataset(name, data=samples.squeeze()).attrs["sample_rate"] = rate_hz
             rows.append((f"clips.h5/{name}", len(samples)))
             continue
-        suffix = "flac" if kind == "tar" else kind
+        suffix = "flac" if kind in PACKED else kind
         soundfile.write(folder / f"{name}.{suffix}", samples, rate_hz)
         rows.append((f"clips.tar/{name}.flac" if kind == "tar" else f"{name}.{suffix}", len(samples)))
     if h5 is not None:
@@ -60,6 +76,13 @@ def write_clips(folder: Path, kind: str, num_clips: int, seconds: float, rate_hz
         with tarfile.open(folder / "clips.tar", "w") as archive:
             for name in names:
                 archive.add(folder / f"{name}.flac", arcname=f"{name}.flac")
+    if kind == "zip":
+        with zipfile.ZipFile(folder / "clips.zip", "w") as archive:
+            for i, name in enumerate(names):
+                archive.write(folder / f"{name}.flac", f"{name}.flac")
+                member = archive.getinfo(f"{name}.flac")
+                start = member.header_offset + len(member.FileHeader())
+                rows[i] = (f"clips.zip:{start}:{member.file_size}", rows[i][1])
     write_manifest(folder / "train.tsv", folder, rows)
     return Manifest.read(folder / "train.tsv")
 
@@ -122,16 +145,44 @@ class _TimedFrontEnd:
 
 def clips_table(num_clips: int, seconds: float, repeats: int) -> str:
     rows = []
+    for kind, rate_hz, channels in _kinds():
+        with tempfile.TemporaryDirectory() as folder:
+            times = measure(write_clips(Path(folder), kind, num_clips, seconds, rate_hz, channels), repeats)
+        total = times.pop("total")
+        shares = [times[stage] / total for stage in STAGES]
+        shares.append(1 - sum(shares))
+        cells = (f"{1000 / total:.0f}", f"{total:.1f}", *(f"{share:.0%}" for share in shares))
+        rows.append((_name(kind, rate_hz, channels), *cells))
+    return measuring.table(["clips", "clips/s per core", "ms per clip", *STAGES, "rest"], rows)
+
+
+def _kinds() -> Iterator[tuple[str, int, int]]:
+    """Each kind of file with each rate and number of channels; a row of a data set holds one channel."""
     for rate_hz, channels in RATES_HZ_AND_CHANNELS:
         for kind in FORMATS:
-            with tempfile.TemporaryDirectory() as folder:
-                times = measure(write_clips(Path(folder), kind, num_clips, seconds, rate_hz, channels), repeats)
-            total = times.pop("total")
-            shares = [times[stage] / total for stage in STAGES]
-            shares.append(1 - sum(shares))
-            name = f"{kind}{' (flac)' if kind == 'tar' else ''}, {rate_hz / 1000:g} kHz, {channels} ch."
-            rows.append((name, f"{1000 / total:.0f}", f"{total:.1f}", *(f"{share:.0%}" for share in shares)))
-    return measuring.table(["clips", "clips/s per core", "ms per clip", *STAGES, "rest"], rows)
+            if kind != "h5 rows" or channels == 1:
+                yield kind, rate_hz, channels
+
+
+def _name(kind: str, rate_hz: int, channels: int) -> str:
+    return f"{kind}{' (flac)' if kind in PACKED else ''}, {rate_hz / 1000:g} kHz, {channels} ch."
+
+
+def workers_report(num_clips: int, seconds: float, repeats: int, workers: list[int]) -> str:
+    """What loaders with so many workers deliver from each kind of file."""
+    rows = []
+    for kind, rate_hz, channels in _kinds():
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = write_clips(Path(folder), kind, num_clips, seconds, rate_hz, channels)
+            found = {n: deliver(manifest, n, BATCH_SIZE, NUM_MASKS, repeats) for n in workers}
+        rows.append(delivery_row(_name(kind, rate_hz, channels), found))
+    return (
+        f"Loaders with worker processes: {num_clips} clips of {seconds:g} s, 16 bit, random order, files in the page "
+        f"cache, batches of {BATCH_SIZE} spectrograms (1024 frames) with {NUM_MASKS} masks per clip.\n"
+        f"{measuring.environment()}\n\n{delivery_table(rows, workers)}\n\n"
+        "`ms per clip`: processor time of the workers, with the fewest of them; the workers that a rate takes are "
+        "cores with nothing else to do. Where there are fewer cores than workers, clips/s stop to grow."
+    )
 
 
 def manifest_line(num_rows: int) -> str:
@@ -158,9 +209,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each clip")
     parser.add_argument("--repeats", type=int, default=5, help="measured passes over the clips")
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the manifest that is loaded")
+    parser.add_argument("--workers", type=int, nargs="+", metavar="N", help="measure loaders with so many processes")
     parser.add_argument("--output", type=Path, help="markdown file to write the table to as well")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
+    if args.workers:
+        report = workers_report(args.clips, args.seconds, args.repeats, sorted(args.workers))
+        measuring.publish("bench_data", argv, report, args.output)
+        return 0
     text = (
         f"From files to batches of {BATCH_SIZE} spectrograms (1024 frames) with {NUM_MASKS} masks per clip: "
         f"{args.clips} clips of {args.seconds:g} s, 16 bit, random order; processor time.\n"

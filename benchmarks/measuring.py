@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import datetime
 import gc
+import math
 import os
 import platform
 import shlex
@@ -67,28 +68,46 @@ def take_turns(
 ) -> dict[Hashable, Measurement]:
     """Runs the functions in turns, so that a change of the machine's load meets all of them alike.
 
+    A function for which a GPU has too little memory has no times (NaN), and the others go on.
+
     Before each measured call a function runs once unmeasured: it then finds caches and allocator as it left them
     itself, as in a loop of its own, and not as the function before it did. (On a CPU, memory that has to be had from
     the system anew can cost a third of a training step.) Peak memory is measured in a turn of its own, from an empty
     allocator. ``prepare`` is called before each turn, with the function's name.
     """
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
-    for _ in range(repeats):
-        for name, function in functions.items():
-            prepare(name)
-            function()
-            wall, start = time.perf_counter(), now_s(device)
-            function()
-            spent = now_s(device) - start
-            times[name].append((spent, time.perf_counter() - wall))
-    peaks = {}
-    for name, function in functions.items():
-        prepare(name)
+    times: dict[Hashable, list[tuple[float, float]]] = {name: [] for name in functions}
+    peaks = dict.fromkeys(functions, 0)
+    too_large = set()
+
+    def turn(name: Hashable, function: Callable[[], object]) -> None:
+        function()
+        wall, start = time.perf_counter(), now_s(device)
+        function()
+        spent = now_s(device) - start
+        times[name].append((spent, time.perf_counter() - wall))
+
+    def of_memory(name: Hashable, function: Callable[[], object]) -> None:
         start_peak(device)
         function()
         peaks[name] = peak_bytes(device)
+
+    for take in (*[turn] * repeats, of_memory):
+        for name, function in functions.items():
+            if name not in too_large:
+                try:
+                    prepare(name)
+                    take(name, function)
+                except RuntimeError as error:  # of torch, or of a run that names what takes less
+                    if "out of memory" not in str(error).lower():
+                        raise
+                    too_large.add(name)
+            if name in too_large and device.type == "cuda":
+                gc.collect()
+                torch.cuda.empty_cache()
     return {
-        name: Measurement(statistics.median(t[0] for t in each), statistics.median(t[1] for t in each), peaks[name])
+        name: Measurement(math.nan, math.nan, 0)
+        if name in too_large
+        else Measurement(statistics.median(t[0] for t in each), statistics.median(t[1] for t in each), peaks[name])
         for name, each in times.items()
     }
 

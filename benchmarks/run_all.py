@@ -57,6 +57,12 @@ PLANS = {
     ),
     "data": Plan("bench_data", "", None, "--clips 2 --seconds 1 --repeats 1 --rows 1000"),
     "containers": Plan("bench_containers", "", None, "--clips 4 --seconds 1 --repeats 1"),
+    "loading": Plan(
+        "bench_data",
+        "--workers 1 2 --clips 96 --repeats 3",
+        "--workers 2 4 8 16 --clips 240 --repeats 3",
+        "--workers 1 --clips 2 --seconds 1 --repeats 1",
+    ),
     "attention": Plan(
         "bench_attention",
         "--threads 1",
@@ -71,9 +77,21 @@ PLANS = {
     ),
     "step": Plan(
         "bench_step",
-        "--compiled --checkpointed --repeats 2",
-        "--clips 12 --compiled --checkpointed --repeats 10",
-        "--students 2 --depth 1 --embed-dim 64 --repeats 1 --checkpointed",
+        "--compiled --checkpointed --trainer --repeats 2",
+        "--clips 12 --compiled --checkpointed --trainer --repeats 10",
+        "--students 2 --depth 1 --embed-dim 64 --repeats 1 --checkpointed --trainer",
+    ),
+    "update": Plan(
+        "bench_update",
+        "pretraining finetuning --threads 1 --clips 1 --precisions fp32 --repeats 1",
+        "pretraining finetuning --clips 12 --precisions fp32 bf16 fp16 --repeats 10",
+        "pretraining finetuning --clips 1 --students 2 --depth 1 --embed-dim 64 --precisions fp32 --repeats 1",
+    ),
+    "profile": Plan(
+        "bench_update",
+        "pretraining --profile --threads 1 --clips 1 --precisions fp32 --repeats 1",
+        "pretraining --profile --clips 12 --precisions bf16 --repeats 3",
+        "pretraining --profile --clips 1 --students 2 --depth 1 --embed-dim 64 --precisions fp32 --repeats 1",
     ),
     **{
         f"objectives_{layers}_layers": Plan(

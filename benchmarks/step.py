@@ -14,6 +14,14 @@ from ASDA.core.places import Places
 from ASDA.objectives.objective import Losses, Objective
 from benchmarks import measuring, reference
 
+PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""What matrix products are made of, or rounded from."""
+
+
+def precisely(precision: str) -> None:
+    """Has a GPU make float32 products, convolutions included, in TF32 for `tf32` alone."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
 
 class Parts:
     """Stopwatch of a step's parts: each mark names what has been done since the one before."""
@@ -47,7 +55,7 @@ class Step:
         objective: what is trained.
         optimizer: of its parameters.
         batch: spectrograms (B, 1, T, F) and masks (B * M, N), True = hidden.
-        precision: fp32, or bf16 autocast.
+        precision: fp32, tf32, or bf16 autocast.
         plain: a self-distilling objective by the plain path instead of its own.
         keeps_memory: what becomes of freed memory on a CPU.
     """
@@ -94,7 +102,8 @@ class Step:
         mark("EMA")
 
     def prepare(self) -> None:
-        """Has the C library treat freed memory as this step wants it."""
+        """Has the machine compute, and the C library treat freed memory, as this step wants it."""
+        precisely(self.precision)
         if self.device.type == "cpu":
             measuring.keep_freed_memory(self.keeps_memory)
 

@@ -41,7 +41,11 @@ class BatchPlan:
             return summary
         if self.clips_per_update == wanted:
             return f"{summary}, as in the recipe"
-        return f"warning: {summary}; the recipe's learning rate and number of updates are for {wanted}"
+        times = self.clips_per_update / wanted
+        return (
+            f"warning: {summary}; the recipe's learning rate and number of updates are for {wanted}. By rule they "
+            f"become {times**0.5:.3g} and {1 / times:.3g} times as much (docs/training.md, other numbers of clips)"
+        )
 
 
 @dataclass(frozen=True)

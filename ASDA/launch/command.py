@@ -25,10 +25,9 @@ from .sizes import by_size, size_files
 from .starting_point import StartingPoint
 from .workload import workload_of
 
-# Without GPUs fairseq cannot work out the ranks from torchrun's environment, and its default wrapper wants a device.
+# Without GPUs fairseq cannot work out the ranks from torchrun's environment.
 _SEVERAL_ON_THE_CPU = (
     "distributed_training.distributed_backend=gloo",
-    "distributed_training.ddp_backend=legacy_ddp",
     "distributed_training.distributed_init_method=env://",
     "distributed_training.distributed_no_spawn=true",
     "distributed_training.distributed_rank=${oc.env:RANK}",

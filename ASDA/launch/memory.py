@@ -168,7 +168,7 @@ def weight_bytes(work: Workload, machine: Machine) -> float:
     if machine.precision == BF16_AUTOCAST:
         per_parameter += 2  # the weights as the linear maps see them
     if machine.several:
-        per_parameter += 4  # gradients in the buffer in which they are gathered
+        per_parameter += 4  # gradients of several steps, beside the buckets in which they are summed
     table = 4 * work.position_rows * work.width
     kept = 4 * work.encoder_parameters if work.teacher or work.frozen else 0
     if work.decoder:  # the teacher's table, or the decoder's own

@@ -100,21 +100,33 @@ def layer_average_target(layers: list[Tensor], eps: float = 1e-5, padding_mask: 
     return F.layer_norm(total, total.shape[-1:], eps=eps)
 
 
-@torch.no_grad()
 def channel_std(rows: Tensor, eps: float = 1e-6) -> Tensor:
     """Mean over channels of sqrt(unbiased variance + eps) over the rows (R, D) of all ranks; a float32 scalar.
 
     A model that has collapsed predicts the same for every patch: this falls towards 0. Where torch.distributed is
     initialised every rank has to call it (with no rows if it has none that count), and every rank gets the same value.
     """
+    return channel_stds(rows, eps=eps)[0]
+
+
+@torch.no_grad()
+def channel_stds(*groups: Tensor, eps: float = 1e-6) -> list[Tensor]:
+    """`channel_std` of each of several groups of rows (R, D), summed over the ranks together."""
+    moments = torch.stack([_summed_moments(rows) for rows in groups])  # (G, 3, D)
+    if dist.is_available() and dist.is_initialized():
+        dist.all_reduce(moments)
+    stds = []
+    for n, total, squares in moments:
+        unbiased = (squares - total.square() / n) / (n - 1)
+        stds.append((unbiased.clamp_min(0.0) + eps).sqrt().mean().float())
+    return stds
+
+
+def _summed_moments(rows: Tensor) -> Tensor:
+    """Number of rows (R, D), sum and sum of squares in each channel: (3, D), float64."""
     mean, variance = (moment[0] for moment in _moments(rows.float(), dim=0))
     if rows.shape[0] == 0:
         variance, mean = torch.zeros_like(variance), torch.zeros_like(mean)
     n = torch.full_like(mean, rows.shape[0], dtype=torch.float64)
     mean = mean.double()
-    moments = torch.stack([n, n * mean, n * (variance.double() + mean.square())])  # (3, D)
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(moments)
-    n, total, squares = moments
-    unbiased = (squares - total.square() / n) / (n - 1)
-    return (unbiased.clamp_min(0.0) + eps).sqrt().mean().float()
+    return torch.stack([n, n * mean, n * (variance.double() + mean.square())])

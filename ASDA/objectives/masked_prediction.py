@@ -45,6 +45,8 @@ class MaskedPrediction(Objective):
         self.mask_token = nn.Parameter(torch.empty(1, 1, D).normal_(std=0.02))
         self.classify = nn.Sequential(nn.Linear(D, D), nn.ReLU(), nn.Linear(D, V))
         self.reconstruct = nn.Sequential(nn.Linear(D, D), nn.ReLU(), nn.Linear(D, V))
+        for head, weight in zip((self.classify, self.reconstruct), self.weights.values(), strict=True):
+            head.requires_grad_(bool(weight))  # else weight decay alone would move it
 
     def forward(self, spectrogram: Tensor, mask: Tensor | Places, counts: bool = True) -> Losses:
         """Losses of a batch.

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..core.encoder import SpectrogramEncoder
 from ..core.places import Places
 from .ema_teacher import EmaTeacher, LinearDecay
-from .losses import channel_std, layer_average_target, mean_over_patches, summed_regression
+from .losses import channel_stds, layer_average_target, mean_over_patches, summed_regression
 from .objective import Decoder, Losses, Objective
 
 
@@ -110,7 +110,7 @@ class SelfDistillation(Objective):
         if prefix.shape[1]:
             terms["utterance"] = self._utterance(prefix[:, 0], target, places) * len(hidden)
         rows = (predicted, hidden) if counts else (predicted[:0], hidden[:0])
-        statistics = dict(zip(("pred_var", "target_var"), map(channel_std, rows), strict=True))
+        statistics = dict(zip(("pred_var", "target_var"), channel_stds(*rows), strict=True))
         return Losses(terms, len(hidden), statistics)
 
     def _utterance(self, cls_token: Tensor, target: Tensor, places: Places) -> Tensor:

@@ -124,6 +124,12 @@ class NonFiniteGuard:
         self.reason = self.reason or next((batch.reason for batch in batches if batch.reason), "")
         return norm_read, batches
 
+    def find_fault(self, batches: list[Watched], reason: str) -> None:
+        """Has batches that were inspected be at fault, and so the update, for what no number of theirs tells."""
+        for batch in batches:
+            batch.reason = reason
+        self.reason = self.reason or reason
+
     def end_update(self, number: int, left_out: bool) -> None:
         """Counts.
 

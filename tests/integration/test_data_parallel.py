@@ -50,6 +50,15 @@ def test_two_processes__equal_one_that_takes_two_batches_bit_for_bit(one, two):
         assert {"loss", "gnorm", "masked_pct", "num_updates", "bsz"} < ours.keys()
 
 
+@pytest.mark.long
+def test_two_processes__equal_those_that_sum_after_the_backward_pass(two, clips, pretraining, tmp_path):
+    """fairseq's own data parallelism, which starts when all gradients are there."""
+    options = ("optimization.max_update=5", "distributed_training.ddp_backend=legacy_ddp")
+    after = Run(tmp_path, clips, *options, processes=2, config=pretraining).finish()
+    assert states(after) == states(two) and states(after, rank=1) == states(two, rank=1)
+    assert [without(line, TIMING) for line in after.log()] == [without(line, TIMING) for line in two.log()]
+
+
 def test_two_processes__share_the_batches_and_draw_different_masks(one, two):
     for update, alone in one.records().items():
         ranks = [two.records(rank)[update]["batches"] for rank in (0, 1)]

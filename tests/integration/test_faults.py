@@ -263,9 +263,24 @@ def test_nan__leaves_the_update_out_and_counts_it(tmp_path, processes, either):
     assert all(t.isfinite().all() for t in run.checkpoint()["model"].values() if isinstance(t, torch.Tensor))
 
 
-def test_nan__in_every_update_stops_the_run(tmp_path, either):
+def test_nan__in_a_gradient_alone_leaves_the_update_out_on_all_processes(clips, either, tmp_path):
+    options = ("optimization.max_update=4", "optimization.update_freq=[2]")
+    run = Run(tmp_path, clips, *options, processes=2, config=either)
+    run.start(environment={"ASDA_FAULT": "1 3 gradient"})
+    assert run.wait() == 0, run.text[-3000:]
+    for rank in (0, 1):
+        records = run.records(rank)
+        assert [records[n]["weights"] == records[n - 1]["weights"] for n in (2, 3, 4)] == [False, True, False]
+        assert records[4]["weights"] == run.records(0)[4]["weights"]
+    assert "update 3 is left out: the gradient, summed over all processes, is not finite" in run.text
+    assert sum(float(line["skipped_updates"]) for line in run.log()) == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nan__in_every_update_stops_the_run(tmp_path, either, processes):
     data = silent_clips_and_loud_ones(tmp_path / "clips", loud=set(range(10)))
-    run = Run(tmp_path / "run", data, *OVERFLOWING, "task.max_skipped_updates=2", config=either).start()
+    options = (*OVERFLOWING, "task.max_skipped_updates=2")
+    run = Run(tmp_path / "run", data, *options, processes=processes, config=either).start()
     assert run.wait() not in (0, EXIT_STOPPED)
     assert "3 updates in a row, up to update 3" in run.text
     assert updates_done(run) == 2  # the third raised before it could be written down

@@ -18,7 +18,6 @@ from .conftest import ROOT, TINY, TINY_RUN
 
 PROBE = Path(__file__).parent / "asda_probe"
 GLOO = [
-    "distributed_training.distributed_world_size=2",
     "distributed_training.distributed_backend=gloo",
     "distributed_training.distributed_init_method=env://",
     "distributed_training.distributed_no_spawn=true",
@@ -53,7 +52,7 @@ class Run:
         folder: of checkpoints and logs.
         data: folder of manifests.
         overrides: hydra overrides, after those that make a run tiny.
-        processes: 2 for data parallel with gloo.
+        processes: several for data parallel with gloo.
         config: the yaml, one of those that `TINY` has a network for.
     """
 
@@ -72,7 +71,7 @@ class Run:
             *(f"checkpoint.save_dir={folder}", f"hydra.run.dir={folder}", "common.tensorboard_logdir=null"),
             *TINY_RUN,
             *TINY[config],
-            *(GLOO if processes > 1 else []),
+            *([*GLOO, f"distributed_training.distributed_world_size={processes}"] if processes > 1 else []),
             *overrides,
         ]
 

@@ -49,6 +49,7 @@ def test_describe__says_whether_the_recipe_is_kept():
     assert plan.describe(56, "GPUs") == "7 clips x 4 GPUs x update_freq 2 = 56 clips per update, as in the recipe"
     assert plan.describe(48, "GPUs") == (
         "warning: 7 clips x 4 GPUs x update_freq 2 = 56 clips per update; "
-        "the recipe's learning rate and number of updates are for 48"
+        "the recipe's learning rate and number of updates are for 48. By rule they become 1.08 and 0.857 times as much "
+        "(docs/training.md, other numbers of clips)"
     )
     assert plan.describe(None, "processes") == "7 clips x 4 processes x update_freq 2 = 56 clips per update"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ASDA
-from ASDA.objectives.losses import channel_std, layer_average_target, summed_regression
+from ASDA.objectives.losses import channel_std, channel_stds, layer_average_target, summed_regression
 
 
 def normal(*shape, seed=0):
@@ -109,6 +109,16 @@ def test_channel_std__equals_loops(scale, offset):
 
 def test_channel_std__falls_to_its_floor_on_collapse():
     assert channel_std(torch.full((50, 6), -0.7)).item() == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_channel_stds__of_several_groups_are_summed_over_ranks_at_once(monkeypatch):
+    groups = [normal(11, 6), 3 * normal(4, 6, seed=1), normal(0, 6)]
+    expected = [channel_std(rows) for rows in groups]
+    summed = []
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "all_reduce", summed.append)
+    torch.testing.assert_close(channel_stds(*groups), expected, rtol=0, atol=0, equal_nan=True)
+    assert [tuple(moments.shape) for moments in summed] == [(3, 3, 6)]
 
 
 def test_channel_std__takes_no_part_in_the_gradient():

@@ -161,9 +161,9 @@ class ObjectiveModel(PublishedState, BaseFairseqModel):
         """Told by the trainer how many updates are done; the objective follows each new one.
 
         fairseq says N when a checkpoint of update N is loaded, at the start of each step, and (through the task) right
-        after each update. Only what is news to the objective is an update.
+        after each update. Only what is news to the objective is an update. fairseq would look through all modules for
+        others to tell, each time; there are none.
         """
-        super().set_num_updates(num_updates)
         if self.objective is not None:
             loading = self.num_updates == 0 and num_updates > 1
             if num_updates > self.objective.num_updates and not loading:

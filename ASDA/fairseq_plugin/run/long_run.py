@@ -21,6 +21,7 @@ from ...training.save_folder import checkpoint_bytes, remove_partial_checkpoints
 from .batch_iterators import BatchIterators, SteadyCollater
 from .changed_fairseq import change_fairseq
 from .culprits import named
+from .data_parallel import has_summed, rehearse
 from .device_memory import ends_the_run
 from .epoch_position import PositionedEpochs, configuration_in
 from .experiment import record, require_same_experiment, snapshot
@@ -53,6 +54,8 @@ class LongRunTask(FairseqTask):
         self._saving_since = 0.0
         self._trained: List[torch.nn.Parameter] = []  # listed once: a model sorts its modules for it
         self._reads_once = False
+        self._votes: Optional[List[bool]] = None  # of an update, if they were taken before its step
+        self._rehearsed = False
 
     # -- before the first update
 
@@ -149,17 +152,30 @@ class LongRunTask(FairseqTask):
 
     # -- an update: one or more batches, then a step
 
+    def without_counting(self, sample: Any) -> Any:
+        """A batch that enters no statistics."""
+        return sample
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         """One batch forward and backward; one that is not finite counts for nothing, and its update is left out."""
+        step = super().train_step
+
+        def one_batch(sample, ignore_grad):
+            with ends_the_run(len(sample["id"]), self._trained[0].device):
+                return step(sample, model, criterion, optimizer, update_num, ignore_grad)
+
         if not self._trained:
             self._trained = [p for p in model.parameters() if p.requires_grad]
+        if not self._rehearsed:
+            self._rehearsed = True
+            rehearse(model, optimizer, lambda: one_batch(self.without_counting(sample), True))
         if all(p.grad is None for p in self._trained):
             self._begin_update(optimizer, model, update_num)
         self._network_seed.seed_batch(update_num)
-        with ends_the_run(len(sample["id"]), self._trained[0].device):
-            loss, sample_size, log = super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
+        loss, sample_size, log = one_batch(sample, ignore_grad)
         self._guard.watch(loss, log, model.statistics, sample)
-        unsound = not self._reads_once and self._inspect_batch(model, optimizer, update_num)
+        inspect = self._inspect_sum if has_summed(model) else self._inspect_batch
+        unsound = not self._reads_once and inspect(model, optimizer, update_num)
         if ignore_grad:  # it counts for nothing, beside this process's other batches of the update
             log = nothing(log)
         if ignore_grad or unsound:
@@ -176,6 +192,24 @@ class LongRunTask(FairseqTask):
         if unsound:
             torch._foreach_zero_(gradients)
         return unsound
+
+    def _inspect_sum(self, model: Any, optimizer: Any, update_num: int) -> bool:
+        """Reads the last batch of an update, whose backward pass has summed the gradients over all processes.
+
+        All find the same norm. Whether the update is left out is agreed on here: what is the same on all stays so.
+        """
+        gradients = [p.grad for p in self._trained if p.grad is not None]
+        judged = bool(gradients) and not self._overflows_are_scaled(optimizer)
+        norm, batches = self._guard.inspect(gradient_norm(gradients) if judged else None, judged=False)
+        left_out, *others = self._vote()
+        if not left_out and not math.isfinite(norm):  # no loss tells whose batch it is
+            self._guard.find_fault(batches, "the gradient, summed over all processes, is not finite")
+            left_out = True
+        self._votes = [left_out, *others]
+        self._look_at(batches, model, update_num)
+        if left_out:
+            torch._foreach_zero_(gradients)
+        return any(batch.reason for batch in batches)
 
     def _inspect_update(self, model: Any, optimizer: Any, update_num: int, norm: torch.Tensor) -> torch.Tensor:
         """Reads all batches of an update and the norm of its gradients in one wait; the norm on the host.
@@ -220,6 +254,7 @@ class LongRunTask(FairseqTask):
             self._stop.leave()
         self._masters.start_update(optimizer)
         self._guard.start_update()
+        self._votes = None
         self._network_seed.start_update()
         inner = getattr(optimizer, "fp32_optimizer", optimizer)
         self._reads_once = isinstance(inner, OneRead) and rank_and_size()[1] == 1
@@ -227,9 +262,7 @@ class LongRunTask(FairseqTask):
             inner.inspect = partial(self._inspect_update, model, optimizer, update_num)
 
     def optimizer_step(self, optimizer, model, update_num) -> None:
-        device = self._trained[0].device
-        bad_clips = self._trained_on is not None and self._trained_on.bad_clips.news
-        left_out, stop, bad_clips = agree(device, bool(self._guard.reason), bool(self._stop), bad_clips)
+        left_out, stop, bad_clips = self._votes or self._vote()
         if bad_clips:
             self._share_bad_clips(self._trained_on)
         if left_out:
@@ -239,9 +272,14 @@ class LongRunTask(FairseqTask):
         metrics.log_scalar_sum("skipped_updates", int(left_out), priority=410)
         self._guard.end_update(update_num + 1, left_out)
         if self._run is not None:
-            self._report.update(self._run, device, update_num + 1)
+            self._report.update(self._run, self._trained[0].device, update_num + 1)
             if stop:
                 self._stop.save_and_stop(self._run, update_num + 1)
+
+    def _vote(self) -> List[bool]:
+        """Whether any process leaves this update out, was asked to stop, has come upon unreadable clips. Collective."""
+        bad_clips = self._trained_on is not None and self._trained_on.bad_clips.news
+        return agree(self._trained[0].device, bool(self._guard.reason), bool(self._stop), bad_clips)
 
     def apply_update(self, optimizer, model, update_num) -> None:
         """The step of update ``update_num + 1``."""

@@ -120,11 +120,14 @@ class PretrainingTask(SpectrogramTask):
     def reported_metrics(self) -> dict:
         return {**super().reported_metrics(), "loss_cls": False, "loss_IMAGE_regression": False}
 
+    def without_counting(self, sample: Any) -> Any:
+        return {**sample, "net_input": {**sample["net_input"], "counts": False}}
+
     def train_step(self, sample, model, criterion, optimizer, update_num, ignore_grad=False):
         sample, ignore_grad = real_batch(sample, ignore_grad)
         if ignore_grad:
             # A process that has run out of batches repeats one to keep step: it must not enter the statistics.
-            sample = {**sample, "net_input": {**sample["net_input"], "counts": False}}
+            sample = self.without_counting(sample)
         return super().train_step(sample, model, criterion, optimizer, update_num, ignore_grad)
 
     def apply_update(self, optimizer, model, update_num) -> None:

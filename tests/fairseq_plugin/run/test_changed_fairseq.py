@@ -7,13 +7,17 @@ import pytest
 
 pytest.importorskip("fairseq", reason="it is fairseq that is changed")
 
-from fairseq import optim
+from fairseq import checkpoint_utils, optim
 from fairseq.file_io import PathManager
+from fairseq.models import distributed_fairseq_model
+from torch.nn.parallel import DistributedDataParallel
 
 import ASDA
 from ASDA.fairseq_plugin.run.atomic_copies import copy_atomically
 from ASDA.fairseq_plugin.run.changed_fairseq import change_fairseq
+from ASDA.fairseq_plugin.run.data_parallel import DataParallel
 from ASDA.fairseq_plugin.run.half_precision import FP16Optimizer
+from ASDA.fairseq_plugin.run.mapped_checkpoints import load_mapped
 
 PACKAGE = Path(ASDA.__file__).parent
 
@@ -55,5 +59,9 @@ def test_fairseq__is_changed_in_one_place():
 def test_change_fairseq__has_its_trainer_use_what_is_ours(monkeypatch):
     monkeypatch.setattr(PathManager, "copy", PathManager.copy)
     monkeypatch.setattr(optim, "FP16Optimizer", optim.FP16Optimizer)
+    monkeypatch.setattr(checkpoint_utils, "load_checkpoint_to_cpu", checkpoint_utils.load_checkpoint_to_cpu)
+    monkeypatch.setattr(distributed_fairseq_model, "DistributedDataParallel", DistributedDataParallel)
     change_fairseq()
     assert PathManager.copy is copy_atomically and optim.FP16Optimizer is FP16Optimizer
+    assert checkpoint_utils.load_checkpoint_to_cpu is load_mapped
+    assert distributed_fairseq_model.DistributedDataParallel is DataParallel

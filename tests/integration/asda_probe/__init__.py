@@ -30,6 +30,9 @@ def digest(tensors):
     return content.hexdigest()[:16]
 
 
+batches = []
+
+
 def fail_if_asked(model, update):
     rank, at, text = os.environ.get("ASDA_FAULT", "-1 0 -").split(" ", 2)
     if int(rank) == (dist.get_rank() if dist.is_initialized() else 0) and int(at) == update:
@@ -39,6 +42,13 @@ def fail_if_asked(model, update):
             while text == "stand still":
                 time.sleep(0.1)
             raise RuntimeError(text)
+
+        if text == "gradient":  # of the second batch of the update
+            batches.append(update)
+            if len(batches) == 2:
+                last = list(model.parameters())[-1]
+                handle = last.register_hook(lambda gradient: handle.remove() or gradient * float("nan"))
+            return
 
         next(module for module in model.modules() if isinstance(module, torch.nn.LayerNorm)).register_forward_pre_hook(
             fail
