@@ -1,5 +1,6 @@
 """Adapters apart from their base: every layout, exact; another base is refused; merged into one model."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -211,6 +212,29 @@ def test_peft__of_another_network_is_refused(base, tmp_path):
     network = torch.nn.Sequential(torch.nn.Linear(3, 3))
     peft.get_peft_model(network, peft.LoraConfig(target_modules=["0"])).save_pretrained(tmp_path / "peft")
     with pytest.raises(CheckpointError, match="another network"):
+        read_checkpoint(base, adapter=tmp_path / "peft")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("use_dora", True, "use_dora: expected nothing, as plain LoRA has it, found True"),
+        ("use_rslora", True, "use_rslora: expected nothing"),
+        ("rank_pattern", {"qk": 2}, "rank_pattern: expected nothing"),
+        ("bias", "lora_only", "bias: expected nothing"),
+        ("a_later_variant", {"a": 1}, "a_later_variant: expected nothing"),
+        ("init_lora_weights", "pissa_niter_4", "init_lora_weights: expected true, gaussian, eva or orthogonal"),
+        ("init_lora_weights", "olora", "init_lora_weights: expected true"),
+    ],
+)
+def test_peft__what_computes_otherwise_than_plain_lora_is_refused(base, tmp_path, key, value, says):
+    file = saved(classifier(base, LORA), tmp_path / "adapter.pt")
+    assert convert([str(file), str(tmp_path / "peft"), "--to", "peft"]) == 0
+    config = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
+    (tmp_path / "peft" / "adapter_config.json").write_text(json.dumps({**config, "init_lora_weights": "gaussian"}))
+    read_checkpoint(base, adapter=tmp_path / "peft")
+    (tmp_path / "peft" / "adapter_config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(CheckpointError, match=says):
         read_checkpoint(base, adapter=tmp_path / "peft")
 
 
