@@ -70,7 +70,14 @@ def read_adapter(contents: Contents) -> Adapter:
     lora, head = _sorted(folder / TENSORS)
     record = folder / RECORD
     described = read_description(record, read_json(record)) if record.is_file() else {}
-    methods = described.pop("methods", None) or (_method(file, config, lora),)
+    stated = _method(file, config, lora)
+    methods = described.pop("methods", None) or (stated,)
+    for recorded in methods:
+        if isinstance(recorded, Lora) and (recorded.rank, recorded.alpha) != (stated.rank, stated.alpha):
+            raise CheckpointError(
+                f"{file}: r={stated.rank}, lora_alpha={stated.alpha:g}, but {RECORD} beside it has {recorded.rank} and "
+                f"{recorded.alpha:g}; if peft has written the directory anew, remove {RECORD}"
+            )
     if head and "head_config" not in described:
         described["head_config"] = None  # like the base's
     return Adapter(folder, "peft", methods=methods, tensors=lora, head=head, **described)
