@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ASDA.adaptation.lora import Lora
 from ASDA.adaptation.prompts import DeepPrompts
-from ASDA.reports.over_seeds import compared, gain_and_interval, interval, mean_and_interval, overlap
+from ASDA.data.labels import LabelTable, read_clip_labels
+from ASDA.data.manifest import Manifest
+from ASDA.reports.over_seeds import compared, gain_and_interval, interval, mean_and_interval, overlap, percent
 from benchmarks import measuring
 from benchmarks.bench_adaptation import COST_HEADINGS, FULL, Cost
 from benchmarks.objectives_report import numbers_of
@@ -117,7 +119,11 @@ def over_encoders(found: Found, method: str) -> list[float]:
 
 
 def differences(found: Found) -> Iterator[str]:
-    """Question by question what is told apart: on all encoders together, and on each."""
+    """Question by question what is told apart: on all encoders together, and on each.
+
+    Encoders at random weights stand beside their pre-trained ones and do not count twice.
+    """
+    found = {name: of for name, of in found.items() if name.removesuffix(RANDOM) not in found.keys() - {name}}
     methods = next(iter(found.values()))
     for question, pairs in QUESTIONS.items():
         lines = [_difference(found, *pair) for pair in pairs if methods.keys() >= set(pair)]
@@ -183,13 +189,24 @@ def _range(values: list[float]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def most_frequent(corpus: Path) -> float:
+    """The share of clips that are of the most frequent class: what an answer without listening reaches."""
+    fold, counts = corpus / "folds" / "fold1", []
+    table = LabelTable.read(fold / "label_descriptors.csv")
+    for split in ("train", "eval"):
+        manifest = Manifest.read(fold / f"{split}.tsv")
+        counts.append(read_clip_labels(fold / f"{split}.lbl", manifest, table).class_counts())
+    return float(sum(counts).max() / sum(counts).sum())
+
+
 def about(corpus: Path, args: argparse.Namespace) -> str:
     numbers = numbers_of(corpus, "recorded")
     seeds, folds = (" ".join(map(str, values)) for values in (args.seeds, args.folds))
     return (
         f"sonic-pi-samples: {numbers['all']} recordings, one of {numbers['classes']} classes each, a class being the "
-        f"name before the first underscore; seeds {seeds}, folds {folds}. ASDA and MAE-AST (patches) were pre-trained "
-        "on all of them without labels by `benchmarks/objectives.sh`, a network for each seed."
+        f"name before the first underscore; the most frequent has {percent(most_frequent(corpus))} of them. Seeds "
+        f"{seeds}, folds {folds}. ASDA and MAE-AST (patches) were pre-trained on all of them without labels by "
+        "`benchmarks/objectives.sh`, a network for each seed."
     )
 
 
@@ -227,10 +244,10 @@ def main(argv: list[str] | None = None) -> int:
         for encoder in args.encoders
     }
     legend, limits = texts(args, found)
-    measured = dict.fromkeys(_json(args.work / encoder / "cost.json")["environment"] for encoder in args.encoders)
-    parts = ["`benchmarks/adaptation.sh`", "\n\n".join(measured), about(args.corpus, args), legend]
+    parts = ["`benchmarks/adaptation.sh`", about(args.corpus, args), legend]
     for encoder, of in found.items():
-        parts += [f"## {ENCODERS[encoder]}", encoder_table(of)]
+        machine = _json(args.work / encoder / "cost.json")["environment"]
+        parts += [f"## {ENCODERS[encoder]}", f"Costs: {machine}", encoder_table(of)]
     parts += ["## What tells the methods apart", *differences(found), encoders(found), costs(found)]
     measuring.write_report([part for part in [*parts, "## Limits", limits] if part], args.output)
     return 0

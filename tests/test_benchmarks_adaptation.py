@@ -116,6 +116,7 @@ def write_results(work: Path, accuracies: dict[str, dict[str, list[list[float]]]
     fold.mkdir(parents=True)
     for split, count in (("train", 3), ("eval", 2)):
         write_manifest(fold / f"{split}.tsv", fold, [(f"{split}{n}.wav", 16_000) for n in range(count)])
+        (fold / f"{split}.lbl").write_text("".join(f"{split}{n}\t{'ab'[n % 2]}\n" for n in range(count)))
     (fold / "label_descriptors.csv").write_text('index,mid,display_name\n0,a,"a"\n1,b,"b"\n')
     settings = {"updates": 6, "clips": 4, "weight_decay": 0.05, "seed": 1, "rates": [0.001, 0.01]}
     settings["front_end"] = {"target_length_frames": 64}
@@ -151,12 +152,16 @@ def test_report__numbers_and_sentences_follow_from_the_runs(tmp_path):
     assert rows[0][1:] == ["100 (10.0 %)", "50 (1.00)", "10.0", "10.0", "0.01", "53.3 % (39.0 to 67.7)", ""]
     assert rows[1][1:6] == ["200 (20.0 %)", "25 (0.50)", "10.0", "20.0", "0.01"] and rows[1][7].startswith("+10.2 (+9.")
     assert rows[3][6:] == ["53.3 % (39.0 to 67.7)", "+0.0 (+0.0 to +0.0)"]
-    assert "5 recordings, one of 2 classes each" in text and "seeds 1 2, folds fold1 fold2 fold3." in text
+    assert (
+        "5 recordings, one of 2 classes each" in text
+        and "has 60.0 % of them. Seeds 1 2, folds fold1 fold2 fold3." in text
+    )
     (told,) = (line for line in text.splitlines() if line.startswith("* both adapters (AAT^MS) against full"))
     assert "+5.1 points" in told and "over 3 folds." in told and "The intervals of the two means overlap." in told
     assert told.endswith("By itself above on ASDA, pre-trained.")
     assert "* both adapters (AAT^MS): 0.50 of the time of full fine-tuning's update, 1.50 of its memory." in text
     assert "chosen of 0.001, 0.01 for each" in text and "against LoRA:" not in text
+    assert text.count("Costs: 2026-01-01, a machine") == 2
     assert "Of 3 comparisons" in text  # on each of two encoders, and on both
     assert "* ASDA, pre-trained: the two highest means and the lowest are both adapters (AAT^MS) 63.5 %" in text
 

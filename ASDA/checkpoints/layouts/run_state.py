@@ -35,8 +35,8 @@ def _encoder_state(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.adaptation:
         kinds = ", ".join(method.kind for method in checkpoint.adaptation)
         raise CheckpointError(
-            f"{checkpoint.path}: an encoder alone with {kinds}, for which a .pt file without a head has no place; write "
-            "a directory (--to directory), or the adapters apart (--to adapter)"
+            f"{checkpoint.path}: an encoder alone with {kinds}, for which a .pt file without a head has no place; "
+            "write a directory (--to directory), or the adapters apart (--to adapter)"
         )
     if not has_eats_frame(config):
         raise CheckpointError(
