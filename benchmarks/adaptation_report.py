@@ -118,12 +118,16 @@ def over_encoders(found: Found, method: str) -> list[float]:
     return [statistics.fmean(fold) for fold in zip(*(of[method].accuracies for of in found.values()), strict=True)]
 
 
+def _without_twins(found: Found) -> Found:
+    return {name: of for name, of in found.items() if name.removesuffix(RANDOM) not in found.keys() - {name}}
+
+
 def differences(found: Found) -> Iterator[str]:
     """Question by question what is told apart: on all encoders together, and on each.
 
-    Encoders at random weights stand beside their pre-trained ones and do not count twice.
+    Networks at random weights stand beside their pre-trained ones: they are no more encoders.
     """
-    found = {name: of for name, of in found.items() if name.removesuffix(RANDOM) not in found.keys() - {name}}
+    found = _without_twins(found)
     methods = next(iter(found.values()))
     for question, pairs in QUESTIONS.items():
         lines = [_difference(found, *pair) for pair in pairs if methods.keys() >= set(pair)]
@@ -214,6 +218,7 @@ def texts(args: argparse.Namespace, found: Found) -> tuple[str, str]:
     """The legend and the limits, with the numbers of the runs."""
     chosen = _json(args.work / args.encoders[0] / args.methods[0] / "rate.json")
     cost, lora = _json(args.work / args.encoders[0] / "cost.json"), Lora()
+    apart = _without_twins(found)
     pairs = [pair for pairs in QUESTIONS.values() for pair in pairs if set(args.methods) >= set(pair)]
     numbers = {
         **chosen["settings"],
@@ -223,7 +228,7 @@ def texts(args: argparse.Namespace, found: Found) -> tuple[str, str]:
         "rank": lora.rank,
         "targets": ", ".join(lora.targets),
         "tokens": DeepPrompts().count,
-        "comparisons": len(pairs) * (len(found) + 1),
+        "comparisons": len(pairs) * (len(apart) + 1) + len(args.methods) * (len(found) - len(apart)),
         **{key: cost[key] for key in ("depth", "width", "clock")},
     }
     return LEGEND.format(**numbers), LIMITS.format(**numbers)

@@ -171,6 +171,7 @@ def test_report__pre_training_stands_beside_random_weights(tmp_path):
     write_results(tmp_path, {"asda": {"head": high}, "asda_random": {"head": low}})
     text = report(tmp_path, ["asda", "asda_random"], ["head"], folds=2)
     assert "* head alone on ASDA, pre-trained, against random weights: +20.0 points" in text
+    assert "Of 1 comparisons" in text  # the networks at random weights are no more encoders
     assert "## ASDA, random weights" in text and "full fine-tuning's update" not in text
 
 
