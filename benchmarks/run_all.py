@@ -108,6 +108,12 @@ PLANS = {
         "--clips 6 --precision bf16 --repeats 10",
         "--students 2 --depth 1 --embed-dim 64 --repeats 1",
     ),
+    "adaptation": Plan(
+        "bench_adaptation",
+        "--frames 128 --clips 2 --threads 1 --repeats 2",
+        "--clips 48 --repeats 10",
+        "--depth 1 --frames 32 --clips 1 --repeats 1 --methods all head aat",
+    ),
     "extract": Plan("bench_extract", "", "--clips 256", "--clips 2 --single 1 --seconds 1 --depths 1"),
 }
 

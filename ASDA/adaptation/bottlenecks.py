@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ..core.encoder import SpectrogramEncoder
-from .method import require_at_least_one
+from .method import require_at_least_one, require_vacant
 
 _REDUCTION = 4  # of the width, in the paper
 
@@ -60,6 +60,7 @@ class _BlockAdapters:
             require_at_least_one(self, "width")
 
     def attach(self, encoder: SpectrogramEncoder) -> list[nn.Module]:
+        require_vacant(encoder, self._place, self.kind)
         width = self.width or max(1, encoder.embed_dim // _REDUCTION)
         added: list[nn.Module] = []
         for block in encoder.stack.blocks:

@@ -23,6 +23,9 @@ _KEYS: dict[str, dict[str, str]] = {
     LastBlocks.kind: {"count": "trained_blocks"},
 }
 
+KEYS = ("adaptation", _PROBE, *dict.fromkeys(key for keys in _KEYS.values() for key in keys.values()))
+"""All of them."""
+
 
 def methods_of_keys(keys: Mapping[str, Any]) -> tuple[Method, ...] | None:
     """The methods that the keys of a classifier name; None if all of its encoder is trained as ever.
@@ -49,6 +52,21 @@ def methods_of_keys(keys: Mapping[str, Any]) -> tuple[Method, ...] | None:
         kind: {setting: keys[key] for setting, key in known.items() if key in keys} for kind, known in _KEYS.items()
     }
     return methods_named(map(str, names), settings)
+
+
+def unused_keys(keys: Mapping[str, Any], given: Sequence[str]) -> list[str]:
+    """Those of some keys that say nothing, as none of the methods that the keys name has such a setting.
+
+    Args:
+        keys: as of :func:`methods_of_keys`.
+        given: names in KEYS.
+
+    Raises:
+        AdaptationError: as :func:`methods_of_keys`.
+    """
+    kinds = [method.kind for method in methods_of_keys(keys) or ()]
+    used = {"adaptation", _PROBE}.union(*(_KEYS.get(kind, {}).values() for kind in kinds))
+    return [key for key in given if key not in used]
 
 
 def keys_of_methods(methods: Sequence[Method]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ as peft's files do: ``qkv.weight``, ``qkv.lora_A.weight``, ``qkv.lora_B.weight``
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.encoder import SpectrogramEncoder
-from .method import AdaptationError, require_at_least_one
+from .method import AdaptationError, is_number, require_at_least_one
 
 A, B = "lora_A.weight", "lora_B.weight"
 _ADAPTER = "default"  # peft's name of a layer's one adapter
@@ -55,10 +56,12 @@ class Lora:
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "rank")
+        if isinstance(self.targets, str) or not all(isinstance(target, str) for target in self.targets):
+            raise AdaptationError(f"{self.kind}: targets is {self.targets!r}, expected a list such as [q, v]")
         object.__setattr__(self, "targets", tuple(self.targets))
-        if not self.alpha > 0:
+        if not (is_number(self.alpha) and 0 < self.alpha < math.inf):
             raise AdaptationError(f"{self.kind}: alpha is {self.alpha!r}, expected a positive number")
-        if not 0 <= self.dropout < 1:
+        if not (is_number(self.dropout) and 0 <= self.dropout < 1):
             raise AdaptationError(f"{self.kind}: dropout is {self.dropout!r}, expected a number from 0 to below 1")
 
     @property

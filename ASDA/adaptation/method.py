@@ -48,3 +48,19 @@ def require_at_least_one(method: Any, name: str) -> None:
     value = getattr(method, name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise AdaptationError(f"{method.kind}: {name} is {value!r}, expected a whole number of at least 1")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a number; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def require_vacant(encoder: SpectrogramEncoder, place: str, kind: str) -> None:
+    """Refuses to put something in the place of what is there: it may be trained.
+
+    Raises:
+        AdaptationError: a block has something there.
+    """
+    for number, block in enumerate(encoder.stack.blocks):
+        if not isinstance(getattr(block, place), (type(None), nn.Identity)):
+            raise AdaptationError(f"{kind}: block {number} has one already; attach to an encoder without adapters")

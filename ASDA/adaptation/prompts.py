@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.encoder import SpectrogramEncoder
-from .method import require_at_least_one
+from .method import AdaptationError, require_at_least_one, require_vacant
 
 _INIT_STD = 0.02
 
@@ -62,8 +62,11 @@ class DeepPrompts:
 
     def __post_init__(self) -> None:
         require_at_least_one(self, "count")
+        if not isinstance(self.gated, bool):
+            raise AdaptationError(f"{self.kind}: gated is {self.gated!r}, expected true or false")
 
     def attach(self, encoder: SpectrogramEncoder) -> list[nn.Module]:
+        require_vacant(encoder, "prompts", self.kind)
         added: list[nn.Module] = []
         for block in encoder.stack.blocks:
             block.prompts = Prompts(encoder.embed_dim, self.count, self.gated).to(encoder.device)

@@ -22,6 +22,7 @@ from torch import nn
 from ..adaptation.adapting import adapt, to_dicts
 from ..audio.front_end import FrontEnd
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.layouts import adapter_directory, peft_directory
 from ..checkpoints.reading import read_checkpoint
 from ..checkpoints.weight_files import weight_files
 from ..core import zoo
@@ -94,11 +95,10 @@ def of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
         if checkpoint.head_config:
             network = SpectrogramClassifier(network, checkpoint.head_config)
     model = (checkpoint.training_config or {}).get("model") or {}
-    tensors = [checkpoint.path] if checkpoint.path.is_file() else weight_files(checkpoint.path)
     origin = {
         "path": str(checkpoint.path),
         "layout": checkpoint.layout,
-        "sha256": _sha256(tensors),
+        "sha256": _sha256(_tensor_files(checkpoint)),
         "num_updates": checkpoint.num_updates,
         "trained_by": model.get("_name"),
         "started_from": model.get("model_path") or model.get("init") or None,
@@ -116,6 +116,15 @@ def of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     found = _described(checkpoint.encoder_config, network, checkpoint.front_end)
     found |= {"adaptation": to_dicts(checkpoint.adaptation)}
     return found | {"used_in_training_alone": checkpoint.training_parts, "head": head, "origin": origin}
+
+
+def _tensor_files(checkpoint: Checkpoint) -> list[Path]:
+    """The files of a checkpoint's tensors; of adapters their own, not their base's."""
+    path = checkpoint.path
+    if path.is_file():
+        return [path]
+    own = [path / layout.TENSORS for layout in (adapter_directory, peft_directory)] if checkpoint.base else []
+    return next(([file] for file in own if file.is_file()), None) or weight_files(path)
 
 
 def of_config(name: str, overrides: Sequence[str]) -> dict[str, Any]:

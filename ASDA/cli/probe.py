@@ -33,7 +33,7 @@ from ..probes.anomaly import judge_anomaly
 from ..probes.anomaly_tasks import AnomalyTask, read_anomaly_task
 from ..probes.features import FeatureSettings, FeatureSource, check_pooling
 from ..probes.study import Row, Study, networks, probe_network, summarise
-from ..probes.tasks import Task, find_folds, read_task
+from ..probes.tasks import Task, find_folds, read_task, require_clips
 from ..reports.probing import COLUMNS, MADE_BY, percent, write_table
 from . import _console as console
 from . import _flags as flags
@@ -140,6 +140,8 @@ def _read_tasks(args: argparse.Namespace, source: FeatureSource) -> list[Task] |
     tasks = [read(folder, source.checksums.of, name) for folder, name in zip(folders, names, strict=True)]
     for text in dict.fromkeys(text for task in tasks for text in task.notes):
         console.note(text)
+    for task in tasks if not args.anomaly else ():
+        require_clips(task)
     if not args.anomaly and len({task.single_label for task in tasks}) > 1:
         raise ValueError("some folds have one label per clip, others not; they cannot be averaged")
     return tasks
@@ -232,10 +234,11 @@ def _write_rows(args: argparse.Namespace, outputs: dict[str, Path], runs: list[R
 
 
 def _best_layer(rows: list[Row]) -> Row | None:
-    """The layer of the first checkpoint that did best on what settings were chosen on; None where that is no choice."""
+    """The layer of the first checkpoint that did best on what settings were chosen on; None where none did better."""
     first = [row for row in rows if row["checkpoint"] == rows[0]["checkpoint"] and row["weights"] == "pre-trained"]
     chosen = [row for row in first if "chosen_score" in row]
-    return max(chosen, key=lambda row: row["chosen_score"]) if len(chosen) > 1 else None
+    different = {row["chosen_score"] for row in chosen}
+    return max(chosen, key=lambda row: row["chosen_score"]) if len(different) > 1 else None
 
 
 if __name__ == "__main__":

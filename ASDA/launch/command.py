@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .adapting import unused_settings
 from .arguments import Arguments, quoted
 from .available import available_bytes
 from .batch_plan import Batch, BatchPlan
@@ -97,7 +98,8 @@ def plan_launch(
     plan, memory = _fitted(batch, recipe, arguments, settings, processes, precision, start)
     said = plan.describe(recipe.get("task.clips_per_update"), processes.unit)
     length, on_length = _stated_length(recipe, arguments)
-    notes = (*inputs.notes, *precision.notes, *choices.notes, *on_length, memory, said)
+    on_methods = unused_settings(recipe, arguments)
+    notes = (*inputs.notes, *precision.notes, *choices.notes, *on_length, *on_methods, memory, said)
     fixed = [*recipe.groups, *_fixed(recipe, processes, plan, batch.most_clips), *precision.overrides]
     fixed += [*inputs.overrides, *choices.overrides, *length]
     if settings.extend:

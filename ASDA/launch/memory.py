@@ -74,6 +74,25 @@ class TransformerDecoder:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """What of an encoder is trained, where it is not all of it: adapters, some of the blocks, nothing.
+
+    Attributes:
+        parameters: that get a gradient, in the encoder and in what is added to it.
+        frozen: the encoder's others.
+        passed: of the frozen ones those in blocks that the backward pass goes through.
+        blocks: these, which are the last ones.
+        attentions: passes of each of these blocks' attention.
+    """
+
+    parameters: int
+    frozen: int
+    passed: int
+    blocks: int
+    attentions: int = 1
+
+
+@dataclass(frozen=True)
 class Workload:
     """What a process trains, by the numbers that its memory depends on.
 
@@ -90,7 +109,7 @@ class Workload:
         sequences: of a clip: its students in pre-training, else 1.
         decoder: of pre-training; None where there is none.
         teacher: whether a second encoder sees every patch and follows the first.
-        frozen: the encoder is not trained.
+        trained: what of the encoder is trained; None: all of it.
         recomputes: activations are computed again in the backward pass (`model.checkpoint_activations`).
         shares_keys: whether both maps have the same keys: differential_v2.
     """
@@ -107,7 +126,7 @@ class Workload:
     sequences: int = 1
     decoder: ConvolutionalDecoder | TransformerDecoder | None = None
     teacher: bool = False
-    frozen: bool = False
+    trained: Trained | None = None
     recomputes: bool = False
     shares_keys: bool = False
 
@@ -124,7 +143,12 @@ class Workload:
     def parameters(self) -> int:
         """Those that an optimiser sees, but for a classification head's."""
         decoder = self.decoder.parameters(self.width) if self.decoder else 0
-        return decoder + (0 if self.frozen else self.encoder_parameters)
+        return decoder + (self.encoder_parameters if self.trained is None else self.trained.parameters)
+
+    @property
+    def still_parameters(self) -> int:
+        """Those that no optimiser sees, of a teacher or frozen."""
+        return (self.encoder_parameters if self.teacher else 0) + (self.trained.frozen if self.trained else 0)
 
 
 @dataclass(frozen=True)
@@ -157,20 +181,25 @@ def peak_bytes(work: Workload, machine: Machine, clips: int) -> float:
     if machine.device == "cpu":
         spectrograms = clips * work.patches * work.patch_values * 4
         workers = machine.workers * (WORKER_BYTES + 3 * spectrograms)  # two read ahead, one in the making
-        # Forked before the first update, they hold on to the weights as they were: together one copy.
-        workers += 4 * (work.parameters + work.encoder_parameters) if machine.workers else 0
+        # Forked before the first update, they hold on to the weights as they were: together one copy of what changes.
+        changing = work.parameters + (work.encoder_parameters if work.teacher else 0)
+        workers += 4 * changing if machine.workers else 0
     return RUNTIME_BYTES[machine.device] + weight_bytes(work, machine) + activations + workers
 
 
 def weight_bytes(work: Workload, machine: Machine) -> float:
-    """Weights, gradients, Adam's two moments, the teacher; beside half weights and gradients float32 ones."""
+    """Weights; of those that are trained gradients, Adam's two moments, and beside half ones float32 ones."""
     per_parameter = 20 if machine.precision == HALF else 16
     if machine.precision == BF16_AUTOCAST:
         per_parameter += 2  # the weights as the linear maps see them
     if machine.several:
         per_parameter += 4  # gradients of several steps, beside the buckets in which they are summed
     table = 4 * work.position_rows * work.width
-    kept = 4 * work.encoder_parameters if work.teacher or work.frozen else 0
+    kept = 4 * work.still_parameters
+    if (
+        work.trained and machine.precision == BF16_AUTOCAST
+    ):  # as the linear maps see them, for the gradient of their input
+        kept += 2 * work.trained.passed
     if work.decoder:  # the teacher's table, or the decoder's own
         kept += table
     return work.parameters * per_parameter + kept + table
@@ -181,10 +210,11 @@ def clip_bytes(work: Workload, machine: Machine) -> float:
     kept_in = _kept_in(machine)
     token = _TOKEN_BYTES[kept_in] * work.width
     block = _block_bytes(work, machine) * work.sequences
-    if work.frozen:
+    depth = work.depth if work.trained is None else work.trained.blocks
+    if depth == 0:
         return 2 * block
     entering = token * work.tokens * work.sequences
-    encoder = entering * work.depth + 4 * block if work.recomputes else block * (work.depth + 0.5)
+    encoder = entering * depth + 4 * block if work.recomputes else block * (depth + 0.5)
     if work.decoder is None:
         return encoder
     grid = work.sequences * work.patches  # patches of all students, each with a place in the decoder
@@ -214,7 +244,8 @@ def _kept_in(machine: Machine) -> str:
 def _block_bytes(work: Workload, machine: Machine) -> float:
     """What stays of a block and one sequence."""
     attention, mlp = _BLOCK_BYTES[_kept_in(machine)][work.maps, work.shares_keys]
-    stays = (attention * work.width + mlp * work.mlp_width) * work.tokens
+    attentions = work.trained.attentions if work.trained else 1
+    stays = (attentions * attention * work.width + mlp * work.mlp_width) * work.tokens
     if machine.device == "cpu" and machine.precision != FLOAT32 and work.tokens <= _EXPLICIT_MAP_TOKENS:
-        stays += 2 * work.maps * work.num_heads * work.tokens**2
+        stays += 2 * attentions * work.maps * work.num_heads * work.tokens**2
     return stays

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .adapting import trained_of
 from .memory import ConvolutionalDecoder, TransformerDecoder, Workload
 from .recipe import Recipe
 from .settings import LaunchError
@@ -134,7 +135,7 @@ def _finetuning(recipe: Recipe, start: StartingPoint) -> Workload:
         patch_values=rows * bins,
         position_rows=encoder.max_rows * encoder.columns,
         tokens=encoder.num_prefix_tokens + patches,
-        frozen=bool(recipe.get("model.linear_classifier", False)) or recipe.get("model.adaptation", []) == ["head"],
+        trained=trained_of(recipe, encoder),
         recomputes=bool(recipe.get("model.checkpoint_activations", False)),
         shares_keys=stack.attention.kind == _SHARED_KEYS,
     )

@@ -143,9 +143,14 @@ def require_clips(task: Task) -> Task:
     """Refuses a task that nothing can be fitted to or judged on.
 
     Raises:
-        ValueError: train or eval has no clips.
+        ValueError: train or eval has no clips, or none with a class; there is one class to choose from.
     """
     for split, what in ((task.train, "train"), (task.eval, "eval")):
         if not len(split.clips):
             raise ValueError(f"{task.name}: {what} has no clip that can be read")
+        if not split.has_class.any():
+            raise ValueError(f"{task.name}: no {what} clip that can be read has a class; a probe needs labels")
+    if task.single_label and task.train.has_class.sum() < 2:
+        only = task.class_names[int(task.train.has_class.argmax())]
+        raise ValueError(f"{task.name}: all train clips are of the class {only}; a probe tells at least two apart")
     return task

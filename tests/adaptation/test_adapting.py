@@ -20,7 +20,7 @@ from ASDA.adaptation.adapting import (
     to_dicts,
 )
 from ASDA.adaptation.bottlenecks import MlpAdapters, SpatialAdapters
-from ASDA.adaptation.keys import keys_of_methods, methods_of_keys
+from ASDA.adaptation.keys import keys_of_methods, methods_of_keys, unused_keys
 from ASDA.adaptation.lora import Lora
 from ASDA.adaptation.method import AdaptationError
 from ASDA.adaptation.partial import Everything, HeadOnly, LastBlocks
@@ -280,3 +280,34 @@ def test_refusals__name_what_there_is():
     assert "width is 0" in refusal(lambda: MlpAdapters(0))
     assert "linear_classifier" in refusal(lambda: methods_of_keys({"linear_classifier": True, "adaptation": ["aat"]}))
     assert "no setting 'size'" in refusal(lambda: from_dicts([{"kind": "lora", "size": 3}]))
+
+
+@pytest.mark.parametrize("method", [MlpAdapters(), SpatialAdapters(), DeepPrompts()], ids=lambda method: method.kind)
+def test_adapt__what_is_attached_and_perhaps_trained_is_not_replaced(method):
+    encoder = tiny(zoo.ASDA)
+    adapt(encoder, [method])
+    with pytest.raises(AdaptationError, match=f"{method.kind}: block 0 has one already"):
+        adapt(encoder, [method])
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"adaptation": ["lora"], "lora_alpha": "16"}, "lora: alpha is '16', expected a positive number"),
+        ({"adaptation": ["lora"], "lora_alpha": float("inf")}, "lora: alpha is inf"),
+        ({"adaptation": ["lora"], "lora_dropout": "0.1"}, "lora: dropout is '0.1', expected a number from 0"),
+        ({"adaptation": ["lora"], "lora_targets": "qk"}, "lora: targets is 'qk', expected a list such as"),
+        ({"adaptation": ["prompts"], "prompt_gated": "no"}, "prompts: gated is 'no', expected true or false"),
+    ],
+)
+def test_keys__values_of_another_kind_are_refused(keys, says):
+    with pytest.raises(AdaptationError) as refused:
+        methods_of_keys(keys)
+    assert str(refused.value).startswith(says)
+
+
+def test_unused_keys__are_those_of_methods_that_are_not_named():
+    given = ["lora_rank", "adapter_width", "trained_blocks"]
+    assert unused_keys({"adaptation": ["aat"]}, given) == ["lora_rank", "trained_blocks"]
+    assert unused_keys({"adaptation": ["lora", "last_blocks"]}, given) == ["adapter_width"]
+    assert unused_keys({}, given) == given and unused_keys({"linear_classifier": True}, given) == given

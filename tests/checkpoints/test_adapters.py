@@ -1,5 +1,7 @@
 """Adapters apart from their base: every layout, exact; another base is refused; merged into one model."""
 
+import hashlib
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,13 +14,18 @@ pytest.importorskip("fairseq", reason="the checkpoints are of a run's model")
 import peft
 from omegaconf import OmegaConf
 
-from ASDA.checkpoints.adapters import BASE_KEY, base_of
+from ASDA.adaptation.adapting import adapt
+from ASDA.adaptation.bottlenecks import MlpAdapters
+from ASDA.adaptation.lora import Lora
+from ASDA.checkpoints.adapters import BASE_KEY, Adapter, base_of
 from ASDA.checkpoints.averaging import AveragingError, average_checkpoints
 from ASDA.checkpoints.files import CheckpointError
+from ASDA.checkpoints.layouts import adapter_directory, peft_directory
 from ASDA.checkpoints.reading import read_checkpoint
 from ASDA.cli.convert import main as convert
+from ASDA.cli.info import main as info
 from ASDA.core.classifier import SpectrogramClassifier
-from ASDA.inference.model import build_classifier
+from ASDA.inference.model import build_classifier, build_encoder
 from tests.fairseq_plugin.models.conftest import TINY, build
 
 AAT, LORA, ALL = ["aat"], ["lora"], ["aat", "lora", "prompts", "last_blocks"]
@@ -214,6 +221,29 @@ def test_peft__of_another_network_is_refused(base, tmp_path):
         read_checkpoint(base, adapter=tmp_path / "peft")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("use_dora", True, "use_dora: expected nothing, as plain LoRA has it, found True"),
+        ("use_rslora", True, "use_rslora: expected nothing"),
+        ("rank_pattern", {"qk": 2}, "rank_pattern: expected nothing"),
+        ("bias", "lora_only", "bias: expected nothing"),
+        ("a_later_variant", {"a": 1}, "a_later_variant: expected nothing"),
+        ("init_lora_weights", "pissa_niter_4", "init_lora_weights: expected true, gaussian, eva or orthogonal"),
+        ("init_lora_weights", "olora", "init_lora_weights: expected true"),
+    ],
+)
+def test_peft__what_computes_otherwise_than_plain_lora_is_refused(base, tmp_path, key, value, says):
+    file = saved(classifier(base, LORA), tmp_path / "adapter.pt")
+    assert convert([str(file), str(tmp_path / "peft"), "--to", "peft"]) == 0
+    config = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
+    (tmp_path / "peft" / "adapter_config.json").write_text(json.dumps({**config, "init_lora_weights": "gaussian"}))
+    read_checkpoint(base, adapter=tmp_path / "peft")
+    (tmp_path / "peft" / "adapter_config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(CheckpointError, match=says):
+        read_checkpoint(base, adapter=tmp_path / "peft")
+
+
 def test_peft__holds_lora_alone(base, tmp_path, capsys):
     file = saved(classifier(base, AAT), tmp_path / "adapter.pt")
     assert convert([str(file), str(tmp_path / "peft"), "--to", "peft"]) == 1
@@ -252,3 +282,69 @@ def test_size__is_a_small_share_of_the_whole_file(tmp_path):
     file = saved(classifier(tmp_path / "base.pt", AAT, adapter_width=None), tmp_path / "adapter.pt")
     assert convert([str(file), str(tmp_path / "whole.pt"), "--to", "project", "--merge"]) == 0
     assert file.stat().st_size < 0.085 * (tmp_path / "whole.pt").stat().st_size
+
+
+@pytest.fixture
+def headless(base, tmp_path):
+    """Adapters of an encoder without a head, as a directory: by their kind."""
+
+    def write(*methods):
+        checkpoint = read_checkpoint(base)
+        network = build_encoder(checkpoint).encoder
+        adapt(network, methods)
+        torch.manual_seed(5)
+        own = checkpoint.encoder
+        added = {n: 0.1 * torch.randn_like(t) for n, t in network.state_dict().items() if n not in own}
+        described = {"encoder_config": checkpoint.encoder_config, "front_end": checkpoint.front_end}
+        adapter = Adapter(tmp_path, "", methods, added, base_of(checkpoint), **described)
+        folder = tmp_path / methods[0].kind
+        (peft_directory if isinstance(methods[0], Lora) else adapter_directory).write(folder, adapter)
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("layout", ["project", "published"])
+def test_merge__adapters_of_an_encoder_without_a_head_are_not_dropped(base, headless, tmp_path, capsys, layout):
+    """A .pt file of a pre-training has no place for them."""
+    command = [str(base), str(tmp_path / "whole"), "--merge", "--to"]
+    assert convert([*command, layout, "--adapter", str(headless(MlpAdapters(4)))]) == 1
+    assert "an encoder alone with mlp_adapter" in capsys.readouterr().err and not (tmp_path / "whole").exists()
+    assert convert([*command, layout, "--adapter", str(headless(Lora(rank=2)))]) == 0
+    torch.testing.assert_close(
+        features_of(read_checkpoint(tmp_path / "whole")),
+        features_of(read_checkpoint(base, adapter=tmp_path / "lora")),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
+def features_of(checkpoint):
+    with torch.no_grad():
+        return build_encoder(checkpoint).encoder.features(spectrograms())
+
+
+def test_merge__adapters_of_an_encoder_without_a_head_stand_in_a_directory(base, headless, tmp_path):
+    folder = headless(MlpAdapters(4))
+    assert convert([str(base), str(tmp_path / "whole"), "--to", "directory", "--merge", "--adapter", str(folder)]) == 0
+    expected = features_of(read_checkpoint(base, adapter=folder))
+    assert torch.equal(features_of(read_checkpoint(tmp_path / "whole")), expected)
+    assert not torch.equal(features_of(read_checkpoint(base)), expected)
+
+
+@pytest.mark.parametrize(("key", "value"), [("lora_alpha", 8), ("r", 4)])
+def test_peft__what_it_has_written_anew_beside_an_old_record_is_refused(base, headless, key, value):
+    folder = headless(Lora(rank=2))
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(CheckpointError, match=f"{key}={value}.* but asda_adapter.json beside it has 2 and 16"):
+        read_checkpoint(base, adapter=folder)
+
+
+@pytest.mark.parametrize("method", [MlpAdapters(4), Lora(rank=2)], ids=lambda method: method.kind)
+def test_info__of_adapters_in_a_directory_has_the_checksum_of_their_file(base, headless, method, capsys):
+    folder = headless(method)
+    assert info([str(base), "--adapter", str(folder), "--json"]) == 0
+    origin = json.loads(capsys.readouterr().out)["origin"]
+    (file,) = folder.glob("*.safetensors")
+    assert origin["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest() and origin["base"] == str(base)

@@ -34,7 +34,9 @@ def test_cache__many_parts_are_one(tmp_path, monkeypatch):
     assert all(again[str(number)][0, 0, 0] == number for number in range(9))
 
 
-@pytest.mark.parametrize(("ending", "content"), [("npy", b""), ("json", b"{"), ("npy", None)])
+@pytest.mark.parametrize(
+    ("ending", "content"), [("npy", b""), ("json", b"{"), ("json", b"{}"), ("json", b"[1]"), ("npy", None)]
+)
 def test_cache__a_damaged_part_is_named(tmp_path, ending, content):
     cache = FeatureCache(tmp_path, {})
     cache.put("x", np.ones((2, 3, 4), np.float32), 50)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ASDA.probes.tasks import find_folds, read_split, read_task
+from ASDA.probes.tasks import find_folds, read_split, read_task, require_clips
 
 
 def by_path(path):
@@ -77,3 +77,25 @@ def test_find_folds__says_what_a_folder_should_hold(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=f"{name}: .*expected train.tsv and eval.tsv .* fold1, fold2"):
         find_folds(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (
+            {"train": ["a", "a"], "eval": ["a", "b"]},
+            "x: all train clips are of the class a; a probe tells at least two",
+        ),
+        ({"train": ["", ""], "eval": ["a", "b"]}, "x: no train clip that can be read has a class"),
+        ({"train": ["a", "b"], "eval": ["", ""]}, "x: no eval clip that can be read has a class"),
+        ({"train": ["\ta", "\tb"], "eval": ["a\t", "b\t"]}, "x: no train clip that can be read has a class"),
+    ],
+)
+def test_require_clips__a_task_that_cannot_be_asked_is_refused(make_folder, labels, says):
+    with pytest.raises(ValueError, match=f"^{says}"):
+        require_clips(read_task(make_folder(**labels), by_path, "x"))
+
+
+def test_require_clips__one_class_with_clips_that_have_it_not_is_a_question(make_folder):
+    require_clips(read_task(make_folder(classes="a", train=["a", ""], eval=["a", ""]), by_path, "x"))
+    require_clips(read_task(make_folder("other", train=["a", "b"], eval=["a", "a"]), by_path, "x"))

@@ -19,3 +19,11 @@ def test_over_seeds__intervals_of_two_means():
     assert over_seeds.mean_and_interval([0.125]) == "12.5 %"
     assert over_seeds.overlap([0.1, 0.2, 0.3], [0.4, 0.4, 0.4])
     assert not over_seeds.overlap([0.1, 0.2, 0.3], [0.45, 0.45, 0.45])
+
+
+def test_over_seeds__pairs_may_be_folds():
+    assert over_seeds.gain_and_interval([0.5, 0.6, 0.7], [0.6, 0.71, 0.8]) == "+10.3 (+8.9 to +11.8)"
+    assert over_seeds.gain_and_interval([0.5], [0.4]) == "-10.0"
+    vague = over_seeds.compared("AAT", [0.5, 0.6, 0.7], [0.6, 0.6, 0.7], "folds")
+    assert vague.endswith("over 3 folds, which includes 0: these folds do not tell it from nothing.")
+    assert over_seeds.compared("AAT", [0.5], [0.4], "folds").endswith("by one fold.")

@@ -33,9 +33,16 @@ TENSORS, RECORD = "adapter_model.safetensors", "asda_adapter.json"
 _OUTER = "base_model.model."
 _ENCODER = re.compile(r"^(?:classifier\.)?(?:encoder\.)?(?=stack\.)")
 _HEAD = re.compile(r"^(?:classifier\.)?head\.")
-# Settings of peft's that change what an update computes, at the values under which it is the plain one.
-_PLAIN = {"use_dora": False, "use_rslora": False, "fan_in_fan_out": False, "bias": "none", "lora_bias": False}
-_PLAIN |= {"rank_pattern": {}, "alpha_pattern": {}, "layer_replication": None, "alora_invocation_tokens": None}
+# Settings of peft's that no update's result depends on: how it was trained, where it was put, versions.
+_INERT = frozenset(
+    ("peft_type", "r", "lora_alpha", "target_modules", "init_lora_weights")  # looked at by themselves
+    + ("task_type", "base_model_name_or_path", "revision", "auto_mapping", "inference_mode", "peft_version")
+    + ("lora_dropout", "exclude_modules", "modules_to_save", "layers_to_transform", "layers_pattern", "megatron_core")
+    + ("runtime_config", "eva_config", "qalora_group_size")
+)
+# Initialisations that leave the encoder's weights as they are. The others (pissa, olora, corda, loftq, lora_ga) take
+# from them what the factors begin with: on the encoder as it was, such factors are too much.
+_INITIALISATIONS = (True, False, None, "gaussian", "eva", "orthogonal")
 
 
 def knows(contents: Contents) -> bool:
@@ -53,13 +60,24 @@ def read_adapter(contents: Contents) -> Adapter:
     file = folder / PEFT_CONFIG
     if config["peft_type"] != "LORA":
         refuse(file, "peft_type", "LORA", config["peft_type"])
-    for key, inert in _PLAIN.items():
-        if (config.get(key) or inert) != inert:
-            refuse(file, key, f"{inert!r}, the one that is known here", config[key])
+    for key, value in config.items():  # a variant of LoRA, this peft's or a later one's, has a setting of its own
+        if key not in _INERT and value and value != "none":
+            refuse(file, key, "nothing, as plain LoRA has it", value)
+    if config.get("init_lora_weights") not in _INITIALISATIONS:
+        expected = "true, gaussian, eva or orthogonal, which change no weights of the encoder (peft's save_pretrained "
+        expected += "converts others, with path_initial_model_for_weight_conversion)"
+        refuse(file, "init_lora_weights", expected, config["init_lora_weights"])
     lora, head = _sorted(folder / TENSORS)
     record = folder / RECORD
     described = read_description(record, read_json(record)) if record.is_file() else {}
-    methods = described.pop("methods", None) or (_method(file, config, lora),)
+    stated = _method(file, config, lora)
+    methods = described.pop("methods", None) or (stated,)
+    for recorded in methods:
+        if isinstance(recorded, Lora) and (recorded.rank, recorded.alpha) != (stated.rank, stated.alpha):
+            raise CheckpointError(
+                f"{file}: r={stated.rank}, lora_alpha={stated.alpha:g}, but {RECORD} beside it has {recorded.rank} and "
+                f"{recorded.alpha:g}; if peft has written the directory anew, remove {RECORD}"
+            )
     if head and "head_config" not in described:
         described["head_config"] = None  # like the base's
     return Adapter(folder, "peft", methods=methods, tensors=lora, head=head, **described)

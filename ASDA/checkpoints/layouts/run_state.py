@@ -24,13 +24,20 @@ def state_of_model(checkpoint: Checkpoint) -> dict[str, Any]:
     """A classifier as a run of this project would have written it, or an EAT encoder without decoder and teacher.
 
     Raises:
-        CheckpointError: it is another encoder without a head, of which no run of this project has the rest.
+        CheckpointError: it is another encoder without a head, of which no run of this project has the rest, or an
+            adapted one.
     """
     return _encoder_state(checkpoint) if checkpoint.head_config is None else _classifier_state(checkpoint)
 
 
 def _encoder_state(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.encoder_config
+    if checkpoint.adaptation:
+        kinds = ", ".join(method.kind for method in checkpoint.adaptation)
+        raise CheckpointError(
+            f"{checkpoint.path}: an encoder alone with {kinds}, for which a .pt file without a head has no place; "
+            "write a directory (--to directory), or the adapters apart (--to adapter)"
+        )
     if not has_eats_frame(config):
         raise CheckpointError(
             f"{checkpoint.path}: an encoder alone, of no run of this project: a .pt file would lack what training adds "
