@@ -52,9 +52,9 @@ def draw_maps(
 
 
 def draw_by_layer(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], file: Path) -> None:
-    """Numbers by layer: title of a panel -> name of a curve -> for each layer the values of its heads.
+    """Numbers by layer: title of a panel -> name of a curve -> for each layer the values of its heads, or of several runs.
 
-    A line is the mean over the heads, a dot a head.
+    A line is their mean, a dot one of them.
     """
     figure, axes = plt.subplots(len(panels), 1, figsize=(6, 2 * len(panels)), squeeze=False, layout="constrained")
     for axis, (title, curves) in zip(axes[:, 0], panels.items(), strict=True):
