@@ -1,4 +1,4 @@
-"""Does differential attention put less weight where nothing happens? Encoders of an ablation on clips whose events are known.
+"""Does differential attention put less weight where nothing happens? Encoders on clips whose events are known.
 
     python -m benchmarks.event_attention --runs ablation/demo_attention --data FOLDER --output FILE.md \
         --settings "lambda 0.3=lambda_0.3" "lambda 0=lambda_0" plain
@@ -189,17 +189,17 @@ def draw(seen: Seen, output: Path) -> list[Path]:
 
 
 LEGEND = (
-    "Points: the share of the weight on patches that lies on those of a kind, less their share of the area (0: they are "
-    "looked at as anything else), mean over clips, heads and the tokens that ask, negative weights by their size; then "
-    "the mean over the seeds with its 95 % interval (Student's t), * where that leaves 0 out. A patch is of an event if "
-    "it shares half of itself, or of the event's box, with that box in time and in frequency; quiet is where the "
-    "background is 40 dB lower and no event is; noise is the rest. `random weights`: the same network, not trained."
+    "Points: the share of the weight on patches that lies on those of a kind, less their share of the area (0: looked at "
+    "as anything else), mean over clips, heads and the tokens that ask, negative weights by their size; then the mean "
+    "over the seeds with its 95 % interval (Student's t), * where that leaves 0 out. A patch is of an event if it shares "
+    "half of itself, or of the event's box, with that box in time and in frequency; quiet is where the background is 40 "
+    "dB lower and no event is; noise is the rest. `random weights`: the same network, not trained."
 )
 LIMITS = (
     "What this does not show: anything of networks, corpora and runs of a useful size. The intervals are over seeds, on "
     "the same clips. A box holds moments without sound (between clicks, beside a glide), so events count for less than "
     "they are. Where weight lies is not what is used: values, the norm behind the subtraction and residual connections "
-    "have their part. With so many intervals, one in twenty leaves 0 out by chance."
+    "have their part. Of intervals where nothing differs one in twenty leaves 0 out by chance."
 )
 
 
@@ -211,7 +211,7 @@ def _settings(words: Sequence[str]) -> dict[str, str]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, required=True, help="folder of asda-ablate")
-    parser.add_argument("--settings", nargs="+", required=True, metavar="[NAME=]SETTING", help="the first: the reference")
+    parser.add_argument("--settings", nargs="+", required=True, metavar="[NAME=]SETTING", help="first the reference")
     parser.add_argument("--data", type=Path, required=True, help="corpus with places.csv and quiet stretches")
     parser.add_argument("--command", default="python -m benchmarks.event_attention", help="that the report names")
     parser.add_argument("--output", type=Path, required=True, help="markdown file")

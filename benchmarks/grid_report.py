@@ -17,13 +17,14 @@ from benchmarks import measuring
 SIZE = "`+size=tiny` (4 layers of 128 channels) on clips of 2.56 s"
 ABOUT = {
     "demo_ASDA": f"The ablations of ASDA's paper, one thing changed at a time; {SIZE} of the generated corpus. At this "
-    "size `paper` has mean pooling and alpha 0.02 (config/ablation/demo_ASDA.yaml).",
+    "size `paper` has mean pooling and alpha 0.02 (config/ablation/demo_ASDA.yaml). 60 updates are few: random weights "
+    "of the same network have 28.3 ± 0.9 % (learning.md), so the table is about what the first minute of training does.",
     "demo_attention": f"The runs of event_attention.md. {SIZE}, generated.",
-    "demo_lambda_tasks": f"Is the best lambda task-dependent? {SIZE}; pre-trained on the generated corpus without labels, "
-    "then judged by a linear probe (mean over the patches) and by fine-tuning all weights. `events`: which of 15 classes "
-    "a generated clip holds, several each. `polyphony`: whether it holds one, two or three of them. `samples`: "
+    "demo_lambda_tasks": f"Is the best lambda task-dependent? {SIZE}; pre-trained on the generated corpus without "
+    "labels, then judged by a linear probe (mean over the patches) and by fine-tuning all weights. `events`: which of 15 "
+    "classes a generated clip holds, several each. `polyphony`: whether it holds one, two or three of them. `samples`: "
     "sonic-pi-samples, recordings, 14 classes by name. `speech`: klettres, people who read letters and syllables, 17 "
-    "languages. benchmarks/results/own_data.md says more of the last two.",
+    "languages. own_data.md says more of the last two.",
     "demo_students": f"Do more students pay? {SIZE}; each setting gets as many updates as take the arithmetic of the "
     "reference's (forward and backward, counted), with its share of warm-up.",
     "demo_cls_place": f"CLS at the head of the sequence or in its middle, where its place has a position (`sincos_1d`); "
@@ -31,8 +32,9 @@ ABOUT = {
     "(tests/core/test_encoder.py::test_encoder__without_a_position_cls_in_the_middle_is_the_same_function).",
 }
 LIMITS = (
-    "What this does not show: anything of networks, corpora and runs of a useful size. The learning rate was not searched "
-    "for each setting. The intervals are over seeds of training on the same clips: other clips move the numbers by more."
+    "What this does not show: anything of networks, corpora and runs of a useful size. The learning rate was not "
+    "searched for each setting. The intervals are over seeds of training on the same clips: other clips move the numbers "
+    "by more."
 )
 LAMBDAS = "demo_lambda_tasks"
 
@@ -71,9 +73,9 @@ def told(ablation: Ablation) -> list[str]:
     sentences = []
     for score in ablation.scores:
         found = {s.name: s.scores[score] for s in ablation.settings if s.scores.get(score) and s.scores[score].gains}
-        apart = [f"{name} ({comparison.shown_gain()[:-2]})" for name, comparison in found.items() if comparison.told_apart]
-        single = [name for name, comparison in found.items() if comparison.gain_interval is None]
-        rest = [name for name, comparison in found.items() if not comparison.told_apart and name not in single]
+        apart = [f"{name} ({one.shown_gain()[:-2]})" for name, one in found.items() if one.told_apart]
+        single = [name for name, one in found.items() if one.gain_interval is None]
+        rest = [name for name, one in found.items() if not one.told_apart and name not in single]
         parts = []
         if apart:
             parts.append(f"told from {ablation.reference}, in points: {', '.join(apart)}")
@@ -129,13 +131,16 @@ def crossings(ablation: Ablation) -> str:
         for (first, second), of in signs.items()
         if len(set(of.values())) == 2
     ]
+    if not intervals:
+        return "One seed has no intervals: it tells no difference."
     count = sum(map(len, signs.values()))
-    chance = f"Of {intervals} intervals (all pairs, all scores) {count} leave 0 out; by chance {intervals / 20:.1f} would."
-    if crossed:
-        return f"{chance} Pairs that are told apart with opposite signs, as a dependence on the task would have it: " + (
-            "; ".join(crossed) + "."
-        )
-    return f"{chance} No pair is told apart with opposite signs in two scores: no dependence on the task is seen."
+    told_apart = (
+        f"Of {intervals} intervals (all pairs, all scores) {count} leave 0 out; by chance {intervals / 20:.1f} would."
+    )
+    if not crossed:
+        return f"{told_apart} No pair is told apart with opposite signs in two scores: no dependence on the task is seen."
+    pairs = "; ".join(crossed)
+    return f"{told_apart} Pairs that are told apart with opposite signs, as a dependence on the task would have it: {pairs}."
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     parts = [
         f"`{args.command}`",
         ABOUT.get(ablation.name, ablation.name),
-        f"{measuring.environment()}{f'; it took {args.took}' if args.took else ''}",
+        "; ".join([*ablation.about[1:], *([f"it took {args.took}"] if args.took else [])]),
         measuring.table(heading, rows),
         *(["\n".join(missing)] if missing else []),
         ablation.legend(),

@@ -2,8 +2,8 @@
 
     python -m ASDA.demo.corpus OUT_DIR [--num-clips 800] [--seed 1] [--quiet-stretches]
 
-A clip holds one to three classes of `ASDA.demo.sounds`; places.csv says where in it each is. Clips take turns through wav
-and flac, 16 and 44.1 kHz, mono and stereo, independently of what they hold. The same arguments always give the same
+A clip holds one to three classes of `ASDA.demo.sounds`; places.csv says where in it each is. Clips take turns through
+wav and flac, 16 and 44.1 kHz, mono and stereo, independently of what they hold. The same arguments always give the same
 corpus.
 """
 
@@ -89,7 +89,7 @@ def clip_generator(seed: int, plan: ClipPlan) -> np.random.Generator:
 
 
 def quiet_stretch(seed: int, plan: ClipPlan) -> Place:
-    """A stretch of a clip in which the background is to be turned down; what its sound is drawn from stays untouched."""
+    """A stretch of a clip in which the background is to be turned down; drawn apart from the clip's sound."""
     rng = np.random.default_rng([seed, 2, plan.number])
     length_s = CLIP_DURATION_S * rng.uniform(*QUIET_SHARE)
     start_s = rng.uniform(0, CLIP_DURATION_S - length_s)
@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("out_dir", type=Path, help="folder that receives the clips and the manifests")
     parser.add_argument("--num-clips", type=int, default=800, help="clips of all three splits together")
     parser.add_argument("--seed", type=int, default=1, help="another seed makes another corpus of the same kind")
-    parser.add_argument("--quiet-stretches", action="store_true", help="turn the background of each clip down for a while")
+    parser.add_argument("--quiet-stretches", action="store_true", help="turn each clip's background down for a while")
     args = parser.parse_args(argv)
     try:
         write_corpus(args.out_dir, args.num_clips, args.seed, args.quiet_stretches)

@@ -52,7 +52,7 @@ def draw_maps(
 
 
 def draw_by_layer(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], file: Path) -> None:
-    """Numbers by layer: title of a panel -> name of a curve -> for each layer the values of its heads, or of several runs.
+    """Numbers by layer: title of a panel -> name of a curve -> for each layer the values of its heads, or of runs.
 
     A line is their mean, a dot one of them.
     """
