@@ -189,17 +189,17 @@ def draw(seen: Seen, output: Path) -> list[Path]:
 
 
 LEGEND = (
-    "Points: the share of the weight on patches that lies on those of a kind, less their share of the area (0: looked at "
-    "as anything else), mean over clips, heads and the tokens that ask, negative weights by their size; then the mean "
-    "over the seeds with its 95 % interval (Student's t), * where that leaves 0 out. A patch is of an event if it shares "
-    "half of itself, or of the event's box, with that box in time and in frequency; quiet is where the background is 40 "
-    "dB lower and no event is; noise is the rest. `random weights`: the same network, not trained."
+    "Points: the share of the weight on patches that lies on those of a kind, less their share of the area (0: looked "
+    "at as anything else), mean over clips, heads and the tokens that ask, negative weights by their size; then the "
+    "mean over the seeds with its 95 % interval (Student's t), * where that leaves 0 out. A patch is of an event if it "
+    "shares half of itself, or of the event's box, with that box in time and in frequency; quiet is where the "
+    "background is 40 dB lower and no event is; noise is the rest. `random weights`: the same network, not trained."
 )
 LIMITS = (
-    "What this does not show: anything of networks, corpora and runs of a useful size. The intervals are over seeds, on "
-    "the same clips. A box holds moments without sound (between clicks, beside a glide), so events count for less than "
-    "they are. Where weight lies is not what is used: values, the norm behind the subtraction and residual connections "
-    "have their part. Of intervals where nothing differs one in twenty leaves 0 out by chance."
+    "What this does not show: anything of networks, corpora and runs of a useful size. The intervals are over seeds, "
+    "on the same clips. A box holds moments without sound (between clicks, beside a glide), so events count for less "
+    "than they are. Where weight lies is not what is used: values, the norm behind the subtraction and residual "
+    "connections have their part. Of intervals where nothing differs one in twenty leaves 0 out by chance."
 )
 
 

@@ -21,20 +21,20 @@ ABOUT = {
     "of the same network have 28.3 ± 0.9 % (learning.md), so the table is about what the first minute of training does.",
     "demo_attention": f"The runs of event_attention.md. {SIZE}, generated.",
     "demo_lambda_tasks": f"Is the best lambda task-dependent? {SIZE}; pre-trained on the generated corpus without "
-    "labels, then judged by a linear probe (mean over the patches) and by fine-tuning all weights. `events`: which of 15 "
-    "classes a generated clip holds, several each. `polyphony`: whether it holds one, two or three of them. `samples`: "
-    "sonic-pi-samples, recordings, 14 classes by name. `speech`: klettres, people who read letters and syllables, 17 "
-    "languages. own_data.md says more of the last two.",
+    "labels, then judged by a linear probe (mean over the patches) and by fine-tuning all weights. `events`: which of "
+    "15 classes a generated clip holds, several each. `polyphony`: whether it holds one, two or three of them. "
+    "`samples`: sonic-pi-samples, recordings, 14 classes by name. `speech`: klettres, people who read letters and "
+    "syllables, 17 languages. own_data.md says more of the last two.",
     "demo_students": f"Do more students pay? {SIZE}; each setting gets as many updates as take the arithmetic of the "
     "reference's (forward and backward, counted), with its share of warm-up.",
-    "demo_cls_place": f"CLS at the head of the sequence or in its middle, where its place has a position (`sincos_1d`); "
-    f"{SIZE}. With `sincos_2d` both are the same function, to the bit "
+    "demo_cls_place": f"CLS at the head of the sequence or in its middle, where its place has a position "
+    f"(`sincos_1d`); {SIZE}. With `sincos_2d` both are the same function, to the bit "
     "(tests/core/test_encoder.py::test_encoder__without_a_position_cls_in_the_middle_is_the_same_function).",
 }
 LIMITS = (
     "What this does not show: anything of networks, corpora and runs of a useful size. The learning rate was not "
-    "searched for each setting. The intervals are over seeds of training on the same clips: other clips move the numbers "
-    "by more."
+    "searched for each setting. The intervals are over seeds of training on the same clips: other clips move the "
+    "numbers by more."
 )
 LAMBDAS = "demo_lambda_tasks"
 
@@ -138,9 +138,9 @@ def crossings(ablation: Ablation) -> str:
         f"Of {intervals} intervals (all pairs, all scores) {count} leave 0 out; by chance {intervals / 20:.1f} would."
     )
     if not crossed:
-        return f"{told_apart} No pair is told apart with opposite signs in two scores: no dependence on the task is seen."
+        return f"{told_apart} No pair is told apart with opposite signs: no dependence on the task is seen."
     pairs = "; ".join(crossed)
-    return f"{told_apart} Pairs that are told apart with opposite signs, as a dependence on the task would have it: {pairs}."
+    return f"{told_apart} Told apart with opposite signs, as a dependence on the task would have it: {pairs}."
 
 
 def main(argv: list[str] | None = None) -> int:
