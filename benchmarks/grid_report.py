@@ -1,6 +1,6 @@
 """The report of an ablation among the results: its table, and in words what the seeds tell and what they do not.
 
-    python -m benchmarks.grid_report --table ablation/demo_ASDA/table.json --command "make ablation" --output FILE.md
+python -m benchmarks.grid_report --table ablation/demo_ASDA/table.json --command "make ablation" --output FILE.md
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SIZE = "`+size=tiny` (4 layers of 128 channels) on clips of 2.56 s"
 ABOUT = {
     "demo_ASDA": f"The ablations of ASDA's paper, one thing changed at a time; {SIZE} of the generated corpus. At this "
     "size `paper` has mean pooling and alpha 0.02 (config/ablation/demo_ASDA.yaml). 60 updates are few: random weights "
-    "of the same network have 28.3 ± 0.9 % (learning.md), so the table is about what the first minute of training does.",
+    "of the same network have 28.3 ± 0.9 % (learning.md), so the table is about what the first updates do.",
     "demo_attention": f"The runs of event_attention.md. {SIZE}, generated.",
     "demo_lambda_tasks": f"Is the best lambda task-dependent? {SIZE}; pre-trained on the generated corpus without "
     "labels, then judged by a linear probe (mean over the patches) and by fine-tuning all weights. `events`: which of "
@@ -80,7 +80,7 @@ def told(ablation: Ablation) -> list[str]:
         if apart:
             parts.append(f"told from {ablation.reference}, in points: {', '.join(apart)}")
         if rest:
-            parts.append(f"intervals that overlap 0, so that the seeds tell no difference: {', '.join(rest)}")
+            parts.append(f"intervals that include 0, so that the seeds tell no difference: {', '.join(rest)}")
         if single:
             parts.append(f"by one seed, which tells nothing: {', '.join(single)}")
         sentences.append(f"* {score}: {'; '.join(parts) or 'nothing to compare'}.")

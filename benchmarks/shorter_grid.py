@@ -1,6 +1,6 @@
 """A ready grid of config/ablation with other seeds, lengths or tasks, as yaml on the output.
 
-    python -m benchmarks.shorter_grid demo_students --seeds 1 2 --pretraining optimization.max_update=60
+python -m benchmarks.shorter_grid demo_students --seeds 1 2 --pretraining optimization.max_update=60
 """
 
 from __future__ import annotations

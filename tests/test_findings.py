@@ -231,7 +231,7 @@ def test_grid_report__reads_what_asda_ablate_writes(tmp_path):
 def test_grid_report__tells_what_overlaps():
     (line,) = grid_report.told(ablation(a={"x": LOW}, b={"x": HIGH}, c={"x": VAGUE}))
     assert line == (
-        "* x: told from a, in points: b (+30.0 (+30.0 to +30.0)); intervals that overlap 0, so that the seeds tell no "
+        "* x: told from a, in points: b (+30.0 (+30.0 to +30.0)); intervals that include 0, so that the seeds tell no "
         "difference: c."
     )
     (line,) = grid_report.told(ablation(a={"x": LOW[:1]}, b={"x": HIGH[:1]}))

@@ -96,9 +96,7 @@ def quiet_stretch(seed: int, plan: ClipPlan) -> Place:
     return Place(QUIET, start_s, start_s + length_s, 0.0, plan.sample_rate_hz / 2)
 
 
-def render_clip(
-    rng: np.random.Generator, plan: ClipPlan, quiet: Place | None = None
-) -> tuple[np.ndarray, list[Place]]:
+def render_clip(rng: np.random.Generator, plan: ClipPlan, quiet: Place | None = None) -> tuple[np.ndarray, list[Place]]:
     """Mixes a clip's events over background noise, which is turned down in the quiet place.
 
     Returns:
