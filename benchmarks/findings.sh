@@ -8,7 +8,7 @@
 #   cls        does it matter where CLS stands, where its place has a position?    cls_place.md
 #   lambda     is the best lambda task-dependent?                                  lambda_tasks.md
 #
-# Given again with the same WORK, it goes on where it was stopped. All of it takes about an hour and a half of processor time.
+# Given again with the same WORK, it goes on where it was stopped. All of it takes about an hour of processor time.
 #
 # Settings (environment variables):
 #   QUESTIONS  some of them (default: all, in this order)
@@ -18,8 +18,9 @@
 #   SEEDS      (default: the grids', "1 2 3")
 #   JOBS       runs at a time (default 2)
 #   TASKS      that lambda is judged by (default "events polyphony samples speech")
-#   PRETRAINING_UPDATES, FINETUNING_UPDATES   (default: the grids', 200 and 60)
-#   STUDENTS_UPDATES   of 16 students (default 100)
+#   PRETRAINING_UPDATES   of every setting, or with equal arithmetic of 16 students (default 60)
+#   FINETUNING_UPDATES    (default: the grids', 60; 0: judge by the probe alone)
+#   ABLATION   folder of asda-ablate demo_ASDA (make ablation: ablation/demo_ASDA); encoders that it holds are not pre-trained again
 #   NUM_CLIPS, TARGET_LENGTH   as for make demo
 #   PLACED_CLIPS       of the corpus for attention (default 240, of which a fifth is looked at)
 #   COST_FLAGS         of benchmarks.run_all, as --tiny
@@ -37,40 +38,43 @@ read -ra tasks <<<"${TASKS:-events polyphony samples speech}"
 read -ra cost_flags <<<"${COST_FLAGS:-}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=$ROOT
 EVENTS=$WORK/data/events
+ABLATION=$(absolute "${ABLATION:-$WORK/none}")/runs
 
-# short_grid NAME UPDATES [FLAG ...]: the ready grid with this script's seeds and lengths, as a yaml in WORK.
+# short_grid NAME [FLAG ...]: the ready grid with this script's seeds and lengths, as a yaml in WORK.
 short_grid() {
-  local name=$1 updates=$2 length="task.target_length=$TARGET_LENGTH"
-  shift 2
+  local name=$1 length="task.target_length=$TARGET_LENGTH" flags=()
+  shift
+  if [[ ${FINETUNING_UPDATES:-} == 0 ]]; then flags+=(--probe-alone); fi
   mkdir -p "$WORK/grids"
   "$PYTHON" -m benchmarks.shorter_grid "$name" --seeds ${seeds[@]+"${seeds[@]}"} \
-    --pretraining "$length $(shorter "$updates")" --finetuning "$length $(shorter "${FINETUNING_UPDATES:-}")" "$@" \
-    >"$WORK/grids/$name.yaml.$$"
+    --pretraining "$length $(shorter "${PRETRAINING_UPDATES:-60}")" \
+    --finetuning "$length $(shorter "${FINETUNING_UPDATES:-}")" ${flags[@]+"${flags[@]}"} "$@" >"$WORK/grids/$name.yaml.$$"
   mv "$WORK/grids/$name.yaml.$$" "$WORK/grids/$name.yaml"
 }
 
-# run_grid NAME [FLAG ...]: that yaml, on the generated corpus.
+# run_grid NAME [FLAG ...]: that yaml, on the generated corpus. Runs of `taken` (SETTING=FOLDER of its seeds) that are there are
+# copied and not repeated; asda-ablate refuses those that are not what the grid says.
+taken=()
 run_grid() {
-  local name=$1
+  local name=$1 one run
   shift
-  "$PYTHON" -m ASDA.cli.ablate "$WORK/grids/$name.yaml" --data "$EVENTS" --output "$WORK/$name" --jobs "${JOBS:-2}" "$@"
+  local words=("$WORK/grids/$name.yaml" --data "$EVENTS" --output "$WORK/$name" "$@")
+  [[ -d $WORK/$name/runs ]] || "$PYTHON" -m ASDA.cli.ablate "${words[@]}" --report >/dev/null # makes the folder its own
+  for one in ${taken[@]+"${taken[@]}"}; do
+    run=$WORK/$name/runs/${one%%=*}
+    if [[ -d ${one#*=} && ! -d $run ]]; then
+      mkdir -p "$WORK/$name/runs"
+      rm -rf "$run.copied"
+      cp -r "${one#*=}" "$run.copied"
+      mv "$run.copied" "$run"
+    fi
+  done
+  "$PYTHON" -m ASDA.cli.ablate "${words[@]}" --jobs "${JOBS:-2}"
 }
 
 # report_grid NAME FILE
 report_grid() {
   "$PYTHON" -m benchmarks.grid_report --table "$WORK/$1/table.json" --command benchmarks/findings.sh --output "$OUTPUT/$2"
-}
-
-# take_over FROM TO SETTING ...: what another grid has pre-trained is not repeated; asda-ablate refuses it where it is not alike.
-take_over() {
-  local from=$WORK/$1/runs to=$WORK/$2/runs run
-  shift 2
-  for run in "${@/#/$from/}"; do
-    [[ -d $run && ! -d $to/${run##*/} ]] || continue
-    mkdir -p "$to"
-    cp -r "$run" "$to/.copied"
-    mv "$to/.copied" "$to/${run##*/}"
-  done
 }
 
 # make_polyphony FOLDER: the generated corpus, labelled by how many events a clip holds.
@@ -89,7 +93,8 @@ answer_attention() {
   local placed=$WORK/data/placed
   [[ -f $placed/label_descriptors.csv ]] ||
     "$PYTHON" -m ASDA.demo.corpus "$placed" --num-clips "${PLACED_CLIPS:-240}" --seed 2 --quiet-stretches
-  short_grid demo_attention "${PRETRAINING_UPDATES:-}"
+  short_grid demo_attention
+  taken=("lambda_0.3=$ABLATION/paper" "lambda_0=$ABLATION/lambda_0" "plain=$ABLATION/plain")
   run_grid demo_attention
   "$PYTHON" -m benchmarks.event_attention --runs "$WORK/demo_attention" --data "$placed" --command benchmarks/findings.sh \
     --settings "lambda 0.3=lambda_0.3" "lambda 0=lambda_0" plain --output "$OUTPUT/event_attention.md"
@@ -104,13 +109,15 @@ answer_cost() {
 }
 
 answer_students() {
-  short_grid demo_students "${STUDENTS_UPDATES:-100}"
+  short_grid demo_students
+  taken=("students_16=$ABLATION/paper")
   run_grid demo_students
   report_grid demo_students students_equal_work.md
 }
 
 answer_cls() {
-  short_grid demo_cls_place "${PRETRAINING_UPDATES:-}"
+  short_grid demo_cls_place
+  taken=()
   run_grid demo_cls_place
   report_grid demo_cls_place cls_place.md
 }
@@ -130,9 +137,9 @@ answer_lambda() {
         ;;
     esac
   done
-  short_grid demo_lambda_tasks "${PRETRAINING_UPDATES:-}" --tasks "${tasks[@]}"
-  run_grid demo_lambda_tasks "${data[@]}" --report >/dev/null # makes the folder its own
-  take_over demo_attention demo_lambda_tasks lambda_0.3 lambda_0
+  short_grid demo_lambda_tasks --tasks "${tasks[@]}"
+  taken=("lambda_0.1=$ABLATION/lambda_0.1" "lambda_0.5=$ABLATION/lambda_0.5")
+  taken+=("lambda_0.3=$WORK/demo_attention/runs/lambda_0.3" "lambda_0=$WORK/demo_attention/runs/lambda_0")
   run_grid demo_lambda_tasks "${data[@]}"
   report_grid demo_lambda_tasks lambda_tasks.md
 }

@@ -17,7 +17,7 @@ from ASDA.launch.ablation.words import joined_words, split_words
 
 
 def shorter_grid(
-    name: str, seeds: Sequence[int] = (), pretraining: str = "", finetuning: str = "", tasks: Sequence[str] = ()
+    name: str, seeds: Sequence[int] = (), pretraining: str = "", finetuning: str = "", tasks: Sequence[str] = (), probe_alone: bool = False
 ) -> dict[str, Any]:
     """The content of a grid, its base included.
 
@@ -27,6 +27,7 @@ def shorter_grid(
         pretraining: words behind those of its pre-training; a later value of a key wins.
         finetuning: the same for its fine-tunings.
         tasks: of its tasks those to keep; none: all.
+        probe_alone: leave the fine-tunings out.
 
     Raises:
         LaunchError: there is no such grid, or the words are not for one.
@@ -38,7 +39,11 @@ def shorter_grid(
     content["seeds"] = list(seeds or content["seeds"])
     content["pretraining"] = _with(content["pretraining"], pretraining)
     content["tasks"] = {
-        task: {key: _with(value, finetuning) if key == "finetuning" else value for key, value in about.items()}
+        task: {
+            key: _with(value, finetuning) if key == "finetuning" else value
+            for key, value in about.items()
+            if not (probe_alone and key == "finetuning")
+        }
         for task, about in content["tasks"].items()
         if not tasks or task in tasks
     }
@@ -55,9 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="default: its own")
     parser.add_argument("--pretraining", default="", help="key=value ... behind its pre-training")
     parser.add_argument("--finetuning", default="", help="key=value ... behind its fine-tunings")
+    parser.add_argument("--probe-alone", action="store_true", help="leave its fine-tunings out")
     parser.add_argument("--tasks", nargs="*", default=[], help="those to keep; default: all")
     args = parser.parse_args(argv)
-    content = shorter_grid(args.name, args.seeds, args.pretraining, args.finetuning, args.tasks)
+    content = shorter_grid(args.name, args.seeds, args.pretraining, args.finetuning, args.tasks, args.probe_alone)
     print(yaml.safe_dump(content, sort_keys=False, width=10_000), end="")
     return 0
 

@@ -275,6 +275,8 @@ def test_shorter_grid__later_words_win_and_the_rest_stays():
     assert re.findall(r"max_update=\S+", short["pretraining"]) == ["max_update=2"]
     assert re.findall(r"max_update=\S+", short["tasks"]["samples"]["finetuning"]) == ["max_update=3"]
     assert short["tasks"]["samples"]["probe"] == "mean" and "+size=tiny" in short["pretraining"]
+    probed = shorter_grid.shorter_grid("demo_lambda_tasks", probe_alone=True)
+    assert list(probed["tasks"].values()) == [{"probe": "mean"}] * 4
     same = shorter_grid.shorter_grid("demo_lambda_tasks")
     assert same["seeds"] == [1, 2, 3] and same["pretraining"].split() == whole["pretraining"].split()
 
@@ -302,7 +304,7 @@ def test_findings_script__writes_its_tables_and_goes_on(tmp_path):
         for number in range(6):
             soundfile.write(samples / f"{kind}_of {number}.flac", rng.normal(0, level, 4_000 + 500 * number), 16_000)
     settings = {"DATA": str(tmp_path), "TASKS": "events samples", "SEEDS": "1", "NUM_CLIPS": "150", "JOBS": "1"}
-    settings |= {"PLACED_CLIPS": "150", "STUDENTS_UPDATES": "2", "COST_FLAGS": "--tiny"}
+    settings |= {"PLACED_CLIPS": "150", "COST_FLAGS": "--tiny"}
     settings["OUTPUT"] = str(tmp_path / "out")
     assert run_script("findings.sh", tmp_path, table="out/lambda_tasks.md", **settings)
     tables = {file.name: rows_of(file) for file in (tmp_path / "out").rglob("*.md")}
