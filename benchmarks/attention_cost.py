@@ -88,11 +88,12 @@ def cost_report(
 ) -> str:
     """Tables of all precisions, with what they were measured on."""
     tables = "\n\n".join(cost_table(tokens, p, depth, embed_dim, device, repeats) for p in precisions)
+    gpu = "" if device.type == "cuda" else " Not measured on a GPU: the same command there makes those columns."
     return (
         f"Encoders of {depth} layers of width {embed_dim}, {embed_dim // 64} heads, an MLP of "
         f"{zoo.ASDA.stack.mlp_ratio} x D ({measuring.clock_name(device)}).\n{measuring.environment(device)}\n\n"
         f"{tables}\n\n"
         "A step is forward, backward and AdamW. MiB: what the pass takes beyond weights and optimiser state. A list of "
         "lambdas costs what one does, but for layers where it is 0: these have one map. `lambda of each token` is "
-        "differential_v2, over shared keys and values (docs/attention.md)."
+        f"differential_v2, over shared keys and values (docs/attention.md).{gpu}"
     )

@@ -240,9 +240,9 @@ TINY = {
 }
 
 
-def run_script(name: str, folder: Path, **settings: str) -> list[list[str]]:
-    """Rows of the table that a script of benchmarks/ writes."""
-    output = folder / "table.md"
+def run_script(name: str, folder: Path, table: str = "table.md", **settings: str) -> list[list[str]]:
+    """Rows of a table that a script of benchmarks/ writes."""
+    output = folder / table
     settings = os.environ | TINY | {"WORK": str(folder / "work"), "OUTPUT": str(output)} | settings
     process = subprocess.run(
         ["bash", str(ROOT / "benchmarks" / name)],

@@ -58,9 +58,9 @@ def maps_figure(
 
 
 def draw_by_layer(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], file: Path) -> None:
-    """Numbers by layer: title of a panel -> name of a curve -> for each layer the values of its heads.
+    """Numbers by layer: title of a panel -> name of a curve -> for each layer the values of its heads, or of runs.
 
-    A line is the mean over the heads, a dot a head.
+    A line is their mean, a dot one of them.
     """
     figure, axes = plt.subplots(len(panels), 1, figsize=(6, 2 * len(panels)), squeeze=False, layout="constrained")
     for axis, (title, curves) in zip(axes[:, 0], panels.items(), strict=True):
