@@ -74,6 +74,12 @@ def row_padding_mask(num_rows: Tensor, grid: PatchGrid) -> Tensor:
     return (row >= num_rows[:, None]).repeat_interleave(grid.columns, dim=1)
 
 
+def whole_rows(num_frames: Tensor, patches: PatchConfig) -> Tensor:
+    """The fewest rows that hold all frames of clips of such lengths, (B,) -> (B,); one at least."""
+    missing = (num_frames - patches.size[0]).clamp(min=0)
+    return 1 - torch.div(-missing, patches.stride[0], rounding_mode="floor")
+
+
 def real_rows(padding_mask: Tensor, grid: PatchGrid) -> Tensor:
     """Inverse of :func:`row_padding_mask`: (B, N) -> (B,)."""
     return (~padding_mask.unflatten(1, tuple(grid))[:, :, 0]).sum(dim=1)
