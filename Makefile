@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON := $(if $(filter 1,$(ASDA_USE_ACTIVE_ENV)),$(or $(ASDA_PYTHON),python),.venv/bin/python)
 SHELL_SCRIPTS := $(wildcard *.sh scripts/*.sh scripts/*.sbatch benchmarks/*.sh) .ci/run
 
-.PHONY: help setup demo ablation test test-long test-fast check format bench
+.PHONY: help setup demo ablation test test-long test-fast check format docs bench
 
 help: ## what there is
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | column -ts $$'\t'
@@ -23,14 +23,19 @@ test: setup ## every test but the long ones; those that need a GPU are skipped w
 test-long: setup ## training runs under faults, changed, of further objectives; the scripts of benchmarks
 	$(PYTHON) -m pytest -n 2 --dist worksteal -m long
 
-test-fast: setup ## the units, without training runs: under 3 minutes on two cores
-	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow" --ignore tests/integration
+# Programs, launching, fairseq and fits of probes are slower than what they are made of.
+SLOWER := $(addprefix --ignore tests/,integration cli launch fairseq_plugin probes demo)
+test-fast: setup ## the units of the plain-torch library: under 3 minutes on two cores
+	$(PYTHON) -m pytest -n 2 --dist worksteal -m "not slow and not long" $(SLOWER)
 
 check: setup ## format, lint and types, changing nothing
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
 	@for script in $(SHELL_SCRIPTS); do bash -n "$$script" || exit 1; done
+
+docs: setup ## the documentation as a site, build/site/index.html; fails if a link leads nowhere
+	$(PYTHON) scripts/build_docs.py
 
 format: setup ## rewrite the Python files in the project's style
 	$(PYTHON) -m ruff format .

@@ -9,6 +9,8 @@ from ASDA.core.places import Places
 from ASDA.objectives.counting import step_flops
 from ASDA.objectives.objective import Losses, Objective
 
+pytestmark = pytest.mark.slow
+
 PLACES = Places.of(torch.tensor([[True, False]]), 1)
 
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 VARIABLES = ("ASDA_KEEP_MEMORY", "GLIBC_TUNABLES", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")
 
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")]
 
 PROGRAM = """
 import os, resource, sys
@@ -143,7 +143,7 @@ print(resident_mib() - before)
     assert int(grown) < 100
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_compiled_kernels__of_many_shapes_stay_few():
     """In bf16 each new shape of a linear map is compiled, and takes 6 MB at this width."""
     grown, bounded = (

@@ -144,6 +144,7 @@ def test_imports__nothing_imports_cli():
             assert not [i for i in imports if within(i.target, ["ASDA.cli"])], module
 
 
+@pytest.mark.slow
 def test_imports__plain_folders_work_without_fairseq():
     plain = [f"ASDA.{folder}" for folder in WITHOUT_FAIRSEQ]
     modules = [m for m in Package(REPOSITORY / "ASDA").files if within(m, plain) and not within(m, RUN_ELSEWHERE)]

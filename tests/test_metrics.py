@@ -164,7 +164,7 @@ def auc_without_ties(targets, scores):
     return (beaten / (ranked.sum(axis=0) * (~ranked).sum(axis=0))).mean()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("metric", "quick"), [(mean_average_precision, map_without_ties), (mean_auc, auc_without_ties)]
 )

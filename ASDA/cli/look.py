@@ -17,7 +17,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from ..atomic import atomic_writer
 from ..audio.fbank import mel_bin_frequencies_hz
@@ -77,7 +76,7 @@ def look(args: argparse.Namespace) -> int:
         query = _query(args.query, clip)
         files = [args.output / f"maps{mark}.png", args.output / f"rollout{mark}.png"]
         draw_maps(_maps(clip, _layers(args.layers, clip), args.heads, query), heard, hz, files[0])
-        draw_maps({"rollout": {_name(query): _picture(clip, clip.rollout(), query)}}, heard, hz, files[1])
+        draw_maps({"rollout": {_name(query): clip.picture(clip.rollout(), query).numpy()}}, heard, hz, files[1])
         pictures |= {f"{path}: attention of {_name(query)}": files[0], f"{path}: over all layers": files[1]}
     file = args.output / "numbers.png"
     draw_by_layer({title: _curves(numbers, field) for title, field in PANELS.items()}, file)
@@ -93,17 +92,17 @@ def look(args: argparse.Namespace) -> int:
 
 
 def _layers(stated: str | None, clip: ClipAttention) -> list[int]:
-    """Layers to draw, counted from 0."""
+    """Layers to draw, counted from 1."""
     depth = len(clip.layers)
     if stated is None:
-        return list(range(depth))
+        return list(range(1, depth + 1))
     try:
         layers = [int(word) for word in stated.split(",")]
     except ValueError:
         layers = [0]
     if not all(1 <= layer <= depth for layer in layers):
         raise ValueError(f"--layers {stated}: expected numbers of layers from 1 to {depth}, as in --layers 1,{depth}")
-    return [layer - 1 for layer in layers]
+    return layers
 
 
 def _query(stated: str | None, clip: ClipAttention) -> int | None:
@@ -125,26 +124,15 @@ def _name(query: int | None) -> str:
     return "all patches" if query is None else "CLS" if query == 0 else f"token {query}"
 
 
-def _picture(clip: ClipAttention, weights: Tensor, query: int | None) -> np.ndarray:
-    """Weights (S, S) -> those of the patches, (P, Q)."""
-    if query is None:
-        weights = weights[clip.num_prefix_tokens :].mean(dim=0, keepdim=True)
-    return clip.of_token(weights, query or 0).numpy()
-
-
 def _maps(clip: ClipAttention, layers: list[int], by_head: bool, query: int | None) -> dict[str, dict[str, np.ndarray]]:
     rows: dict[str, dict[str, np.ndarray]] = {}
     for layer in layers:
-        found = clip.layers[layer]
-        maps, weights = found.maps[0], found.weights[0]  # (M, H, S, S), (H, S, S)
-        heads = {f"layer {layer + 1}": slice(None)}
+        heads = {f"layer {layer}": slice(None)}
         if by_head:
-            heads = {f"layer {layer + 1}, head {head + 1}": slice(head, head + 1) for head in range(len(weights))}
+            num_heads = clip.layers[layer - 1].maps.shape[2]
+            heads = {f"layer {layer}, head {head + 1}": slice(head, head + 1) for head in range(num_heads)}
         for name, chosen in heads.items():
-            columns = {f"map {i + 1}" if len(maps) > 1 else "map": of[chosen].mean(dim=0) for i, of in enumerate(maps)}
-            if len(maps) > 1:
-                columns["difference"] = weights[chosen].mean(dim=0)
-            rows[name] = {column: _picture(clip, of, query) for column, of in columns.items()}
+            rows[name] = {column: of.numpy() for column, of in clip.pictures(layer, query, chosen).items()}
     return rows
 
 

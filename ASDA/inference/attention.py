@@ -73,6 +73,30 @@ class ClipAttention:
         """What a token attends to, as a picture of the patches: (..., S, S) -> (..., P, Q)."""
         return weights[..., token, self.num_prefix_tokens :].unflatten(-1, tuple(self.grid))
 
+    def pictures(self, layer: int, query: int | None = None, heads: slice = slice(None)) -> dict[str, Tensor]:
+        """What a layer attends to, a mean over heads, as pictures of the patches, (P, Q) each.
+
+        Args:
+            layer: counted from 1.
+            query: the token that asks; None: the mean of all patches.
+            heads: which ones.
+
+        Returns:
+            each map by its name; where there are two, also their difference, which is what counts.
+        """
+        found = self.layers[layer - 1]
+        maps = found.maps[0, :, heads].mean(dim=1)  # (M, S, S)
+        columns = {"map": maps[0]} if len(maps) == 1 else {f"map {i}": each for i, each in enumerate(maps, start=1)}
+        if len(maps) > 1:
+            columns["difference"] = found.weights[0, heads].mean(dim=0)
+        return {name: self.picture(weights, query) for name, weights in columns.items()}
+
+    def picture(self, weights: Tensor, query: int | None = None) -> Tensor:
+        """Weights (S, S) -> those of the patches, (P, Q), for a query as of :meth:`pictures`."""
+        if query is None:
+            weights = weights[self.num_prefix_tokens :].mean(dim=0, keepdim=True)
+        return self.of_token(weights, query or 0)
+
     def rollout(self) -> Tensor:
         """Attention rollout over all layers, (S, S)."""
         return rollout(self.layers)[0]

@@ -13,6 +13,13 @@ from .figures import FRAME_SHIFT_S, mark_time_and_frequency, plt, save
 def draw_maps(
     rows: Mapping[str, Mapping[str, np.ndarray]], spectrogram: np.ndarray, frequencies_hz: np.ndarray, file: Path
 ) -> None:
+    """Writes what :func:`maps_figure` draws to a png file."""
+    save(maps_figure(rows, spectrogram, frequencies_hz), file)
+
+
+def maps_figure(
+    rows: Mapping[str, Mapping[str, np.ndarray]], spectrogram: np.ndarray, frequencies_hz: np.ndarray
+) -> plt.Figure:
     """A picture for each row and column, under the spectrogram of the clip.
 
     Args:
@@ -20,7 +27,6 @@ def draw_maps(
             picture has a scale of its own; with negative weights it is symmetric about white.
         spectrogram: (T, F).
         frequencies_hz: of the mel bins, (F,).
-        file: of the png.
     """
     columns = list(next(iter(rows.values())))
     size = (3.4 * len(columns) + 0.6, 1.9 * (len(rows) + 1))
@@ -48,7 +54,7 @@ def draw_maps(
             figure.colorbar(image, ax=axis, pad=0.02)
             mark_time_and_frequency(axis, frequencies_hz)
             axis.set_title(f"{row}, {column}", fontsize="medium")
-    save(figure, file)
+    return figure
 
 
 def draw_by_layer(panels: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], file: Path) -> None:

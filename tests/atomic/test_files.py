@@ -163,6 +163,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("limit", [0, 50_000])
 def test_atomic_binary__a_full_disk_is_an_error_not_a_crash(tmp_path, writer, limit):

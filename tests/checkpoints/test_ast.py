@@ -151,6 +151,7 @@ def test_load_classifier__pickled_weights_and_weights_in_parts(tmp_path):
         assert torch.equal(load_classifier(tmp_path / folder).logits(spectrogram), expected)
 
 
+@pytest.mark.slow
 def test_load_classifier__needs_no_transformers(tmp_path):
     write_ast(tmp_path / "model", new_names=True)
     code = (

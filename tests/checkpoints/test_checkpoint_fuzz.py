@@ -21,6 +21,8 @@ from tests.mae_ast_files import released
 from tests.published_files import published_finetuned, published_pretraining
 from tests.vit_files import ssast_tensors, write_ast
 
+pytestmark = pytest.mark.slow
+
 SEED = 20_260_114
 LONGEST_READ_S = 20.0
 """Far above what reading takes: an edited size must not be built, or allocated, before it is compared."""
@@ -176,8 +178,8 @@ def test_read__edits_of_a_file_of_tensors_alone(tmp_path):
     tally.check(at_least=150, refused=100)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("file", [*FILES[:2], *(pytest.param(file, marks=pytest.mark.long) for file in FILES[2:])])
+@pytest.mark.long
+@pytest.mark.parametrize("file", FILES)
 def test_read__edits_of_a_pts_config(files, tmp_path, file):
     state = torch.load(files / file, weights_only=True)
     plain = {key: value for key, value in state.items() if key in ("cfg", "task_state")}

@@ -99,6 +99,7 @@ def test_load_encoder__weights_without_the_outer_name_and_in_parts(tmp_path):
         assert torch.equal(load_encoder(tmp_path / name)(source), expected)
 
 
+@pytest.mark.slow
 def test_load_classifier__needs_no_other_library_and_runs_no_code_of_the_directory(tmp_path):
     write_eat(tmp_path / "model", 3)
     code = (

@@ -83,6 +83,7 @@ def test_load_encoder__which_commit_it_is_can_be_told(caplog):
     assert f"{NAME}@{COMMITS[1]} stays the same" in caplog.text
 
 
+@pytest.mark.slow
 def test_load_encoder__hf_hub_offline_is_honoured_and_no_code_of_the_repository_runs(tmp_path):
     """In a process of its own, as huggingface_hub looks at the environment when it is imported."""
     source = write_eat(tmp_path / "eat")

@@ -12,6 +12,8 @@ from ASDA.core.counting import parts_of
 from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.core.zoo import system_of
 
+pytestmark = pytest.mark.slow
+
 DEIT = "deit_tiny_distilled_patch16_224.fb_in1k"
 
 

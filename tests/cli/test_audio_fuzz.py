@@ -201,7 +201,7 @@ def test_extract__a_single_bad_file_is_named_with_its_reason(tmp_path, models, r
     assert path.startswith(str(tmp_path)) and len(reason.splitlines()) == 1 and len(reason) > 10
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_programs__half_an_hour_of_audio(tmp_path, run):
     """All of it is used, window after window; the default uses the first window and says so."""
     rng = np.random.default_rng(0)

@@ -32,6 +32,7 @@ def test_stack__is_norm_blocks_norm(norm, first, last):
     assert names == {"blocks"} | ({"norm_first"} if first else set()) | ({"norm_last"} if last else set())
 
 
+@pytest.mark.slow
 def test_layerdrop__leaves_out_whole_layers_at_its_rate_while_training():
     model, x = stack(how=Regularisation(layerdrop=0.3)), tokens()
     assert len(list(model.eval().layers(x))) == 4

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FILES_PER_FORMAT = 150
 
 
+@pytest.mark.slow
 def test_reading__thousands_of_damaged_files(tmp_path):
     """In a process of its own, as a damaged file may end the one that reads it."""
     command = [sys.executable, "-m", "tests.data.mutated_files", str(tmp_path), str(FILES_PER_FORMAT)]

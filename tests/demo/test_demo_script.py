@@ -59,7 +59,7 @@ def assert_complete(process, folder, metric="mAP"):
         assert (folder / checkpoint).is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_demo__runs_to_the_report_and_replaces_its_own_results(tmp_path):
     folder = tmp_path / "a demo"
     assert demo(folder, NUM_CLIPS="20").returncode != 0  # an earlier one, of which something is left

@@ -37,13 +37,14 @@ def run(code: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     "code",
     [
-        USER_DIR,
-        "import ASDA\nimport fairseq",
-        "import fairseq\nimport ASDA",
-        "import ASDA.core\n" + USER_DIR,
-        "import fairseq.checkpoint_utils\n" + USER_DIR,
+        pytest.param(USER_DIR, id="user_dir"),
+        pytest.param("import ASDA\nimport fairseq", id="package first", marks=pytest.mark.long),
+        pytest.param("import fairseq\nimport ASDA", id="fairseq first"),
+        pytest.param("import ASDA.core\n" + USER_DIR, id="package, then user_dir", marks=pytest.mark.long),
+        pytest.param(
+            "import fairseq.checkpoint_utils\n" + USER_DIR, id="fairseq, then user_dir", marks=pytest.mark.long
+        ),
     ],
-    ids=["user_dir", "package first", "fairseq first", "package, then user_dir", "fairseq, then user_dir"],
 )
 def test_registration__any_import_order(code):
     process = run(code + CHECK)
@@ -55,6 +56,7 @@ def test_registration__does_not_import_fairseq_by_itself():
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.long
 def test_registration__a_legacy_name_that_is_taken_is_left_alone_with_a_warning():
     code = TAKEN + "import ASDA\nassert MODEL_REGISTRY['data2vec_multi'] is Theirs\nassert 'asda' in MODEL_REGISTRY"
     process = run(code)

@@ -47,6 +47,7 @@ def adapt(tmp_path: Path, data: Path, task: str, *overrides: str) -> tuple[str, 
     return process.stdout + process.stderr, checkpoint, yaml.safe_load((folder / "run.yaml").read_text())
 
 
+@pytest.mark.long
 def test_aat__openmic_adapts_ast_by_what_was_judged(tmp_path):
     data = write_task(tmp_path / "data", "openmic", {"train": 12, "eval": 4}, 0.5, partial=True)
     short = ("task.target_length=64", "optimizer.groups.default.lr_scheduler.warmup_updates=1")
@@ -57,6 +58,7 @@ def test_aat__openmic_adapts_ast_by_what_was_judged(tmp_path):
     assert (decay, checkpoint["cfg"]["model"]["num_classes"]) == (0.5, 20)
 
 
+@pytest.mark.long
 def test_aat__gtzan_hears_30_s_with_the_positions_of_shorter_clips(tmp_path):
     data = write_task(tmp_path / "data", "gtzan", {"train": 3, "valid": 2, "eval": 1}, 30.0, partial=False)
     text, checkpoint, _ = adapt(tmp_path, data, "GTZAN")

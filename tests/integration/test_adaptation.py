@@ -15,6 +15,7 @@ from .training_runs import Run, difference, resume_from, write_clips
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_adaptation__resumes_exactly_and_its_checkpoints_are_used_by_the_programs(tmp_path, pretrained):
     data = write_clips(tmp_path / "data")
     base = pretrained / "checkpoint_last.pt"

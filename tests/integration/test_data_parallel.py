@@ -104,6 +104,7 @@ def first_gradients(run) -> list[torch.Tensor]:
     return [10 * state["exp_avg"] for name in sorted(groups) for state in groups[name]["state"].values()]
 
 
+@pytest.mark.long
 def test_gradients__equal_those_of_one_process_on_the_same_clips(one_large_batch_and_two):
     large, two = map(first_gradients, one_large_batch_and_two)
     assert len(large) == len(two) > 40
@@ -111,6 +112,7 @@ def test_gradients__equal_those_of_one_process_on_the_same_clips(one_large_batch
         torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-5 * float(expected.abs().max()) + 1e-12)
 
 
+@pytest.mark.long
 def test_losses_and_statistics__equal_those_of_one_process_on_the_same_clips(one_large_batch_and_two):
     large, two = (run.log() for run in one_large_batch_and_two)
     for ours, theirs in zip(two, large, strict=True):

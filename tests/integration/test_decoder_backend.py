@@ -8,6 +8,7 @@ pytestmark = pytest.mark.slow
 OPTIONS = ("optimization.max_update=4", "checkpoint.save_interval_updates=2", "model.decoder_backend=auto")
 
 
+@pytest.mark.long
 def test_auto__is_measured_once_in_the_life_of_a_run(tmp_path):
     clips = write_clips(tmp_path / "clips")
     straight = Run(tmp_path / "straight", clips, *OPTIONS).finish()

@@ -56,6 +56,7 @@ def test_finetuning__reports_map_over_all_clips_and_records_labels(finetuned, co
     assert checkpoint["cfg"]["model"]["pretrained_model_args"]["model"]["embed_dim"] == 32
 
 
+@pytest.mark.long
 def test_linear_probe__runs_from_its_recipe_with_what_the_data_says(corpus, pretrained, num_classes, tmp_path):
     path = pretrained / "checkpoint_last.pt"
     overrides = [
@@ -78,6 +79,7 @@ def test_linear_probe__runs_from_its_recipe_with_what_the_data_says(corpus, pret
     assert checkpoint["extra_state"]["best"] == float(last["eval_mAP"])
 
 
+@pytest.mark.long
 def test_linear_probe__learns_what_a_logistic_regression_finds(pretrained, tmp_path):
     """With the recipe's learning rate and pooling; so few updates will do where pitch tells the classes apart."""
     path = pretrained / "checkpoint_last.pt"

@@ -43,6 +43,7 @@ def assert_near(one: dict, other: dict) -> None:
             torch.testing.assert_close(one["model"][name], weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_optimizers__take_turns_in_a_run(tmp_path):
     """fairseq's adam, which was the recipes' default, then asda_adamw, which is, and fairseq's again."""
     clips = write_clips(tmp_path / "clips")

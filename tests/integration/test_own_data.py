@@ -149,6 +149,7 @@ def test_a_save_folder__refuses_the_second_run_of_a_sweep(data, tmp_path):
     assert result.returncode != 0 and "model.diff_lambda: 0.1 then, 0.3 now" in text, text[-3000:]
 
 
+@pytest.mark.long
 def test_a_save_folder__is_extended_when_that_is_said(data, pretrained, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(pretrained[0], folder)
@@ -178,6 +179,7 @@ def blocks_of(file):
     return [line for block in blocks for line in block.splitlines()]
 
 
+@pytest.mark.long
 def test_the_tutorial__runs(tmp_path):
     """docs/own_data.md as it stands, in other folders, with a smaller network and fewer epochs."""
     speak(tmp_path / "data" / "voices")

@@ -33,6 +33,7 @@ def pretrained(clips, tmp_path_factory):
     return Run(tmp_path_factory.mktemp("pretrained"), clips, *TO_SIX).finish()
 
 
+@pytest.mark.long
 def test_pretraining__resumed_is_that_of_a_run_without_a_break(pretrained, clips, tmp_path):
     resume_from(pretrained.folder / "checkpoint_1_3.pt", tmp_path)
     resumed = Run(tmp_path, clips, *TO_SIX, "dataset.num_workers=2").finish()
@@ -49,6 +50,7 @@ def test_pretraining__two_processes_do_what_one_does_with_as_many_batches(clips,
         assert (first["weights"], first["teacher"]) == (second["weights"], second["teacher"])
 
 
+@pytest.mark.long
 def test_finetuning__pads_as_the_checkpoint_did_and_is_evaluated_so(pretrained, clips, tmp_path, capsys):
     start = f"model.model_path={pretrained.folder / 'checkpoint_last.pt'}"
     run = Run(tmp_path, clips, *AUGMENTED, "optimization.max_update=6", start, config="finetuning").finish()

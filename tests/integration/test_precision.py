@@ -40,8 +40,9 @@ def test_fp32__learns(fp32):
     "mode",
     [
         ("common.bf16=true",),
-        ("model.autocast=bf16",),
-        ("common.fp16=true", "common.fp16_init_scale=1"),  # the losses are sums, so that a larger scale overflows
+        pytest.param(("model.autocast=bf16",), marks=pytest.mark.long),
+        # The losses are sums, so that a larger scale overflows.
+        pytest.param(("common.fp16=true", "common.fp16_init_scale=1"), marks=pytest.mark.long),
     ],
     ids=["bf16", "autocast", "fp16"],
 )
@@ -59,6 +60,7 @@ def test_precision__trains_to_a_loss_near_float32s(fp32, clips, pretraining, tmp
     assert not kept or not all(rounded)
 
 
+@pytest.mark.long
 def test_fp16__on_the_cpu_outlives_an_overflow_of_its_loss_scale(clips, tmp_path):
     """fairseq's own way of leaving such an update out needs a GPU."""
     run = Run(tmp_path, clips, *UPDATES, "common.fp16=true", "common.fp16_init_scale=128").finish()

@@ -74,8 +74,11 @@ def test_pretraining__goes_on_from_a_published_run(clips, tmp_path, attention):
 
 @pytest.mark.parametrize(
     ("processes", "precision"),
-    [(2, []), (1, ["common.bf16=true"]), (1, ["model.autocast=bf16"])],
-    ids=["two processes", "bf16", "autocast"],
+    [
+        pytest.param(2, [], id="two processes", marks=pytest.mark.long),
+        pytest.param(1, ["common.bf16=true"], id="bf16"),
+        pytest.param(1, ["model.autocast=bf16"], id="autocast", marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.parametrize("attention", ["differential", "plain"])
 def test_pretraining__a_file_that_leaves_its_architecture_open_goes_on(

@@ -46,6 +46,7 @@ def assert_quiet(lines):
     assert {*ROWS, "saves", "logs"} <= rows, rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_console_and_log__before_the_first_update(processes, environment, tmp_path):
     done = launch("pretraining_AS2M.sh", tmp_path / "run", environment, *TINY_NETWORK, NPROC=str(processes))

@@ -45,7 +45,7 @@ def read_reference() -> dict[str, list[float]]:
     return {key: [float(value) for value in column] for key, *column in zip(*lines, strict=True)}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_demo_recipe__first_updates_follow_the_reference_curve(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     expected, found = read_reference(), pretrain(tmp_path)

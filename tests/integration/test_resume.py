@@ -30,6 +30,7 @@ def assert_same(resumed, straight, updates, ranks=1):
     assert difference(resumed.checkpoint(), straight.checkpoint()) == []
 
 
+@pytest.mark.long
 def test_run__draws_anew_in_every_epoch(straight):
     records = straight.records()
     assert [records[update]["epoch"] for update in sorted(records)] == [1] * 5 + [2] * 3
@@ -48,6 +49,7 @@ def test_resume__within_an_epoch_and_over_its_end(straight, clips, pretraining, 
     assert_same(resumed, straight, range(4, 9))
 
 
+@pytest.mark.long
 def test_resume__after_sigkill_with_two_workers(straight, clips, pretraining, tmp_path):
     options = (*TO_EIGHT, *AUGMENTED, "dataset.num_workers=2")
     run = Run(tmp_path, clips, *options, config=pretraining).start()

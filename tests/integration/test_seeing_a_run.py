@@ -63,6 +63,7 @@ def test_plot__draws_a_real_run(run, capsys):
     assert (run.folder / "curves.png").stat().st_size > 10_000
 
 
+@pytest.mark.long
 def test_plot__the_learning_rate_ends_where_the_schedule_ends(clips, tmp_path):
     settings = ("optimization.max_update=7", "common.log_interval=3", "common.log_format=simple")
     end = "optimizer.groups.default.lr_scheduler.min_lr=1e-5"
@@ -76,6 +77,7 @@ def test_plot__the_learning_rate_ends_where_the_schedule_ends(clips, tmp_path):
     assert {group["lr"] for state in last.values() for group in state["param_groups"]} == {1e-5}
 
 
+@pytest.mark.long
 def test_average__is_a_checkpoint_that_fine_tuning_starts_from(run, clips, tmp_path):
     mean = tmp_path / "mean.pt"
     assert average.main([str(run.folder), "--last", "3", "--output", str(mean)]) == 0

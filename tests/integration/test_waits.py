@@ -32,14 +32,19 @@ def waits(run: Run) -> list[Counter]:
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("optimization.update_freq=[2]",), ("model.autocast=bf16",)], ids=["plain", "two steps", "bf16"]
+    "options",
+    [
+        pytest.param((), id="plain"),
+        pytest.param(("optimization.update_freq=[2]",), id="two steps", marks=pytest.mark.long),
+        pytest.param(("model.autocast=bf16",), id="bf16", marks=pytest.mark.long),
+    ],
 )
 def test_pretraining_update__waits_once(clips, pretraining, tmp_path, options):
     updates = waits(Run(tmp_path, clips, *QUIET, *options, config=pretraining))
     assert len(updates) == 4 and updates == [Counter({READ: 1})] * 4
 
 
-@pytest.mark.parametrize("labels", ["several", "one"])
+@pytest.mark.parametrize("labels", ["several", pytest.param("one", marks=pytest.mark.long)])
 def test_finetuning_update__waits_once(clips, tmp_path, labels):
     torch.save(published_pretraining(), tmp_path / "pretrained.pt")
     options = (f"model.model_path={tmp_path / 'pretrained.pt'}", f"task.multi_label={str(labels == 'several').lower()}")

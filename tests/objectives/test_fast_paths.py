@@ -21,6 +21,8 @@ from ASDA.objectives.self_distillation import SelfDistillation
 from benchmarks import reference
 from tests.architectures import make_encoder
 
+pytestmark = pytest.mark.slow
+
 B, M, D, H, S = 2, 3, 32, 4, 21
 Q, PATCH = 8, 16
 

@@ -128,6 +128,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_channel_std__of_two_ranks_is_that_of_all_rows(tmp_path):
     # Ranks hold different numbers of rows, and rows of different size and mean.
     rows = [normal(3, 6), 2 * normal(40, 6, seed=1) + 2]

@@ -97,6 +97,7 @@ def oracle(model, spectrogram, mask):
     return average, sum(hits) / len(hits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("students", [1, 3])
 @pytest.mark.parametrize("kind", [k for k in KINDS if k != "learned"])
 def test_forward__equals_loops(kind, students):

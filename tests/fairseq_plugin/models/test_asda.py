@@ -159,6 +159,7 @@ def test_collapse_monitor__stops_after_the_given_update(spectrograms, masks, flo
     model.check_floors(statistics)
 
 
+@pytest.mark.long
 def test_autocast__bf16_trains_close_to_float32(spectrograms, masks):
     def loss_of(autocast):
         torch.manual_seed(0)
@@ -254,7 +255,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("autocast", ["none", "bf16"])
+@pytest.mark.parametrize("autocast", ["none", pytest.param("bf16", marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_keys__are_trained_recorded_and_built_again(kind, autocast, spectrograms, masks):
     model = build("asda", {**TINY, **KINDS[kind], "autocast": autocast})

@@ -21,6 +21,7 @@ MODELS = {
     "recomputed": ("asda", {**NO_NOISE, "checkpoint_activations": True}),
     "MAE-AST": ("mae_ast", MAE_AST),
 }
+FIRST, *OTHERS = MODELS
 
 
 def losses_and_gradients(model, spectrograms, places):
@@ -32,7 +33,7 @@ def losses_and_gradients(model, spectrograms, places):
     return [torch.stack(list(result["losses"].values())).detach(), *gradients]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [FIRST, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_compiled__has_whole_graphs_and_the_losses_of_the_eager_model(name, spectrograms, masks):
     torch.manual_seed(1)
     model = build(*MODELS[name]).train()
