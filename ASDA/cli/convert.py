@@ -3,11 +3,12 @@
 published    a .pt file as ASDA's, EAT's, MAE-AST's or SSAST's own programs write and read it
 project      a .pt file as this project's training writes it: architecture, normalisation and labels are recorded
 directory    config.json and model.safetensors, for use without fairseq
-huggingface  the same with its code, for AutoModel.from_pretrained(DIR, trust_remote_code=True)
+huggingface  the same with its code, for transformers (trust_remote_code=True) and for the hub
+onnx         the network as one graph, with its front end or without, for onnxruntime and others; only to be written
 adapter      config.json and adapter.safetensors: what was trained of an adapted encoder, without the encoder
 peft         LoRA as the peft library saves and reads it
 
-An adapted encoder (--adapter, or the checkpoint of a run with model.adaptation) goes into the first four as one whole
+An adapted encoder (--adapter, or the checkpoint of a run with model.adaptation) goes into the first five as one whole
 model, with --merge: LoRA is computed into the weights, other adapters stand beside them.
 """
 
@@ -25,10 +26,13 @@ from ..checkpoints import adapters
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.contents import PEFT_CONFIG
 from ..checkpoints.layouts import adapter_directory, directory, huggingface, peft_directory, project
+from ..checkpoints.layouts.huggingface import model_card
 from ..checkpoints.layouts.run_state import state_of_model
 from ..checkpoints.layouts.trainer import trainer_layout
 from ..checkpoints.reading import read_with_run
 from ..data.labels import LabelTable
+from ..inference.exporting import SOURCES, WAVEFORM
+from ..inference.onnx_file import is_own_file, require_packages, write_onnx
 from . import _console as console
 from . import _flags as flags
 from ._outputs import is_torch_file, refuse_foreign
@@ -37,11 +41,12 @@ from ._parser import Parser
 OWN_FILES = frozenset(
     (adapter_directory.TENSORS, peft_directory.TENSORS, peft_directory.RECORD, PEFT_CONFIG)
     + (directory.CONFIG, directory.MODEL, directory.TRAINING, directory.PRETRAINING)
-    + (*huggingface.CORE_FILES, *huggingface.EXPORTED_FILES)
+    + huggingface.FILES
 )
 """Files of a model directory; what else lies in it stays there."""
 ADAPTER_LAYOUTS = {"adapter": adapter_directory, "peft": peft_directory}
-LAYOUTS = ("published", "project", "directory", "huggingface", *ADAPTER_LAYOUTS)
+FILE_LAYOUTS = {"published": "a .pt file", "project": "a .pt file", "onnx": "an .onnx file"}
+LAYOUTS = ("published", "project", "directory", "huggingface", "onnx", *ADAPTER_LAYOUTS)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,6 +62,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--norm_mean", type=float, help="record this mean of the log-mel values")
     parser.add_argument("--norm_std", type=float, help="record this standard deviation of them")
     parser.add_argument(
+        "--input",
+        choices=SOURCES,
+        help="of --to onnx: waveforms (clips, samples), the front end is in the graph; or normalised spectrograms "
+        "(clips, 1, frames, mel bins) [waveform]",
+    )
+    parser.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
     )
     args = parser.parse_args(argv)
@@ -68,11 +79,17 @@ def convert(args) -> int:
     source, target = Path(args.source), Path(args.target)
     if target.exists() and source.resolve() == target.resolve():
         raise ValueError(f"{target}: source and target are the same")
-    if args.to not in ("published", "project") and target.is_file():
+    kind = FILE_LAYOUTS.get(args.to)
+    if kind is None and target.is_file():
         raise ValueError(f"{target}: a file; --to {args.to} writes a directory")
-    if args.to in ("published", "project") and target.is_dir():
-        raise ValueError(f"{target}: a directory; --to {args.to} writes a .pt file")
-    if args.to in ("published", "project"):
+    if kind is not None and target.is_dir():
+        raise ValueError(f"{target}: a directory; --to {args.to} writes {kind}")
+    if args.input is not None and args.to != "onnx":
+        raise ValueError(f"--input {args.input} goes with --to onnx, not with --to {args.to}")
+    if args.to == "onnx":
+        require_packages()
+        refuse_foreign(target, "a model in ONNX", is_own_file)
+    elif kind is not None:
         refuse_foreign(target, "a checkpoint", is_torch_file)
     else:
         refuse_foreign_folder(target)
@@ -81,6 +98,10 @@ def convert(args) -> int:
     if args.to in ADAPTER_LAYOUTS:
         return write_adapter(target, checkpoint, args)
     checkpoint = as_whole_model(checkpoint, args)
+    if args.to == "onnx":
+        write_onnx(target, checkpoint, args.input or WAVEFORM)
+        console.note(f"wrote {target} ({args.to})")
+        return console.EXIT_OK
     if state is not None:
         state = trainer_layout(state["cfg"]).with_front_end(source, state, checkpoint.front_end)
         if args.label_file:
@@ -88,9 +109,7 @@ def convert(args) -> int:
     if args.to in ("published", "project"):
         write_file(target, checkpoint, state, args.to)
     else:
-        write = huggingface.write if args.to == "huggingface" else directory.write
-        with atomic_folder(target, OWN_FILES.__contains__) as folder:
-            write(folder, checkpoint, state)
+        write_folder(target, checkpoint, state, args.to)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
 
@@ -129,12 +148,31 @@ def write_file(target: Path, checkpoint: Checkpoint, state: dict[str, Any] | Non
         )
 
 
+def write_folder(target: Path, checkpoint: Checkpoint, state: dict[str, Any] | None, layout: str) -> None:
+    """Writes a directory; a model card that somebody has made their own stays.
+
+    Args:
+        target: the directory.
+        checkpoint: the model.
+        state: as of :func:`write_file`.
+        layout: `directory` or `huggingface`.
+    """
+    keeps_card = model_card.is_edited(target)
+    with atomic_folder(target, own_files(target).__contains__) as folder:
+        if layout == "huggingface":
+            huggingface.write(folder, checkpoint, state, with_card=not keeps_card)
+        else:
+            directory.write(folder, checkpoint, state)
+    if keeps_card and layout == "huggingface":
+        console.note(f"{target / model_card.FILE}: somebody's own, so it is left as it is; look whether it still fits")
+
+
 def write_adapter(target: Path, checkpoint: Checkpoint, args) -> int:
     """Writes the adapters of a checkpoint without their base."""
     if args.merge:
         raise ValueError(f"--merge writes a whole model, --to {args.to} adapters without one")
     adapter = adapters.of_checkpoint(checkpoint)
-    with atomic_folder(target, OWN_FILES.__contains__) as folder:
+    with atomic_folder(target, own_files(target).__contains__) as folder:
         ADAPTER_LAYOUTS[args.to].write(folder, adapter)
     console.note(f"wrote {target} ({args.to})")
     return console.EXIT_OK
@@ -157,6 +195,11 @@ def as_whole_model(checkpoint: Checkpoint, args) -> Checkpoint:
         kinds = ", ".join(method.kind for method in checkpoint.adaptation)
         raise ValueError(f"{checkpoint.path}: the exported code knows no {kinds}; write --to directory or project")
     return checkpoint
+
+
+def own_files(folder: Path) -> frozenset[str]:
+    """Names of what is replaced or removed in a folder: a model card only if it is as it was written."""
+    return OWN_FILES if model_card.is_edited(folder) else OWN_FILES | {model_card.FILE}
 
 
 def refuse_foreign_folder(folder: Path) -> None:

@@ -77,7 +77,7 @@ class DifferentialAttentionV2(nn.Module):
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         q, k, v = self._queries_keys_values(x)
         out = attend(q, k, v, padding_mask, self.attention_dropout if self.training else 0.0)
-        first, second = out.unflatten(2, (x.shape[1], 2)).unbind(3)  # (B, H, S, E)
+        first, second = out[:, :, 0::2], out[:, :, 1::2]  # (B, H, S, E)
         out = first - self.current_lambda(x)[..., None] * second
         return self.proj_drop(self.proj(out.transpose(1, 2).flatten(2)))
 

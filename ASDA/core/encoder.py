@@ -135,8 +135,9 @@ class SpectrogramEncoder(nn.Module):
                 padding_mask = gather_patches(padding_mask[..., None], kept)[..., 0]
         if self.prefix_tokens is not None:
             prefix = self.prefix_tokens if of_prefix is None else self.prefix_tokens + of_prefix  # (1 or B, X, D)
-            if len(prefix) > 1:
-                prefix = prefix.repeat_interleave(len(x) // len(prefix), dim=0, output_size=len(x))
+            if kept is not None and prefix.shape[0] > 1:
+                students = x.shape[0] // prefix.shape[0]
+                prefix = prefix.repeat_interleave(students, dim=0, output_size=x.shape[0])
             x = torch.cat([prefix.to(x.dtype).expand(x.shape[0], -1, -1), x], dim=1)
             if padding_mask is not None:
                 real = padding_mask.new_zeros(x.shape[0], self.config.num_prefix_tokens)

@@ -47,6 +47,17 @@ def patchify(spectrogram: Tensor, patches: PatchConfig) -> Tensor:
     return windows.flatten(3).flatten(1, 2)
 
 
+def gathered_patches(spectrogram: Tensor, patches: PatchConfig) -> Tensor:
+    """:func:`patchify` for torch.export: a graph for any number of frames, where one of windows is for one number."""
+    (frames, bins), (frame_step, bin_step) = patches.size, patches.stride
+    width, device = spectrogram.shape[3], spectrogram.device
+    grid = patch_grid(spectrogram.shape[2], width, patches)
+    number = torch.arange(grid.num_patches, device=device)
+    first = (number // grid.columns * frame_step) * width + (number % grid.columns) * bin_step
+    inside = torch.arange(frames, device=device)[:, None] * width + torch.arange(bins, device=device)
+    return spectrogram.flatten(1)[:, first[:, None] + inside.flatten()]
+
+
 def patch_padding_mask(num_frames: Tensor, padded_frames: int, patches: PatchConfig, columns: int) -> Tensor:
     """Lengths of clips in frames -> the encoder's padding mask.
 
@@ -72,6 +83,12 @@ def row_padding_mask(num_rows: Tensor, grid: PatchGrid) -> Tensor:
     """How many rows of each clip are real, (B,), in a grid with padding -> its padding mask (B, N), True = padding."""
     row = torch.arange(grid.rows, device=num_rows.device)
     return (row >= num_rows[:, None]).repeat_interleave(grid.columns, dim=1)
+
+
+def whole_rows(num_frames: Tensor, patches: PatchConfig) -> Tensor:
+    """The fewest rows that hold all frames of clips of such lengths, (B,) -> (B,); one at least."""
+    missing = (num_frames - patches.size[0]).clamp(min=0)
+    return 1 - torch.div(-missing, patches.stride[0], rounding_mode="floor")
 
 
 def real_rows(padding_mask: Tensor, grid: PatchGrid) -> Tensor:
@@ -132,4 +149,5 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(1, embed_dim, kernel_size=patches.size, stride=patches.stride)
 
     def forward(self, spectrogram: Tensor) -> Tensor:
-        return F.linear(patchify(spectrogram, self.patches), self.proj.weight.flatten(1), self.proj.bias)
+        values = gathered_patches if torch.compiler.is_compiling() else patchify
+        return F.linear(values(spectrogram, self.patches), self.proj.weight.flatten(1), self.proj.bias)

@@ -58,7 +58,9 @@ def interleaved_1d(grid: PatchGrid, num_prefix: int, dim: int) -> Tensor:
 
 def learned(grid: PatchGrid, num_prefix: int, dim: int) -> Tensor:
     """Initial values of a learned table of the whole sequence, (X + N, dim): truncated normal of 0.02."""
-    return torch.nn.init.trunc_normal_(torch.empty(num_prefix + grid.num_patches, dim), std=0.02)
+    table = torch.empty(num_prefix + grid.num_patches, dim)
+    torch.nn.init.trunc_normal_(table, std=0.02)  # what it returns is nothing while transformers 4 loads a model
+    return table
 
 
 @dataclass(frozen=True)
@@ -120,21 +122,18 @@ def positions_of(
         return table[:, :X], _fit(table[:, X:], config, grid)
     if not kind.counts_prefix:
         return None, table[:, :N]
-    first = N // 2 if config.prefix_place == "middle" else 0
-    prefix, patches = table[:, first : first + X], table[:, X : X + N]
-    if first:
-        patches = torch.cat([table[:, :first], table[:, first + X : X + N]], dim=1)
-    return prefix, patches
+    if config.prefix_place != "middle":
+        return table[:, :X], table[:, X : X + N]
+    first = N // 2
+    return table[:, first : first + X], torch.cat([table[:, :first], table[:, first + X : X + N]], dim=1)
 
 
 def _fit(table: Tensor, config: EncoderConfig, grid: PatchGrid) -> Tensor:
     """A learned table for a clip of more rows (bilinear) or fewer (those in the middle): (1, n, D) -> (1, N, D)."""
-    if grid.rows == config.max_rows:
-        return table
-    if grid.rows < config.max_rows:
-        first = first_of_middle(config.max_rows, grid.rows)
-        return table[:, first * grid.columns : (first + grid.rows) * grid.columns]
-    return fit_grid(table, PatchGrid(config.max_rows, grid.columns), grid)
+    if grid.rows > config.max_rows:
+        return fit_grid(table, PatchGrid(config.max_rows, grid.columns), grid)
+    first = first_of_middle(config.max_rows, grid.rows) * grid.columns
+    return table.index_select(1, first + torch.arange(grid.num_patches, device=table.device))
 
 
 def first_of_middle(rows: int, wanted: int) -> int:
