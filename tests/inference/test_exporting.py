@@ -10,7 +10,7 @@ from tests.inference.exported_models import ARCHITECTURES, FRAMES, sounds, train
 
 SIZES = [(1, 400), (3, 6_123), (2, 10_480), (4, 30_000)]
 # The others are as quick, and there are many.
-SHORT = [("differential", "constant"), ("learned, overlapping", "mask"), ("differential",)]
+SHORT = [("differential", "constant"), ("differential",)]
 
 
 def cases(*more):
@@ -57,7 +57,8 @@ def test_exported_program__of_spectrograms_is_the_encoder(architecture):
             program(torch.randn(2, 1, length, 128))
 
 
-@pytest.mark.parametrize("softmax", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("softmax", [False, True])
 def test_exported_program__of_a_classifier_has_logits_and_probabilities(softmax):
     model = trained(head="cls", softmax=softmax)
     program = exported_program(model).module()

@@ -38,14 +38,9 @@ def assert_same(session, names, source, expected, tolerance=TOLERANCE):
         torch.testing.assert_close(torch.from_numpy(theirs), ours, atol=tolerance, rtol=0)
 
 
-SHORT = (("differential", "constant"),)
-CASES = [
-    pytest.param(*case, marks=[] if case in SHORT else pytest.mark.long)
-    for case in [(name, padding) for name in ARCHITECTURES for padding in ("constant", "mask")]
-]
-
-
-@pytest.mark.parametrize(("architecture", "padding"), CASES)
+@pytest.mark.long
+@pytest.mark.parametrize("padding", ["constant", "mask"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_write_onnx__of_waveforms(tmp_path, architecture, padding):
     model = trained(architecture, padding=padding)
     graph = Graph(model)
@@ -59,9 +54,8 @@ def test_write_onnx__of_waveforms(tmp_path, architecture, padding):
                 assert_same(session, graph.outputs, waveforms, graph(waveforms), tolerance)
 
 
-@pytest.mark.parametrize(
-    "architecture", [pytest.param(n, marks=[] if n == "plain" else pytest.mark.long) for n in ARCHITECTURES]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_write_onnx__of_spectrograms(tmp_path, architecture):
     model = trained(architecture)
     session = session_of(model, tmp_path / "model.onnx", SPECTROGRAM)
