@@ -78,17 +78,6 @@ def test_resume__with_two_processes(clips, pretraining, tmp_path):
     assert_same(resumed, straight, (3, 4, 5), ranks=2)
 
 
-@pytest.mark.long
-def test_resume__with_three_processes_whose_sums_have_an_order(tmp_path):
-    """Of three numbers, rounding depends on which two are added first, and that on their place in a bucket."""
-    clips = write_clips(tmp_path / "clips", train=20)  # two updates an epoch
-    options = ("optimization.max_update=3", "checkpoint.save_interval_updates=1", "optimization.update_freq=[2]")
-    straight = Run(tmp_path / "straight", clips, *options, processes=3).finish()
-    resume_from(straight.folder / "checkpoint_1_1.pt", tmp_path / "resumed")
-    resumed = Run(tmp_path / "resumed", clips, *options, processes=3).finish()
-    assert_same(resumed, straight, (2, 3), ranks=3)
-
-
 def test_resume__of_finetuning_with_all_that_is_random(straight, clips, tmp_path):
     options = (
         *TO_EIGHT,
