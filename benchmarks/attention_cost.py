@@ -90,7 +90,7 @@ def cost_report(
     tables = "\n\n".join(cost_table(tokens, p, depth, embed_dim, device, repeats) for p in precisions)
     gpu = "" if device.type == "cuda" else " Not measured on a GPU: the same command there makes those columns."
     return (
-        f"Encoders of {depth} layers of width {embed_dim}, {embed_dim // 64} heads, an MLP of "
+        f"Encoders of {depth} layer{'s' if depth > 1 else ''} of width {embed_dim}, {embed_dim // 64} heads, an MLP of "
         f"{zoo.ASDA.stack.mlp_ratio} x D ({measuring.clock_name(device)}).\n{measuring.environment(device)}\n\n"
         f"{tables}\n\n"
         "A step is forward, backward and AdamW. MiB: what the pass takes beyond weights and optimiser state. A list of "

@@ -171,6 +171,7 @@ def draw(seen: Seen, output: Path) -> list[Path]:
     """The weight per area by layer, a dot being a seed; and the maps of the first clip."""
     from ASDA.reports.attention_figures import draw_by_layer, draw_maps  # needs matplotlib
 
+    output.parent.mkdir(parents=True, exist_ok=True)
     files = [output.with_suffix(".png"), output.with_name(f"{output.stem}_clip.png")]
     panels = {}
     for number, kind in enumerate(KINDS):

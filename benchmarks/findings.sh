@@ -153,6 +153,7 @@ for question in "${questions[@]}"; do
     done
   fi
 done
+mkdir -p "$OUTPUT"
 [[ -f $EVENTS/label_descriptors.csv ]] || "$PYTHON" -m ASDA.demo.corpus "$EVENTS" --num-clips "${NUM_CLIPS:-800}"
 for question in "${questions[@]}"; do
   say "$question"

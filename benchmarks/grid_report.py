@@ -21,10 +21,10 @@ ABOUT = {
     "of the same network have 28.3 ± 0.9 % (learning.md), so the table is about what the first updates do.",
     "demo_attention": f"The runs of event_attention.md. {SIZE}, generated.",
     "demo_lambda_tasks": f"Is the best lambda task-dependent? {SIZE}; pre-trained on the generated corpus without "
-    "labels, then judged by a linear probe (mean over the patches) and by fine-tuning all weights. `events`: which of "
-    "15 classes a generated clip holds, several each. `polyphony`: whether it holds one, two or three of them. "
-    "`samples`: sonic-pi-samples, recordings, 14 classes by name. `speech`: klettres, people who read letters and "
-    "syllables, 17 languages. own_data.md says more of the last two.",
+    "labels, then judged by a linear probe (mean over the patches) and, where the table has it, by fine-tuning all "
+    "weights. `events`: which of 15 classes a generated clip holds, several each. `polyphony`: whether it holds one, "
+    "two or three of them. `samples`: sonic-pi-samples, recordings, 14 classes by name. `speech`: klettres, people who "
+    "read letters and syllables, 17 languages. own_data.md says more of the last two.",
     "demo_students": f"Do more students pay? {SIZE}; each setting gets as many updates as take the arithmetic of the "
     "reference's (forward and backward, counted), with its share of warm-up.",
     "demo_cls_place": f"CLS at the head of the sequence or in its middle, where its place has a position "
@@ -155,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     missing = [f"* {line}" for line in [*ablation.failures(), *ablation.unfinished()]]
     sentences = told(ablation)
     if ablation.name == LAMBDAS:
-        sentences = [*best_of(ablation), crossings(ablation)]
+        sentences = [*best_of(ablation), f"* {crossings(ablation)}"]
     parts = [
         f"`{args.command}`",
         ABOUT.get(ablation.name, ablation.name),

@@ -71,7 +71,7 @@ PLANS = {
     ),
     "attention_cost": Plan(
         "bench_attention",
-        "--encoder --depth 2 --tokens 103 257 513 1025 --precisions fp32 --threads 1 --repeats 2",
+        "--encoder --depth 1 --tokens 103 257 513 1025 --precisions fp32 --threads 1 --repeats 2",
         "--encoder --tokens 103 257 513 1025 2049 --repeats 10",
         "--encoder --depth 1 --tokens 17 --embed-dim 64 --repeats 1",
     ),

@@ -17,7 +17,12 @@ from ASDA.launch.ablation.words import joined_words, split_words
 
 
 def shorter_grid(
-    name: str, seeds: Sequence[int] = (), pretraining: str = "", finetuning: str = "", tasks: Sequence[str] = (), probe_alone: bool = False
+    name: str,
+    seeds: Sequence[int] = (),
+    pretraining: str = "",
+    finetuning: str = "",
+    tasks: Sequence[str] = (),
+    probe_alone: bool = False,
 ) -> dict[str, Any]:
     """The content of a grid, its base included.
 
