@@ -65,12 +65,12 @@ def test_run_all__a_benchmark_that_fails_is_named_and_the_rest_runs(tmp_path, mo
 
     def run(command):
         started.append(command[2])
-        return subprocess.CompletedProcess(command, returncode=int("bench_data" in command[2]))
+        return subprocess.CompletedProcess(command, returncode=int("bench_containers" in command[2]))
 
     monkeypatch.setattr(run_all.subprocess, "run", run)
     assert run_all.main(["--tiny", "--output", str(tmp_path)]) == 1
     assert started[0] == "benchmarks.bench_frontend" and started[-1] == "benchmarks.bench_extract"
-    assert capsys.readouterr().err == "run_all: failed: data\n"
+    assert capsys.readouterr().err == "run_all: failed: containers\n"
 
 
 def test_run_all__unknown_name():

@@ -226,7 +226,7 @@ def test_extract__a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path, cor
     assert not list(tmp_path.rglob("*.lock")) and not (tmp_path / "features.h5.parts").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("output", "number", "said"),
     [("features", signal.SIGTERM, "ended by SIGTERM"), ("f.h5", signal.SIGINT, "interrupted")],

@@ -81,6 +81,7 @@ def test_pretraining__hears_the_clips_own_window_and_statistics(data, pretrained
     assert "normalisation (far from AudioSet's): task.norm_mean=" in pretrained[1].stderr
 
 
+@pytest.mark.long
 def test_finetuning__is_told_nothing_and_hears_what_the_checkpoint_did(data, pretrained, tmp_path):
     checkpoint = pretrained[0] / "checkpoint_last.pt"
     result = launch("scripts/finetune.sh", tmp_path / "run", data, *TINY_FINETUNING, checkpoint=checkpoint)

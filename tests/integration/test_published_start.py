@@ -19,6 +19,7 @@ from .training_runs import Run, write_clips
 
 pytestmark = pytest.mark.slow
 PUBLISHED_NETWORK = [*TINY_NETWORK, "model.modalities.image.max_length=768", "model.diff_lambda=0.1"]
+PLAIN = pytest.param("plain", marks=pytest.mark.long)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def adam_state(model, updates):
     return {"default": {"state": state, "param_groups": [{**group, "params": list(state)}]}}
 
 
-@pytest.mark.parametrize("attention", ["differential", "plain"])
+@pytest.mark.parametrize("attention", ["differential", PLAIN])
 def test_pretraining__goes_on_from_a_published_run(clips, tmp_path, attention):
     """Optimiser, count of updates and teacher are those of the file.
 
@@ -80,7 +81,7 @@ def test_pretraining__goes_on_from_a_published_run(clips, tmp_path, attention):
         pytest.param(1, ["model.autocast=bf16"], id="autocast", marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize("attention", ["differential", "plain"])
+@pytest.mark.parametrize("attention", ["differential", PLAIN])
 def test_pretraining__a_file_that_leaves_its_architecture_open_goes_on(
     clips, tmp_path, attention, processes, precision
 ):
@@ -106,7 +107,7 @@ def test_pretraining__a_file_that_leaves_its_architecture_open_goes_on(
     assert "the architecture is that of" in finished.text
 
 
-@pytest.mark.parametrize("names", ["this project's", "EAT's"])
+@pytest.mark.parametrize("names", ["EAT's", pytest.param("this project's", marks=pytest.mark.long)])
 def test_finetuning__goes_on_from_a_published_run_with_numpy_scalars(clips, tmp_path, names):
     torch.save(published_pretraining(), tmp_path / "pretrained.pt")
     published = published_finetuned(num_classes=3, score=0.25)
@@ -149,7 +150,7 @@ torch.save({"logits": logits, "all": every, "frame": frames, "utterance": every[
 """
 
 
-@pytest.mark.parametrize("attention", ["differential", "plain"])
+@pytest.mark.parametrize("attention", ["differential", PLAIN])
 def test_eat_programs__run_with_this_user_dir(tmp_path, attention):
     published = published_finetuned(attention)
     save_as_numpy_1(published, tmp_path / "published.pt")

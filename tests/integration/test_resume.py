@@ -78,6 +78,7 @@ def test_resume__with_two_processes(clips, pretraining, tmp_path):
     assert_same(resumed, straight, (3, 4, 5), ranks=2)
 
 
+@pytest.mark.long
 def test_resume__of_finetuning_with_all_that_is_random(straight, clips, tmp_path):
     options = (
         *TO_EIGHT,

@@ -115,6 +115,7 @@ def test_best_checkpoint__is_chosen_by_the_first_validation_split(run, tmp_path)
     assert (last["best"], last["val_loss"]) == (max(valid), valid[-1])
 
 
+@pytest.mark.long
 def test_bar__is_on_a_terminal_only(run, clips, tmp_path):
     assert "update/s" not in run.text
     terminal, end = pty.openpty()

@@ -34,6 +34,7 @@ def drawn(run, updates, ranks=1):
     return [clip for record in records for batch in record["batches"] if not batch["dummy"] for clip in batch["clips"]]
 
 
+@pytest.mark.long
 def test_epoch__without_weights_is_every_clip_of_both_folders_once(folders, tmp_path):
     options = ("optimization.max_update=10", "dataset.disable_validation=false")
     run = Run(tmp_path, folders.strip("[]").replace(",", ":"), *options, "task.data_weights=null").finish()

@@ -44,7 +44,8 @@ def test_pretraining_update__waits_once(clips, pretraining, tmp_path, options):
     assert len(updates) == 4 and updates == [Counter({READ: 1})] * 4
 
 
-@pytest.mark.parametrize("labels", ["several", pytest.param("one", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("labels", ["several", "one"])
 def test_finetuning_update__waits_once(clips, tmp_path, labels):
     torch.save(published_pretraining(), tmp_path / "pretrained.pt")
     options = (f"model.model_path={tmp_path / 'pretrained.pt'}", f"task.multi_label={str(labels == 'several').lower()}")

@@ -277,7 +277,7 @@ def test_step__under_bfloat16_autocast_stays_close_to_the_plain_float32_step(enc
         assert error < 0.05 or error < 1.5 * plain_error, (name, error, plain_error)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_step__compiled_equals_eager_and_compiles_once_for_all_clip_lengths():
     lengths = (512, 208, 320, 400, 256, 304)
     model = objective()

@@ -127,7 +127,7 @@ def test_masked_prediction__every_parameter_learns():
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_masked_prediction__learns_to_predict_and_to_tell_apart():
     model, (x, mask) = objective(), batch()
     optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)

@@ -277,7 +277,7 @@ def test_self_distillation__gpu_agrees_with_cpu():
     assert {p.device.type for p in model.teacher.encoder.parameters()} == {"cuda"}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_self_distillation__learns_to_predict_the_teacher():
     model, x, mask = objective(mask_noise_std=0.01).train(), spectrogram(96), masks(96)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=3e-3)

@@ -9,6 +9,8 @@ from ASDA.metrics import accuracy, mean_average_precision
 from ASDA.probes.methods import METHODS, Circumstances
 
 SETTINGS = {"logistic": 1.0, "linear": 1e-3, "knn": 5, "attentive": 1e-3, "gated": 1e-3}
+SLOWEST = ("attentive", "gated")
+BY_COST = [pytest.param(name, marks=pytest.mark.long if name in SLOWEST else ()) for name in METHODS]
 
 
 def clips_of(targets, method, rng, strength=3.0):
@@ -48,7 +50,7 @@ def test_methods__the_score_of_a_clip_does_not_depend_on_the_others_that_are_ask
     np.testing.assert_allclose(together[:10], alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BY_COST)
 def test_methods__what_was_not_judged_does_not_train(name):
     """Clips that were not judged for the first class look like it; as negatives they would hide it."""
     rng = np.random.default_rng(0)

@@ -61,7 +61,9 @@ def test_probe_network__has_a_row_for_each_layer(make_folder):
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.tokens])
-@pytest.mark.parametrize("kind", ["single", "several", "partial"])
+@pytest.mark.parametrize(
+    "kind", ["single", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("several", "partial"))]
+)
 def test_probe_network__takes_labels_of_every_kind(make_folder, method, kind):
     several = ["a", "b", "a,b", ""]
     labels = {
