@@ -158,7 +158,7 @@ def test_write_huggingface__is_a_complete_hub_directory(exported, clip, tmp_path
 
 def installed(version):
     """A folder with a version of transformers and what it needs of its own; skips where it cannot be had."""
-    cache = os.environ.get("ASDA_TRANSFORMERS", Path.home() / ".cache" / "asda" / "transformers")
+    cache = os.environ.get("ASDA_TRANSFORMERS") or Path.home() / ".cache" / "asda" / "transformers"
     folder = Path(cache) / version
     if not (folder / "transformers").is_dir():
         command = [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), f"transformers=={version}"]

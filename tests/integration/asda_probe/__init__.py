@@ -46,7 +46,7 @@ def fail_if_asked(model, update):
         if text == "gradient":  # of the second batch of the update
             batches.append(update)
             if len(batches) == 2:
-                last = list(model.parameters())[-1]
+                last = [parameter for parameter in model.parameters() if parameter.requires_grad][-1]
                 handle = last.register_hook(lambda gradient: handle.remove() or gradient * float("nan"))
             return
 
