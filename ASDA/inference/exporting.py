@@ -86,12 +86,13 @@ class Graph(nn.Module):
             spectrogram, length = source, source.shape[2]
         features = encoder.features(spectrogram, padding_mask) * self._one_if_within(length, spectrogram)
         prefix, patches = encoder.split(features)
-        found = {PADDING_MASK: padding_mask, FEATURES: features}
+        found: dict[str, Tensor] = {FEATURES: features}
         if isinstance(self.model, TrainedClassifier):
             logits = self.model.classifier.head(prefix, patches, padding_mask)
             found |= {LOGITS: logits, PROBABILITIES: self.model.scores_of(logits)}
         if padding_mask is not None:
-            found[FEATURES] = torch.cat([prefix, patches.masked_fill(padding_mask[..., None], 0.0)], dim=1)
+            heard = torch.cat([prefix, patches.masked_fill(padding_mask[..., None], 0.0)], dim=1)
+            found |= {PADDING_MASK: padding_mask, FEATURES: heard}
         return tuple(found[name] for name in self.outputs)
 
     def _hear(self, waveforms: Tensor) -> tuple[Tensor, Tensor | None]:
