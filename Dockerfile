@@ -4,7 +4,7 @@ FROM python:3.12-slim-bookworm AS base
 # A compiler, for torch.compile. Debian's stable release changes no versions that would matter.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++ make \
+    && apt-get install --yes --no-install-recommends g++ \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 asda \
     && mkdir /work && chown asda /work \

@@ -15,6 +15,7 @@ from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
 from ASDA.reports.over_seeds import compared, gain_and_interval, interval, mean_and_interval, overlap, percent
 from benchmarks import measuring
+from benchmarks.adapted_encoders import UNTRAINED
 from benchmarks.bench_adaptation import COST_HEADINGS, FULL, Cost
 from benchmarks.objectives_report import numbers_of
 
@@ -28,7 +29,6 @@ NAMES = {
     "aat_m": "adapters beside the MLPs (AAT^M)",
     "aat": "both adapters (AAT^MS)",
 }
-RANDOM = "_random"
 ENCODERS = {"asda": "ASDA, pre-trained", "mae_ast": "MAE-AST, pre-trained", "ast": "AST, random weights"}
 ENCODERS |= {"asda_random": "ASDA, random weights", "mae_ast_random": "MAE-AST, random weights"}
 QUESTIONS = {
@@ -119,7 +119,7 @@ def over_encoders(found: Found, method: str) -> list[float]:
 
 
 def _without_twins(found: Found) -> Found:
-    return {name: of for name, of in found.items() if name.removesuffix(RANDOM) not in found.keys() - {name}}
+    return {name: of for name, of in found.items() if name.removesuffix(UNTRAINED) not in found.keys() - {name}}
 
 
 def differences(found: Found) -> Iterator[str]:
@@ -164,8 +164,8 @@ def encoders(found: Found) -> str:
         )
         lines.append(f"* {ENCODERS[encoder]}: the two highest means and the lowest are {names}.")
     for encoder in found:
-        for method in found[encoder] if f"{encoder}{RANDOM}" in found else ():
-            before, after = (found[name][method].accuracies for name in (f"{encoder}{RANDOM}", encoder))
+        for method in found[encoder] if f"{encoder}{UNTRAINED}" in found else ():
+            before, after = (found[name][method].accuracies for name in (f"{encoder}{UNTRAINED}", encoder))
             lines.append(_compared(f"{NAMES[method]} on {ENCODERS[encoder]}, against random weights", before, after))
     return "**Encoders of different origin**:\n\n" + "\n".join(lines)
 

@@ -27,10 +27,10 @@ from ASDA.core.encoder import SpectrogramEncoder
 from ASDA.metrics import accuracy
 from ASDA.objectives.classification import Classification
 from benchmarks import measuring
-from benchmarks.adapted_encoders import Clips, Source, checksum_of, methods_of
+from benchmarks.adapted_encoders import UNTRAINED, Clips, Source, checksum_of, methods_of
 from benchmarks.bench_adaptation import METHODS, costs
 
-AST, UNTRAINED = "ast", "_random"
+AST = "ast"
 HELD_OUT_EVERY = 4  # of the first fold's training clips, to choose a learning rate by
 JUDGED_AT_ONCE = 64
 

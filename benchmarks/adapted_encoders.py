@@ -27,6 +27,7 @@ from ASDA.data.labels import LabelTable, read_clip_labels
 from ASDA.data.manifest import Manifest
 from ASDA.objectives.classification import Classification
 
+UNTRAINED = "_random"  # ends the name of an encoder that is the same network at random weights
 _SMALL = {"embed_dim": 128, "depth": 4, "num_heads": 2}  # the demo's size, which objectives.sh pre-trains
 
 

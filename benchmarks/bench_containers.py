@@ -18,13 +18,12 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
 from ASDA.data.containers import ClipReader
 from ASDA.data.parquet_container import ParquetContainer
-from ASDA.demo.sounds import coloured_noise
 from benchmarks import measuring
+from benchmarks.bench_data import write_clips
 
 RATE_HZ = 16_000
 HUB_ROWS = 100
@@ -39,16 +38,6 @@ PARQUET = {
         "use_content_defined_chunking": {"min_chunk_size": 1 << 18, "max_chunk_size": 1 << 20},
     },
 }
-
-
-def write_flac(folder: Path, num_clips: int, seconds: float) -> list[Path]:
-    """Pink noise: flac makes about as many bytes of it as of recordings."""
-    files = []
-    for i in range(num_clips):
-        sound = 0.1 * coloured_noise(np.random.default_rng(i), round(seconds * RATE_HZ), 1.0)
-        files.append(folder / f"{i:05d}.flac")
-        soundfile.write(files[-1], np.round(sound * 32767).clip(-32768, 32767).astype(np.int16), RATE_HZ)
-    return files
 
 
 def containers(folder: Path, files: list[Path]) -> dict[str, list[str]]:
@@ -112,7 +101,10 @@ def table(num_clips: int, seconds: float, repeats: int) -> str:
     orders = {"random": np.random.default_rng(0).permutation(num_clips), "in their order": np.arange(num_clips)}
     rows = []
     with tempfile.TemporaryDirectory() as name:
-        files = write_flac(Path(name), num_clips, seconds)
+        write_clips(
+            Path(name), "flac", num_clips, seconds, RATE_HZ, channels=1
+        )  # pink noise: as many bytes as recordings
+        files = sorted(Path(name).glob("*.flac"))
         clip_bytes = statistics.mean(file.stat().st_size for file in files)
         measured: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
         kinds = containers(Path(name), files)

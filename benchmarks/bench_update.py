@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 
 from benchmarks import measuring
+from benchmarks.bench_extract import write_model
 from benchmarks.bench_step import Size, parts_table
 from benchmarks.profiling import profiled
-from benchmarks.real_update import RealUpdate, write_encoder
+from benchmarks.real_update import RealUpdate
 from benchmarks.step import PRECISIONS
 
 KINDS = ("pretraining", "finetuning")
@@ -30,7 +31,7 @@ def words(kind: str, size: Size, folder: Path) -> str:
     """Of a run of this kind; fine-tuning has AudioSet's classes and recipe."""
     if kind == "pretraining":
         return size.words
-    encoder = write_encoder(folder / "encoder", size.depth, size.embed_dim)
+    encoder = write_model(folder, size.embed_dim, size.depth)
     return f"finetuning AS20K task.multi_label=true model.model_path={encoder}"
 
 
@@ -43,7 +44,11 @@ def updates_table(updates: dict[str, RealUpdate], device: torch.device, repeats:
         if math.isnan(m.seconds):
             rows.append((name, "out of memory", "-", "-", "-"))
             continue
-        numbers = (f"{1000 * m.wall_seconds:.0f}", f"{update.clips / m.seconds:.3g}", f"{m.peak_bytes / 2**20:.0f}")
+        numbers = (
+            f"{1000 * m.wall_seconds:.0f}",
+            f"{update.clips / m.seconds:.3g}",
+            f"{m.peak_bytes / measuring.MIB:.0f}",
+        )
         rows.append((name, f"{1000 * m.seconds:.0f}", *numbers))
     fitting = {name: update for name, update in updates.items() if not math.isnan(measured[name].seconds)}
     tables = [measuring.table(("update", "ms", "wall ms", "clips/s", "peak MiB"), rows)]

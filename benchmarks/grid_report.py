@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from ASDA.reports.ablation import Ablation, Comparison, SettingResult
-from ASDA.reports.over_seeds import interval
+from ASDA.reports.over_seeds import interval, points_and_interval
 from benchmarks import measuring
 
 SIZE = "`+size=tiny` (4 layers of 128 channels) on clips of 2.56 s"
@@ -19,7 +19,6 @@ ABOUT = {
     "demo_ASDA": f"The ablations of ASDA's paper, one thing changed at a time; {SIZE} of the generated corpus. At this "
     "size `paper` has mean pooling and alpha 0.02 (config/ablation/demo_ASDA.yaml). 60 updates are few: random weights "
     "of the same network have 28.3 ± 0.9 % (learning.md), so the table is about what the first updates do.",
-    "demo_attention": f"The runs of event_attention.md. {SIZE}, generated.",
     "demo_lambda_tasks": f"Is the best lambda task-dependent? {SIZE}; pre-trained on the generated corpus without "
     "labels, then judged by a linear probe (mean over the patches) and, where the table has it, by fine-tuning all "
     "weights. `events`: which of 15 classes a generated clip holds, several each. `polyphony`: whether it holds one, "
@@ -73,7 +72,9 @@ def told(ablation: Ablation) -> list[str]:
     sentences = []
     for score in ablation.scores:
         found = {s.name: s.scores[score] for s in ablation.settings if s.scores.get(score) and s.scores[score].gains}
-        apart = [f"{name} ({one.shown_gain()[:-2]})" for name, one in found.items() if one.told_apart]
+        apart = [
+            f"{name} ({points_and_interval(list(one.gains.values()))})" for name, one in found.items() if one.told_apart
+        ]
         single = [name for name, one in found.items() if one.gain_interval is None]
         rest = [name for name, one in found.items() if not one.told_apart and name not in single]
         parts = []

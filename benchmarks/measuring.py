@@ -13,9 +13,10 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import soundfile
 import torch
@@ -148,6 +149,22 @@ def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) - _held_bytes
     return max(0, _resident_bytes("VmHWM") - _held_bytes) if sys.platform == "linux" else 0
+
+
+def saved_bytes(forward: Callable[[], Any], own: Iterable[torch.Tensor]) -> int:
+    """What a forward pass keeps for the backward one, each storage once; without ``own``, which are there anyway."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in own}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage  # held, so that its address is not given to another
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        forward()
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def _resident_bytes(key: str) -> int:

@@ -48,21 +48,8 @@ def make_steps(runs: list[str], whole: list[str], clips: int, precision: str, de
 
 def saved_bytes(step: Step) -> int:
     """What a forward pass keeps for the backward one, beside weights and input."""
-    known = {
-        tensor.untyped_storage().data_ptr() for tensor in (*step.objective.parameters(), *step.objective.buffers())
-    }
-    known.add(step.batch[0].untyped_storage().data_ptr())
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        losses = step.losses()  # as long as they are there, so are the tensors, and no two are in one place
-    del losses
-    return sum(nbytes for place, nbytes in kept.items() if place not in known)
+    objective = step.objective
+    return measuring.saved_bytes(step.losses, (*objective.parameters(), *objective.buffers(), step.batch[0]))
 
 
 def objectives_table(steps: dict[str, Step], device: torch.device, repeats: int) -> str:

@@ -18,6 +18,7 @@
 # benchmarks/padding.sh
 TARGET_LENGTH=${TARGET_LENGTH:-208}
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/small_runs.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/recorded.sh"
 
 CLIPS=$(absolute "${DATA:-/usr/share/klettres}")
 [[ -d $CLIPS/fr ]] || die "DATA: $CLIPS holds no folder fr; install klettres-data or name its folder of languages"
@@ -30,10 +31,7 @@ read -ra seeds <<<"${SEEDS:-1 2 3}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 mkdir -p "$WORK"
-{
-  echo "file,label"
-  (cd "$CLIPS" && find . -name '*.ogg' -printf '%P\n') | grep -vE '^(ar|ml|cs)/' | sort | sed -E 's#^([^/]+)/.*$#&,\1#'
-} >"$WORK/labels.csv"
+{ echo "file,label" && recorded_labels speech "$CLIPS"; } >"$WORK/labels.csv"
 "$PYTHON" -m ASDA.cli.manifest folder "$CLIPS" --overwrite --labels "$WORK/labels.csv" --split train=2 eval=1 --out "$DATA"
 measure_front_end "$DATA/train.tsv"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,7 @@ from fairseq.logging import metrics
 from fairseq.trainer import Trainer
 from omegaconf import OmegaConf
 
-from ASDA.audio.front_end import FrontEnd
-from ASDA.checkpoints.checkpoint import Checkpoint
-from ASDA.checkpoints.layouts import directory
-from ASDA.core import zoo
-from ASDA.core.encoder import SpectrogramEncoder
+from ASDA.data.manifest import write_manifest
 from ASDA.launch.arguments import Arguments, quoted
 from ASDA.launch.recipe import Recipe, find_config
 from ASDA.training.stopping import INTERRUPT, SIGNALS
@@ -148,17 +143,7 @@ def write_clips(folder: Path, number: int, seconds: float = 10.0) -> None:
     samples = round(seconds * RATE_HZ)
     for clip in range(number):
         soundfile.write(folder / f"{clip}.wav", 0.1 * rng.standard_normal(samples), RATE_HZ)
-    (folder / "train.tsv").write_text(f"{folder}\n" + "".join(f"{c}.wav\t{samples}\n" for c in range(number)))
+    write_manifest(folder / "train.tsv", folder, [(f"{clip}.wav", samples) for clip in range(number)])
     (folder / "train.lbl").write_text("".join(f"{c}\t/m/{c % CLASSES},/m/{CLASSES - 1}\n" for c in range(number)))
     table = "".join(f'{c},/m/{c},"class {c}"\n' for c in range(CLASSES))
     (folder / "label_descriptors.csv").write_text("index,mid,display_name\n" + table)
-
-
-def write_encoder(folder: Path, depth: int, width: int) -> Path:
-    """A randomly initialised encoder of ASDA's kind, for fine-tuning to start from."""
-    if not folder.exists():
-        torch.manual_seed(0)
-        stack = replace(zoo.ASDA.stack, embed_dim=width, depth=depth, num_heads=max(1, width // 64))
-        encoder = SpectrogramEncoder(replace(zoo.ASDA, stack=stack))
-        directory.write(folder, Checkpoint(folder, "directory", encoder.config, encoder.state_dict(), FrontEnd()), None)
-    return folder

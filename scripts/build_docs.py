@@ -1,7 +1,5 @@
 """Builds the documentation site: stages the repository's pages, adds API pages from the docstrings, runs mkdocs.
 
-python scripts/build_docs.py [--serve]
-
 Pages keep their places (docs/training.md, README.md), so that a link means the same here and in the repository. A page,
 heading or file that a link names and that is not there fails the build.
 """
@@ -14,8 +12,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / "build" / "docs"
@@ -37,32 +33,19 @@ API = {
     "Adaptation": ("ASDA.adaptation.method", "ASDA.adaptation.adapting", "ASDA.adaptation.lora"),
     "Audio and data": ("ASDA.audio.front_end", "ASDA.audio.io", "ASDA.data.manifest", "ASDA.data.labels"),
 }
-"""Page -> modules, each with what its docstrings say."""
+"""Page, as the navigation of docs/mkdocs.yml has it -> modules, each with what its docstrings say."""
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Returns mkdocs' exit code."""
-    if arguments not in ([], ["--serve"]):
-        print(__doc__, file=sys.stderr)
-        return 2
     stage()
-    nav = yaml.safe_load(CONFIG.read_text())["nav"]
-    staged = STAGE.parent / "mkdocs.yml"
-    text = CONFIG.read_text().partition("\nnav:\n")[0].replace("../build/", "")
-    nav.append({"Python": [{title: f"api/{_slug(title)}.md"} for title in API]})
-    staged.write_text(text + "\n" + yaml.safe_dump({"nav": nav}, sort_keys=False))
-    command = [sys.executable, "-m", "mkdocs", "serve" if arguments else "build", "-f", str(staged)]
+    command = [sys.executable, "-m", "mkdocs", "build", "-f", str(CONFIG)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # an advertisement
-    if arguments:
-        return subprocess.run(command, env=environment, check=False).returncode
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
-        # With --quiet mkdocs would not count its warnings, so that --strict would mean nothing.
-        print(
-            *(line for line in done.stderr.splitlines() if line.startswith(("WARNING", "ERROR"))),
-            sep="\n",
-            file=sys.stderr,
-        )
+        # With --quiet mkdocs would not count its warnings, so that strict would mean nothing.
+        said = (line for line in done.stderr.splitlines() if line.startswith(("WARNING", "ERROR")))
+        print(*said, sep="\n", file=sys.stderr)
     else:
         print(STAGE.parent / "site" / "index.html")
     return done.returncode
@@ -95,4 +78,4 @@ def _slug(title: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

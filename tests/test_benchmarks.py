@@ -256,6 +256,19 @@ def run_script(name: str, folder: Path, table: str = "table.md", **settings: str
     return rows_of(output)
 
 
+def write_samples(folder: Path, each: int = 6) -> Path:
+    """Recordings of two kinds, loud and faint, named as those of sonic-pi are."""
+    import numpy as np
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for kind, level in (("drum", 0.3), ("bd", 0.01)):
+        for number in range(each):
+            soundfile.write(folder / f"{kind}_of {number}.flac", rng.normal(0, level, 4_000 + 500 * number), 16_000)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_learning_script__writes_its_table(tmp_path):
@@ -287,15 +300,7 @@ def test_recorded_sound_script__writes_its_table(tmp_path):
 @pytest.mark.long
 def test_own_data_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
-    import numpy as np
-    import soundfile
-
-    rng = np.random.default_rng(0)
-    samples = tmp_path / "sonic-pi" / "samples"
-    samples.mkdir(parents=True)
-    for kind, level in (("drum", 0.3), ("bd", 0.01)):
-        for number in range(6):
-            soundfile.write(samples / f"{kind}_of {number}.flac", rng.normal(0, level, 4_000 + 500 * number), 16_000)
+    write_samples(tmp_path / "sonic-pi" / "samples")
     rows = run_script("own_data.sh", tmp_path, DATA=str(tmp_path), CORPORA="samples", SEEDS="1", SAMPLES_EPOCHS="1 1")
     assert [row[:4] for row in rows] == [["samples", "8 + 4", "2", "50.0 %"]]
     assert all(re.fullmatch(r"[0-9.]+ %", cell) for cell in rows[0][4:])

@@ -17,7 +17,7 @@ from ASDA.data.manifest import write_manifest
 from benchmarks import adaptation_report, adaptation_runs, bench_adaptation
 from benchmarks.adapted_encoders import Source, checksum_of
 
-from .test_benchmarks import rows_of, run_script
+from .test_benchmarks import rows_of, run_script, write_samples
 
 CPU = torch.device("cpu")
 
@@ -180,12 +180,7 @@ def test_report__pre_training_stands_beside_random_weights(tmp_path):
 def test_adaptation_script__writes_its_table(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
     pytest.importorskip("peft", reason="LoRA is peft's")
-    rng = np.random.default_rng(0)
-    samples = tmp_path / "samples"
-    samples.mkdir()
-    for kind, level in (("drum", 0.3), ("bd", 0.01)):
-        for number in range(10):
-            soundfile.write(samples / f"{kind}_{number}.flac", rng.normal(0, level, 4_000 + 900 * number), 16_000)
+    samples = write_samples(tmp_path / "samples", each=10)
     settings = {"DATA": str(samples), "SEEDS": "1", "FOLDS": "1 2", "UPDATES": "3", "RATES": "0.001"}
     settings |= {"METHODS": "all prompts lora aat", "ENCODERS": "asda mae_ast ast asda_random"}
     rows = run_script("adaptation.sh", tmp_path, **settings)

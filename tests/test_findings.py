@@ -22,7 +22,7 @@ from ASDA.reports.ablation import Ablation, Comparison, SettingResult
 from benchmarks import attended_places, event_attention, grid_report, shorter_grid
 from benchmarks.attended_places import FIRST, KINDS, QUERIES, WHOLE
 from tests.published_files import published_pretraining
-from tests.test_benchmarks import rows_of, run_script
+from tests.test_benchmarks import rows_of, run_script, write_samples
 
 GRID = PatchGrid(4, 8)  # of 160 ms
 N, S = GRID.num_patches, 1 + GRID.num_patches
@@ -295,14 +295,7 @@ def test_shorter_grid__unknown_names_are_refused():
 @pytest.mark.long
 def test_findings_script__writes_its_tables_and_goes_on(tmp_path):
     pytest.importorskip("fairseq", reason="training runs inside fairseq")
-    import soundfile
-
-    rng = np.random.default_rng(0)
-    samples = tmp_path / "sonic-pi" / "samples"
-    samples.mkdir(parents=True)
-    for kind, level in (("drum", 0.3), ("bd", 0.01)):
-        for number in range(6):
-            soundfile.write(samples / f"{kind}_of {number}.flac", rng.normal(0, level, 4_000 + 500 * number), 16_000)
+    write_samples(tmp_path / "sonic-pi" / "samples")
     settings = {"DATA": str(tmp_path), "TASKS": "samples", "SEEDS": "1", "NUM_CLIPS": "150", "JOBS": "1"}
     settings |= {"PLACED_CLIPS": "150", "COST_FLAGS": "--tiny"}
     settings["OUTPUT"] = str(tmp_path / "out")

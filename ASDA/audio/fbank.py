@@ -24,7 +24,7 @@ _MEL_BLOCKS = 4
 _CHUNK_FRAMES = 4096  # on the CPU: keeps the spectra of a chunk in cache and the memory of a long file bounded
 
 
-def _frame_sizes(sample_rate_hz: int) -> tuple[int, int]:
+def frame_sizes(sample_rate_hz: int) -> tuple[int, int]:
     """Window and shift in samples, cut off to integers as Kaldi does."""
     # Same order of operations as torchaudio, so that rates with a fractional window round alike.
     return int(sample_rate_hz * FRAME_LENGTH_MS * 0.001), int(sample_rate_hz * FRAME_SHIFT_MS * 0.001)
@@ -40,7 +40,7 @@ def mel_bin_frequencies_hz(num_mel_bins: int, sample_rate_hz: int = 16_000) -> T
 
 def num_frames(num_samples: int, sample_rate_hz: int = 16_000) -> int:
     """How many frames `log_mel` makes of `num_samples` samples: only windows that fit completely count."""
-    window, shift = _frame_sizes(sample_rate_hz)
+    window, shift = frame_sizes(sample_rate_hz)
     return 0 if num_samples < window else 1 + (num_samples - window) // shift
 
 
@@ -86,7 +86,7 @@ class _Filterbank:
 def _filterbank(
     sample_rate_hz: int, num_mel_bins: int, window: str, device: torch.device, dtype: torch.dtype
 ) -> _Filterbank:
-    window_size, shift = _frame_sizes(sample_rate_hz)
+    window_size, shift = frame_sizes(sample_rate_hz)
     fft_size = 1 << (window_size - 1).bit_length()
     filters, _ = kaldi.get_mel_banks(  # (F, FFT bins); no filter reaches the Nyquist bin, which torchaudio leaves out
         num_mel_bins,
@@ -210,7 +210,7 @@ def padded_log_mel(
     frames = log_mel(
         waveforms, sample_rate_hz, num_mel_bins, max_frames, window=window, remove_mean=remove_mean
     )  # the mean that it removes is 0 by then
-    window_size, shift = _frame_sizes(sample_rate_hz)
+    window_size, shift = frame_sizes(sample_rate_hz)
     ends = window_size + shift * torch.arange(
         frames.shape[1], device=waveforms.device
     )  # (T,), samples to a frame's end

@@ -8,7 +8,7 @@ from typing import Any, Mapping, Optional, Union
 import torch.nn.functional as F
 from torch import Tensor
 
-from .fbank import FRAME_SHIFT_MS, WINDOWS, _frame_sizes, log_mel, padded_log_mel
+from .fbank import FRAME_SHIFT_MS, WINDOWS, frame_sizes, log_mel, padded_log_mel
 from .io import load_waveform
 from .samples import PLAUSIBLE_RATES_HZ, implausible_rate
 
@@ -68,7 +68,7 @@ class FrontEnd:
             raise ValueError(f"norm_mean must be a finite number, got {self.norm_mean}")
         if not 0 < self.norm_std < math.inf:
             raise ValueError(f"norm_std must be positive and finite, got {self.norm_std}")
-        if _frame_sizes(self.sample_rate_hz)[1] < 1:
+        if frame_sizes(self.sample_rate_hz)[1] < 1:
             raise ValueError(f"sample_rate_hz is too low for frames of {FRAME_SHIFT_MS:g} ms: {self.sample_rate_hz}")
         if self.sample_rate_hz > PLAUSIBLE_RATES_HZ[1]:  # whose filters would fill any memory
             raise ValueError(f"sample_rate_hz: {implausible_rate(self.sample_rate_hz)}")

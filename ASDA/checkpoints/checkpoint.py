@@ -74,3 +74,8 @@ class Checkpoint:
     def num_classes(self) -> int:
         """Classes of the head; 0 without one."""
         return self.head_config.num_classes if self.head_config else 0
+
+    @property
+    def class_names(self) -> list[str]:
+        """What programs call the classes: their names, or numbers where the file records none."""
+        return self.label_names or [f"class {index}" for index in range(self.num_classes)]

@@ -55,7 +55,7 @@ def load_torch_file(path: str | Path, *, trust: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         refused = _REFUSED.search(str(error))
         if refused is None:
-            raise CheckpointError(f"{path}: corrupt, or not a checkpoint ({_first_line(error)})") from error
+            raise CheckpointError(f"{path}: corrupt, or not a checkpoint ({first_line(error)})") from error
         raise CheckpointError(
             f"{path}: holds more than tensors and plain values ({_first_sentence(refused[1])}); loading it could run "
             "code of whoever made it. If you trust its origin, add --trust-checkpoint (in Python: trust=True)"
@@ -63,7 +63,7 @@ def load_torch_file(path: str | Path, *, trust: bool = False) -> Any:
     except CheckpointError:
         raise
     except Exception as error:  # the format before zip fails in any way at all when a byte of it is wrong
-        raise CheckpointError(f"{path}: truncated, corrupt or not a checkpoint ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: truncated, corrupt or not a checkpoint ({first_line(error)})") from error
 
 
 def _verified_zip(path: Path) -> bool:
@@ -104,7 +104,7 @@ def load_safetensors(path: str | Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: truncated, corrupt or not a safetensors file ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: truncated, corrupt or not a safetensors file ({first_line(error)})") from error
 
 
 def safetensors_sizes(path: str | Path) -> dict[str, int]:
@@ -117,7 +117,7 @@ def safetensors_sizes(path: str | Path) -> dict[str, int]:
         with safe_open(path, framework="pt") as file:
             return {name: math.prod(file.get_slice(name).get_shape()) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: truncated, corrupt or not a safetensors file ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: truncated, corrupt or not a safetensors file ({first_line(error)})") from error
 
 
 def save_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
@@ -129,11 +129,12 @@ def save_safetensors(tensors: Mapping[str, Tensor], path: str | Path) -> None:
         except SafetensorError as error:
             number = _SYSTEM_ERROR.search(str(error))
             if number is None:
-                raise OSError(f"{path}: cannot be written ({_first_line(error)})") from error
+                raise OSError(f"{path}: cannot be written ({first_line(error)})") from error
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, without the lines that explain; its class, if it says nothing."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

@@ -19,9 +19,11 @@ from ..core.encoder import SpectrogramEncoder
 from ..core.patches import PatchGrid, patch_grid
 from ..core.positions import fit_grid
 from .checkpoint import Checkpoint
-from .files import CheckpointError
+from .files import CheckpointError, first_line
 from .layouts.vit_tensors import encoder_from_vit, swap_axes, time_major, vit_stack
 from .validation import refuse
+
+_MAX_REASON = 200  # letters of what timm says
 
 AST_STRIDE = (10, 10)  # of patches that overlap
 COLOURS = {"sum": Tensor.sum, "mean": Tensor.mean}
@@ -87,13 +89,13 @@ def _create(source: str, name: str, pretrained: bool) -> Any:
             timm.create_model(name, pretrained=False)
     except Exception as error:
         raise CheckpointError(
-            f"{source}: timm has no such network ({_first_line(error)}); names are like "
+            f"{source}: timm has no such network ({first_line(error)[:_MAX_REASON]}); names are like "
             "deit_base_distilled_patch16_384.fb_in1k, and timm.list_models('deit*', pretrained=True) lists them"
         ) from error
     try:
         return timm.create_model(name, pretrained=pretrained)
     except Exception as error:  # whatever the clients of its hub raise
-        raise CheckpointError(f"{source}: the weights cannot be had ({_first_line(error)})") from error
+        raise CheckpointError(f"{source}: the weights cannot be had ({first_line(error)[:_MAX_REASON]})") from error
 
 
 def _positions(source: str, table: Tensor, config: EncoderConfig, wanted: PatchGrid) -> Tensor:
@@ -121,7 +123,3 @@ def _require_plain(source: str, network: nn.Module, config: EncoderConfig, tenso
         raise CheckpointError(
             f"{source}: not a plain vision transformer, as AST starts from (DeiT, ViT; pre-norm blocks, GELU): {found}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

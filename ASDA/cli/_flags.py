@@ -212,7 +212,7 @@ def label_names(args: argparse.Namespace, checkpoint: Checkpoint) -> list[str]:
         table = LabelTable.read(args.label_file)
         check_labels(checkpoint, table)
         return table.names
-    return checkpoint.label_names or [f"class {index}" for index in range(checkpoint.num_classes)]
+    return checkpoint.class_names
 
 
 def check_labels(checkpoint: Checkpoint, table: LabelTable) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..data.corpora.hub_copies import HUB_COPIES
 from ..data.corpora.tables import official_table
 from ..data.labels import LabelTable
 from ..data.manifest import ManifestError
-from ..data.preparation.given_labels import GivenLabels
+from ..data.preparation.given_labels import Choice, GivenLabels
 from ..data.preparation.grouping import ByColumn
-from ..data.preparation.parquet import ParquetChoice, plan_parquet
+from ..data.preparation.parquet import plan_parquet
 from ..data.preparation.plan import Plan
-from ..data.preparation.webdataset import WebdatasetChoice, plan_webdataset
+from ..data.preparation.webdataset import plan_webdataset
 from ._known_data_sets import KnownDataSet
 from ._parser import pair
 
@@ -89,20 +91,20 @@ def _grouped_by(args: argparse.Namespace) -> tuple[str, ...]:
     return (args.group_by.column,) if isinstance(args.group_by, ByColumn) else ()
 
 
-def _plan_parquet(args: argparse.Namespace) -> Plan:
-    choice = ParquetChoice(_given_labels(args), args.audio, tuple(args.split), _grouped_by(args))
-    return _finished(plan_parquet(args.root, choice), args)
-
-
-def _plan_webdataset(args: argparse.Namespace) -> Plan:
-    choice = WebdatasetChoice(_given_labels(args), args.audio, tuple(args.split), _grouped_by(args))
-    return _finished(plan_webdataset(args.root, choice), args)
+def _plan(make: Callable[[Path, Choice], Plan], args: argparse.Namespace) -> Plan:
+    choice = Choice(_given_labels(args), args.audio, tuple(args.split), _grouped_by(args))
+    return _finished(make(args.root, choice), args)
 
 
 HUB_FORMATS = (
-    KnownDataSet("parquet", "Parquet files with embedded audio (Hugging Face)", _plan_parquet, _parquet_flags),
     KnownDataSet(
-        "webdataset", "tars of webdataset, json, cls or txt beside the audio", _plan_webdataset, _webdataset_flags
+        "parquet", "Parquet files with embedded audio (Hugging Face)", partial(_plan, plan_parquet), _parquet_flags
+    ),
+    KnownDataSet(
+        "webdataset",
+        "tars of webdataset, json, cls or txt beside the audio",
+        partial(_plan, plan_webdataset),
+        _webdataset_flags,
     ),
 )
 """In the order in which `--help` lists them."""

@@ -57,7 +57,7 @@ def demo(args: argparse.Namespace) -> int:
     for path in args.checkpoints:
         checkpoint = read_checkpoint(path)
         names = label_names(args, checkpoint) if checkpoint.head_config else None
-        listeners.append(Listener(checkpoint, names, device))
+        listeners.append(Listener(path, checkpoint, names, device))
     page = web.build_page(listeners, args.top_k, args.threshold)
     address = web.serve(page, args.host, args.port)
     print(f"{address}  (Ctrl-C ends it)", flush=True)

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from ASDA.atomic import atomic_writer
 from ASDA.data.manifest import write_manifest
 from ASDA.demo.places import QUIET, Place, place_of, write_places
-from ASDA.demo.sounds import SOUND_EVENTS, coloured_noise, normalise_peak
+from ASDA.demo.sounds import SOUND_EVENTS, coloured_noise, decibels, normalise_peak
 
 CLIP_DURATION_S = 2.56
 SPLIT_SHARES = {"train": 0.7, "valid": 0.1, "eval": 0.2}
@@ -76,11 +76,6 @@ def plan_clip(rng: np.random.Generator, split: str, number: int, leader: int) ->
     suffix, sample_rate_hz, num_channels = FILE_KINDS[number % len(FILE_KINDS)]
     classes = tuple(sorted([leader, *map(int, others[:num_others])]))
     return ClipPlan(number, f"{split}/clip_{number:05d}{suffix}", classes, sample_rate_hz, num_channels)
-
-
-def decibels(level_db: float) -> float:
-    """Returns the amplitude that belongs to a level."""
-    return 10 ** (level_db / 20)
 
 
 def clip_generator(seed: int, plan: ClipPlan) -> np.random.Generator:

@@ -44,6 +44,7 @@ class Listener:
     """A checkpoint, fine-tuned or pre-trained, that clips are played to.
 
     Args:
+        name: what the page calls it: how the user named it, as folders of runs and of exports are often alike.
         checkpoint: what :func:`ASDA.checkpoints.reading.read_checkpoint` gives.
         names: of its classes; None: those it records, or numbers.
         device: where it computes.
@@ -52,14 +53,20 @@ class Listener:
         CheckpointError: it cannot be used.
     """
 
-    def __init__(self, checkpoint: Checkpoint, names: Sequence[str] | None = None, device: torch.device | str = "cpu"):
-        self.name = _name(str(checkpoint.path))
+    def __init__(
+        self,
+        name: str,
+        checkpoint: Checkpoint,
+        names: Sequence[str] | None = None,
+        device: torch.device | str = "cpu",
+    ):
+        self.name = name
         self.names: list[str] = []
         self.model: TrainedEncoder
         if checkpoint.head_config is None:
             self.model = build_encoder(checkpoint).to(device)
         else:
-            self.names = list(names or checkpoint.label_names or map("class {}".format, range(checkpoint.num_classes)))
+            self.names = list(names or checkpoint.class_names)
             self.model = build_classifier(checkpoint).to(device)
 
     @property
@@ -103,9 +110,3 @@ class Listener:
 def _nothing(spectrogram: torch.Tensor, _padding_mask: torch.Tensor | None = None) -> torch.Tensor:
     """The output of a network that has no classes."""
     return spectrogram.new_zeros(len(spectrogram), 0)
-
-
-def _name(path: str) -> str:
-    """What a page calls a checkpoint: a file with its folder, `run/checkpoint_best.pt`; a directory by its name."""
-    file = Path(path)
-    return "/".join(file.parts[-2:]) if file.is_file() else file.name

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ASDA.atomic import atomic_writer
+from ASDA.demo.sounds import decibels
 
 QUIET = "quiet"
 """Stands for a class where the background is turned down."""
@@ -38,7 +39,7 @@ class Place:
 
 def place_of(what: str, event: np.ndarray, start: int, sample_rate_hz: int) -> Place:
     """The box of an event (W,) that begins at a sample of the clip."""
-    audible = np.flatnonzero(np.abs(event) >= 10 ** (AUDIBLE_DB / 20) * np.abs(event).max())
+    audible = np.flatnonzero(np.abs(event) >= decibels(AUDIBLE_DB) * np.abs(event).max())
     power = np.abs(np.fft.rfft(event)) ** 2
     frequency_hz = np.fft.rfftfreq(len(event), 1 / sample_rate_hz)
     below = np.cumsum(power) / power.sum()

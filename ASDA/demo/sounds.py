@@ -23,6 +23,11 @@ class SoundEvent:
     synthesise: Callable[[np.random.Generator, int], np.ndarray]
 
 
+def decibels(level_db: float) -> float:
+    """Returns the amplitude that belongs to a level."""
+    return 10 ** (level_db / 20)
+
+
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Draws evenly on a logarithmic scale, as pitch and duration are heard."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

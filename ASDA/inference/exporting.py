@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..audio.fbank import FRAME_LENGTH_MS, FRAME_SHIFT_MS
+from ..audio.fbank import frame_sizes
 from ..audio.front_end_module import FrontEndModule
+from ..checkpoints.files import first_line
 from ..core.patches import patch_grid, row_padding_mask, whole_rows
 from .model import TrainedClassifier, TrainedEncoder
 
@@ -62,7 +63,7 @@ class Graph(nn.Module):
         """The shortest and the longest input, in samples or frames; None: any."""
         config = self.model.encoder.config
         if self.source == WAVEFORM:
-            return self._in_samples(FRAME_LENGTH_MS), None
+            return frame_sizes(self.model.front_end.sample_rate_hz)[0], None
         (size, _), (stride, _) = config.patches.size, config.patches.stride
         shortest = size if config.columns > 1 else size + stride  # a graph for one patch is not one for several
         return shortest, size + config.max_rows * stride - 1
@@ -104,7 +105,7 @@ class Graph(nn.Module):
         front_end = self.model.front_end
         T, patches = front_end.target_length_frames, self.model.encoder.config.patches
         assert T is not None
-        size, shift = self._in_samples(FRAME_LENGTH_MS), self._in_samples(FRAME_SHIFT_MS)
+        size, shift = frame_sizes(front_end.sample_rate_hz)
         num_samples = torch.full((1,), waveforms.shape[1], dtype=torch.int64, device=waveforms.device)
         if front_end.remove_mean:
             waveforms = waveforms - waveforms.sum(dim=1, keepdim=True) / num_samples
@@ -129,39 +130,29 @@ class Graph(nn.Module):
             outside = outside | (given > longest)
         return like.new_ones(1).index_select(0, outside.long())
 
-    def _in_samples(self, duration_ms: float) -> int:
-        return int(self.model.front_end.sample_rate_hz * duration_ms * 0.001)  # rounded as Kaldi does
 
-
-def exported_program(
-    model: TrainedEncoder, source: str = WAVEFORM, *, graph: Graph | None = None
-) -> torch.export.ExportedProgram:
-    """The graph of a model; its argument and its results are those of :class:`Graph`.
+def exported_program(model: TrainedEncoder, source: str = WAVEFORM) -> torch.export.ExportedProgram:
+    """The graph of a model; its argument and its results are those of :class:`Graph`, and so are the arguments here.
 
     The number of clips is free, and so is the length, from one frame or patch on; of spectrograms up to the end of
     the position table (a learned table is not interpolated beyond it, as eager code does).
 
-    Args:
-        model: as of :class:`Graph`, and so `source`.
-        source: see there.
-        graph: one that is there already, of these two.
-
     Raises:
         ValueError: it cannot be exported; with the reason in one line.
     """
-    graph = Graph(model, source).eval() if graph is None else graph
+    return export_graph(Graph(model, source).eval())
+
+
+def export_graph(graph: Graph) -> torch.export.ExportedProgram:
+    """As :func:`exported_program`, of a graph in eval mode."""
     shortest, longest = graph.lengths
     free: dict[int, Any] = {0: torch.export.Dim("clips", min=1)}
     if longest != shortest:
         name, axis = ("samples", 1) if graph.source == WAVEFORM else ("frames", 2)
         free[axis] = torch.export.Dim(name, min=shortest, max=longest)
-    example = graph.example().to(model.encoder.device)
+    example = graph.example().to(graph.model.encoder.device)
     try:
         with torch.no_grad():
             return torch.export.export(graph, (example,), dynamic_shapes={"source": free})
     except Exception as error:  # of torch's compiler, of any kind
-        raise ValueError(f"this model cannot be exported as one graph ({_first_line(error)})") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"this model cannot be exported as one graph ({first_line(error)})") from error

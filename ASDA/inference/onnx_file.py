@@ -15,8 +15,9 @@ import torch
 
 from ..atomic import atomic_path
 from ..checkpoints.checkpoint import Checkpoint
+from ..checkpoints.files import first_line
 from ..core import zoo
-from .exporting import WAVEFORM, Graph, exported_program
+from .exporting import WAVEFORM, Graph, export_graph
 from .model import build_classifier, build_encoder
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -76,7 +77,7 @@ def write_onnx(path: Path, checkpoint: Checkpoint, source: str = WAVEFORM) -> No
 
 
 def _translated(graph: Graph) -> torch.onnx.ONNXProgram:
-    exported = exported_program(graph.model, graph.source, graph=graph)
+    exported = export_graph(graph)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
             warnings.simplefilter("ignore")
@@ -84,8 +85,7 @@ def _translated(graph: Graph) -> torch.onnx.ONNXProgram:
                 exported, input_names=[graph.source], output_names=list(graph.outputs), dynamo=True, verbose=False
             )
     except Exception as error:  # of several packages, of any kind
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"this model cannot be written as ONNX ({lines[0]})") from error
+        raise ValueError(f"this model cannot be written as ONNX ({first_line(error)})") from error
     assert program is not None
     return program
 
@@ -137,7 +137,7 @@ def require_same(graph: Graph, path: Path) -> None:
         try:
             found = session.run(list(graph.outputs), {graph.source: source.numpy()})
         except Exception as error:  # onnxruntime's own classes, which are not public
-            raise ValueError(f"onnxruntime fails with the graph of this model ({error})".splitlines()[0]) from error
+            raise ValueError(f"onnxruntime fails with the graph of this model ({first_line(error)})") from error
         for name, ours, theirs in zip(graph.outputs, expected, found, strict=True):
             difference = (ours.float() - torch.from_numpy(theirs).float()).abs().max().item()
             if not difference <= TOLERANCE * max(1.0, ours.float().abs().max().item()):

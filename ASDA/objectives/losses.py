@@ -100,18 +100,16 @@ def layer_average_target(layers: list[Tensor], eps: float = 1e-5, padding_mask: 
     return F.layer_norm(total, total.shape[-1:], eps=eps)
 
 
-def channel_std(rows: Tensor, eps: float = 1e-6) -> Tensor:
-    """Mean over channels of sqrt(unbiased variance + eps) over the rows (R, D) of all ranks; a float32 scalar.
-
-    A model that has collapsed predicts the same for every patch: this falls towards 0. Where torch.distributed is
-    initialised every rank has to call it (with no rows if it has none that count), and every rank gets the same value.
-    """
-    return channel_stds(rows, eps=eps)[0]
-
-
 @torch.no_grad()
 def channel_stds(*groups: Tensor, eps: float = 1e-6) -> list[Tensor]:
-    """`channel_std` of each of several groups of rows (R, D), summed over the ranks together."""
+    """Mean over channels of sqrt(unbiased variance + eps) over the rows (R, D) of all ranks, for each group.
+
+    A model that has collapsed predicts the same for every patch: this falls towards 0. Where torch.distributed is
+    initialised every rank has to call it (with no rows if it has none that count), and every rank gets the same values.
+
+    Returns:
+        A float32 scalar for each group.
+    """
     moments = torch.stack([_summed_moments(rows) for rows in groups])  # (G, 3, D)
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(moments)

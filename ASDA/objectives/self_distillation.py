@@ -96,7 +96,7 @@ class SelfDistillation(Objective):
 
         Returns:
             ``frame`` and ``utterance``, both summed so that dividing by R, the number of hidden patches, gives the mean
-            over hidden patches and the sum over students; ``pred_var`` and ``target_var``: channel_std of predictions
+            over hidden patches and the sum over students; ``pred_var`` and ``target_var``: channel_stds of predictions
             and targets.
         """
         grid, places = self.encoder.grid(spectrogram), Places.of(mask, len(spectrogram))

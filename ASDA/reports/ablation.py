@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..training.run_record import RecordError, read_record
-from .over_seeds import interval, mean_and_deviation
+from .over_seeds import interval, mean_and_deviation, points_and_interval
 from .run_logs import EPOCH, INTERVAL, LogError, read_run
 
 _METRICS = ("accuracy", "mAP")
@@ -76,12 +76,9 @@ class Comparison:
 
     def shown_gain(self) -> str:
         """In points, with its interval; marked where that leaves 0 out."""
-        if self.gain is None:
+        if not self.gains:
             return "-"
-        if self.gain_interval is None:
-            return f"{100 * self.gain:+.1f}"
-        low, high = self.gain_interval
-        return f"{100 * self.gain:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}){' *' if self.told_apart else ''}"
+        return points_and_interval(list(self.gains.values())) + (" *" if self.told_apart else "")
 
 
 @dataclass(frozen=True)

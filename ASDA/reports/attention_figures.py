@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .figures import FRAME_SHIFT_S, mark_time_and_frequency, plt, save
+from .figures import FRAME_SHIFT_S, mark_time_and_frequency, plt, save, show_spectrogram
 
 
 def draw_maps(
@@ -33,8 +33,7 @@ def maps_figure(
     figure, axes = plt.subplots(len(rows) + 1, len(columns), figsize=size, squeeze=False, layout="constrained")
     extent = (0, len(spectrogram) * FRAME_SHIFT_S, 0, spectrogram.shape[1])
     for axis in axes[0]:
-        axis.imshow(spectrogram.T, origin="lower", aspect="auto", cmap="magma", extent=extent, interpolation="nearest")
-        mark_time_and_frequency(axis, frequencies_hz)
+        show_spectrogram(axis, spectrogram, frequencies_hz)
         axis.set_title("what it heard", fontsize="medium")
     for (row, maps), of_row in zip(rows.items(), axes[1:], strict=True):
         for column, axis in zip(columns, of_row, strict=True):

@@ -122,11 +122,15 @@ def draw_confusion(matrix: np.ndarray, names: list[str], file: Path) -> None:
 def draw_spectrogram(frames: np.ndarray, frequencies_hz: np.ndarray, file: Path) -> None:
     """A log-mel spectrogram (T, F), time to the right and pitch upwards; the frequency of each of its bins, (F,)."""
     figure, axis = plt.subplots(figsize=(WIDTH, 2.4))
-    num_bins = frames.shape[1]
-    extent = (0, len(frames) * FRAME_SHIFT_S, 0, num_bins)
+    show_spectrogram(axis, frames, frequencies_hz)
+    save(figure, file)
+
+
+def show_spectrogram(axis: plt.Axes, frames: np.ndarray, frequencies_hz: np.ndarray) -> None:
+    """Draws it into an axis, in seconds and mel bins."""
+    extent = (0, len(frames) * FRAME_SHIFT_S, 0, frames.shape[1])
     axis.imshow(frames.T, origin="lower", aspect="auto", cmap="magma", extent=extent, interpolation="nearest")
     mark_time_and_frequency(axis, frequencies_hz)
-    save(figure, file)
 
 
 def mark_time_and_frequency(axis: plt.Axes, frequencies_hz: np.ndarray) -> None:

@@ -43,27 +43,28 @@ def overlap(first: list[float], second: list[float]) -> bool:
 
 def gain_and_interval(before: list[float], after: list[float]) -> str:
     """What is gained pair by pair, in points, for a table."""
-    gains = _gains(before, after)
+    return points_and_interval([b - a for a, b in zip(before, after, strict=True)])
+
+
+def points_and_interval(gains: list[float]) -> str:
+    """The mean of gains, which are shares, in points, with its interval; one gain has none."""
+    mean = f"{100 * statistics.fmean(gains):+.1f}"
     if len(gains) < 2:
-        return f"{gains[0]:+.1f}"
+        return mean
     low, high = interval(gains)
-    return f"{statistics.fmean(gains):+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"{mean} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def compared(what: str, before: list[float], after: list[float], over: str = "seeds") -> str:
     """A sentence on shares: what is gained seed by seed (or fold by fold), in points, and whether they tell it from
     nothing."""
-    gains = _gains(before, after)
+    gains = [100 * (b - a) for a, b in zip(before, after, strict=True)]
     sentence = f"* {what}: {statistics.fmean(gains):+.1f} points"
     if len(gains) < 2:
         return f"{sentence}, by one {over.removesuffix('s')}."
     low, high = interval(gains)
     told = "" if low > 0 or high < 0 else f", which includes 0: these {over} do not tell it from nothing"
     return f"{sentence}, 95 % interval {low:+.1f} to {high:+.1f} over {len(gains)} {over}{told}."
-
-
-def _gains(before: list[float], after: list[float]) -> list[float]:
-    return [100 * (b - a) for a, b in zip(before, after, strict=True)]
 
 
 def probed(file: Path, weights: str) -> list[float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .figures import FRAME_SHIFT_S, PRETRAINED_COLOUR, mark_time_and_frequency, plt, short
+from .figures import PRETRAINED_COLOUR, plt, short, show_spectrogram
 
 Stretch = tuple[str, float, float, float]
 """Class, start and end in seconds, score."""
@@ -35,9 +35,7 @@ def draw_timeline(
         layout="constrained",
     )
     if spectrogram is not None:
-        extent = (0, len(spectrogram) * FRAME_SHIFT_S, 0, spectrogram.shape[1])
-        axes[0, 0].imshow(spectrogram.T, origin="lower", aspect="auto", cmap="magma", extent=extent)
-        mark_time_and_frequency(axes[0, 0], frequencies_hz)
+        show_spectrogram(axes[0, 0], spectrogram, frequencies_hz)
         axes[0, 0].set_xlabel("")
     rows = axes[-1, 0]
     for name, start_s, end_s, score in stretches:

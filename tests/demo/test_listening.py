@@ -28,7 +28,7 @@ def clip(tmp_path):
 
 
 def test_listen__hears_a_clip_window_after_window_as_asda_infer_does(checkpoint, clip, capsys):
-    heard = Listener(read_checkpoint(checkpoint), ["a", "b", "c"]).listen(clip, top_k=2, threshold=0.3)
+    heard = Listener("a model", read_checkpoint(checkpoint), ["a", "b", "c"]).listen(clip, top_k=2, threshold=0.3)
     words = ["--checkpoint", checkpoint, clip, "--segments", "--threshold", "0.3", "--top_k", "5", "--json"]
     assert infer([str(word) for word in words]) == 0
     expected = json.loads(capsys.readouterr().out)
@@ -43,7 +43,7 @@ def test_listen__hears_a_clip_window_after_window_as_asda_infer_does(checkpoint,
 
 def test_listen__an_encoder_without_classes_shows_what_it_attends_to(tmp_path, clip):
     torch.save(published_pretraining(), tmp_path / "pretrained.pt")
-    listener = Listener(read_checkpoint(tmp_path / "pretrained.pt"))
+    listener = Listener("a model", read_checkpoint(tmp_path / "pretrained.pt"))
     heard = listener.listen(clip, top_k=5, threshold=0.3)
     assert (listener.names, heard.predictions, heard.events) == ([], [], [])
     expected = load_encoder(tmp_path / "pretrained.pt").attention(clip)
@@ -57,4 +57,4 @@ def test_listen__a_file_that_is_no_audio_is_refused(checkpoint, clip, name, cont
     file.parent.mkdir()
     file.write_bytes(content)
     with pytest.raises(AudioError, match=name):
-        Listener(read_checkpoint(checkpoint)).listen(file, top_k=2, threshold=0.3)
+        Listener("a model", read_checkpoint(checkpoint)).listen(file, top_k=2, threshold=0.3)

@@ -24,7 +24,7 @@ def listeners(tmp_path_factory):
     torch.save(published_finetuned(num_classes=3, task={"target_length": 96}), folder / "finetuned.pt")
     torch.save(published_pretraining(), folder / "pretrained.pt")
     names = {"finetuned.pt": ["bark", "meow", "rain"], "pretrained.pt": None}
-    return [Listener(read_checkpoint(folder / name), classes) for name, classes in names.items()]
+    return [Listener(name, read_checkpoint(folder / name), classes) for name, classes in names.items()]
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,21 @@ def test_dockerfile__each_image_is_set_up_by_the_script_and_runs_as_nobody_speci
     assert f"docker build --target {target} " in (ROOT / "docs" / "docker.md").read_text()
 
 
+def test_docker_page__programs_have_the_flags_that_it_gives_them():
+    page = (ROOT / "docs" / "docker.md").read_text().replace("\\\n", " ")
+    commands = re.findall(r"asda-(extract|demo)(.*)", page)
+    assert len(commands) == 2
+    for program, words in commands:
+        said = subprocess.run(
+            [sys.executable, "-m", f"ASDA.cli.{program}", "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert re.findall(r"--\w+", words) and all(flag in said for flag in re.findall(r"--\w+", words))
+
+
 def test_dockerfile__is_clean_by_its_linter():
     linter = Path(sys.executable).with_name("hadolint")
     if not linter.exists():

@@ -23,7 +23,7 @@ def build(tmp_path, monkeypatch):
     monkeypatch.setattr(build_docs, "ROOT", tmp_path)
     monkeypatch.setattr(build_docs, "STAGE", tmp_path / "build" / "docs")
     monkeypatch.setattr(build_docs, "CONFIG", tmp_path / "docs" / "mkdocs.yml")
-    return lambda: build_docs.main([])
+    return build_docs.main
 
 
 def test_site__has_every_page_of_docs_and_what_the_docstrings_say(build, tmp_path):

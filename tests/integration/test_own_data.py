@@ -175,8 +175,9 @@ def test_plan__says_everything_and_starts_nothing(data, tmp_path):
 
 
 def blocks_of(file):
-    """The commands of a document's sh blocks."""
-    blocks = re.findall(r"```sh\n(.*?)```", file.read_text(), re.DOTALL)
+    """The commands of a document's sh blocks; what is written below a heading of three # is no step of the way."""
+    steps = re.sub(r"^### .*?(?=^## )", "", file.read_text(), flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"```sh\n(.*?)```", steps, re.DOTALL)
     return [line for block in blocks for line in block.splitlines()]
 
 

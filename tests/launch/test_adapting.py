@@ -20,6 +20,7 @@ from ASDA.launch.recipe import Recipe, find_config
 from ASDA.launch.settings import LaunchError
 from ASDA.launch.starting_point import StartingPoint
 from ASDA.launch.workload import workload_of
+from benchmarks import measuring
 from tests.vit_files import ssast_tensors
 
 from .conftest import plan
@@ -97,19 +98,12 @@ def saved_bytes(config, words: list[str], precision: str) -> int:
     encoder = SpectrogramEncoder(config)
     keys = {word.removeprefix("model.").partition("=")[0]: recipe(*words).get(word.partition("=")[0]) for word in words}
     adapt(encoder, methods_of_keys(keys))
-    own = {parameter.untyped_storage().data_ptr() for parameter in encoder.parameters()}
-    kept = {}
 
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage  # held, so that its address is not given to another
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    def forward():
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == BF16_AUTOCAST):
-            encoder.features(torch.randn(1, 1, 256, 128))
-    return sum(storage.nbytes() for storage in kept.values())
+            return encoder.features(torch.randn(1, 1, 256, 128))
+
+    return measuring.saved_bytes(forward, encoder.parameters())
 
 
 @pytest.mark.parametrize("precision", [FLOAT32, BF16_AUTOCAST])

@@ -16,6 +16,7 @@ from ASDA.launch.workload import workload_of
 from ASDA.masks.inverse_block import InverseBlockMask
 from ASDA.objectives.conv_decoder import ConvDecoder2d
 from ASDA.objectives.self_distillation import SelfDistillation
+from benchmarks import measuring
 
 CPU, GPU = Machine("cpu", FLOAT32), Machine("cuda", FLOAT32)
 
@@ -42,21 +43,14 @@ def objective(of: Workload) -> SelfDistillation:
 def saved_bytes(of: Workload, frames: int, precision: str) -> int:
     """What the backward pass of one clip keeps, parameters left out: each storage once."""
     learner = objective(of)
-    own = {parameter.untyped_storage().data_ptr() for parameter in learner.parameters()}
-    kept = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage  # held, so that its address is not given to another
-        return tensor
-
     mask = InverseBlockMask((frames // 16, 8), of.sequences)(torch.Generator().manual_seed(0))
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+
+    def forward():
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == BF16_AUTOCAST):
             losses = learner(torch.randn(1, 1, frames, 128), mask)
         assert losses.total.requires_grad
-    return sum(storage.nbytes() for storage in kept.values())
+
+    return measuring.saved_bytes(forward, learner.parameters())
 
 
 @pytest.mark.parametrize(

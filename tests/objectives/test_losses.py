@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import ASDA
-from ASDA.objectives.losses import channel_std, channel_stds, layer_average_target, summed_regression
+from ASDA.objectives.losses import channel_stds, layer_average_target, summed_regression
 
 
 def normal(*shape, seed=0):
@@ -99,21 +99,21 @@ def naive_channel_std(rows):
 
 
 @pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (1e-3, 0.0), (0.1, 100.0), (0.0, 3.0)])
-def test_channel_std__equals_loops(scale, offset):
+def test_channel_stds__equals_loops(scale, offset):
     rows = scale * normal(11, 6) + offset
-    value = channel_std(rows)
+    (value,) = channel_stds(rows)
     assert value.dtype == torch.float32
     assert value.ndim == 0
     assert value.item() == pytest.approx(naive_channel_std(rows.tolist()), rel=1e-4)
 
 
-def test_channel_std__falls_to_its_floor_on_collapse():
-    assert channel_std(torch.full((50, 6), -0.7)).item() == pytest.approx(1e-3, rel=1e-4)
+def test_channel_stds__falls_to_its_floor_on_collapse():
+    assert channel_stds(torch.full((50, 6), -0.7))[0].item() == pytest.approx(1e-3, rel=1e-4)
 
 
 def test_channel_stds__of_several_groups_are_summed_over_ranks_at_once(monkeypatch):
     groups = [normal(11, 6), 3 * normal(4, 6, seed=1), normal(0, 6)]
-    expected = [channel_std(rows) for rows in groups]
+    expected = [channel_stds(rows)[0] for rows in groups]
     summed = []
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "all_reduce", summed.append)
@@ -121,25 +121,25 @@ def test_channel_stds__of_several_groups_are_summed_over_ranks_at_once(monkeypat
     assert [tuple(moments.shape) for moments in summed] == [(3, 3, 6)]
 
 
-def test_channel_std__takes_no_part_in_the_gradient():
-    assert not channel_std(normal(5, 3).requires_grad_()).requires_grad
+def test_channel_stds__takes_no_part_in_the_gradient():
+    assert not channel_stds(normal(5, 3).requires_grad_())[0].requires_grad
 
 
 RANK = """
 import sys
 import torch
 import torch.distributed as dist
-from ASDA.objectives.losses import channel_std
+from ASDA.objectives.losses import channel_stds
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
-torch.save(channel_std(torch.load(f"{folder}/rows{rank}.pt", weights_only=True)), f"{folder}/std{rank}.pt")
+torch.save(channel_stds(torch.load(f"{folder}/rows{rank}.pt", weights_only=True))[0], f"{folder}/std{rank}.pt")
 dist.destroy_process_group()
 """
 
 
 @pytest.mark.slow
-def test_channel_std__of_two_ranks_is_that_of_all_rows(tmp_path):
+def test_channel_stds__of_two_ranks_is_that_of_all_rows(tmp_path):
     # Ranks hold different numbers of rows, and rows of different size and mean.
     rows = [normal(3, 6), 2 * normal(40, 6, seed=1) + 2]
     for rank in range(2):

@@ -22,6 +22,7 @@ from ..contents import CONFIG, Contents
 from ..files import CheckpointError, load_safetensors, save_safetensors
 from ..validation import expect_key, expect_mapping, expect_text
 from .directory import describe_head, part_of, read_head, write_json
+from .transformers_config import is_model
 
 MODEL_TYPE = "asda_adapter"
 FORMAT_VERSION = 1
@@ -31,7 +32,7 @@ TENSORS = "adapter.safetensors"
 
 def knows(contents: Contents) -> bool:
     """Whether the contents have this layout."""
-    return isinstance(contents.config, dict) and contents.config.get("model_type") == MODEL_TYPE
+    return is_model(contents, MODEL_TYPE)
 
 
 def read_adapter(contents: Contents) -> Adapter:

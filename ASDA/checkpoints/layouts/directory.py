@@ -31,6 +31,7 @@ from ..validation import expect_flag, expect_history, expect_key, expect_mapping
 from .directory_version_1 import upgrade_config, upgrade_name
 from .published_names import TEACHER_UPDATES_KEY
 from .trainer import trainer_layout
+from .transformers_config import is_model
 
 MODEL_TYPE = "asda"
 FORMAT_VERSION = 2
@@ -43,7 +44,7 @@ MODEL, TRAINING, PRETRAINING = "model.safetensors", "training.json", "pretrainin
 
 def knows(contents: Contents) -> bool:
     """Whether the contents have this layout."""
-    return isinstance(contents.config, dict) and contents.config.get("model_type") == MODEL_TYPE
+    return is_model(contents, MODEL_TYPE)
 
 
 def read(contents: Contents) -> Checkpoint:

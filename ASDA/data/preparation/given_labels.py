@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,6 +76,40 @@ class GivenLabels:
         """The first of the usual names that is among others."""
         there = set(names)
         return next((name for name in self.usual if name in there), None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a data set's containers is meant: of Parquet files, or of tars of webdataset.
+
+    Attributes:
+        labels: how labels are read; their source is a column, the ending of a member, or `json:FIELD`.
+        audio: the column or ending of the clips; None: the only one.
+        splits: (split, pattern) of the files; none: by the words in their names.
+        columns: others, or fields of the json members, that are wanted to group by.
+    """
+
+    labels: GivenLabels = GivenLabels()
+    audio: str | None = None
+    splits: tuple[tuple[str, str], ...] = ()
+    columns: tuple[str, ...] = ()
+
+    @property
+    def beside_labels(self) -> tuple[str, ...]:
+        """What else is read of each clip: to group by, and its fold."""
+        return tuple(dict.fromkeys([*self.columns, *filter(None, [self.labels.folds])]))
+
+    def with_usual_folds(self, names: Iterable[str]) -> Choice:
+        """The same with the folds of a known data set, if they are among the columns or fields and none are named."""
+        given = self.labels
+        if given.folds is not None or given.usual_folds is None or given.usual_folds not in names:
+            return self
+        return replace(self, labels=replace(given, folds=given.usual_folds))
+
+
+def as_text(value: Any) -> str:
+    """What a column or field says, as groups and folds take it; nothing of null."""
+    return "" if value is None else str(value)
 
 
 def divide_samples(
@@ -161,18 +195,18 @@ def _with_labels(
     plan: Plan, samples: Sequence[Sample], given: GivenLabels, class_names: list[str] | None
 ) -> list[PlannedClip]:
     names = class_names or (given.table.names if given.table else None)
-    clips, num_without = [], len(plan.problems)
+    clips, num_without = [], 0
     for sample in samples:
         labels = class_labels(sample.label, sample.where, names, given.separator)
         if labels is None:
             plan.problems.append(Problem("unlabelled", sample.clip.row, f"{sample.where}: no label; left out"))
+            num_without += 1
         elif given.left_out.intersection(labels):
             plan.problems.append(Problem("other", sample.clip.row, f"{sample.where}: {labels[0]!r} is not of the task"))
         else:
             clips.append(PlannedClip(sample.clip.row, labels, sample.clip.name, sample.columns))
-    without = [problem for problem in plan.problems[num_without:] if problem.kind == "unlabelled"]
-    if without:
-        plan.warnings.append(f"{len(without)} of {len(samples)} clips have no label and are left out")
+    if num_without:
+        plan.warnings.append(f"{num_without} of {len(samples)} clips have no label and are left out")
     no_class = sum(not clip.labels for clip in clips)
     if no_class:
         plan.warnings.append(
@@ -185,17 +219,13 @@ def _table(clips: list[PlannedClip], samples: Sequence[Sample], class_names: lis
     """The classes in the order that the file gives them, or of their numbers; None: sorted by name."""
     if class_names is not None:
         return table_in_order([name.strip() for name in class_names])[0]
-    if all(_is_number(entry) for sample in samples for entry in _entries(sample.label)):
+    if all(isinstance(entry, int) for sample in samples for entry in _entries(sample.label)):
         return table_in_order(sorted({label for clip in clips for label in clip.labels}, key=int))[0]
     return None
 
 
 def _entries(label: Any) -> Sequence[Any]:
     return label if isinstance(label, (list, tuple)) else () if label is None else (label,)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int)
 
 
 def _folds(plan: Plan, parts: dict[str, list[PlannedClip]], column: str) -> dict[str, list[PlannedClip]]:

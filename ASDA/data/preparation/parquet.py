@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ...audio.finding import PassedOver, visible_files
 from ..manifest import ManifestError
 from ..parquet_layout import PARQUET_SUFFIX, AudioColumn, ParquetError, ParquetLayout, listed
 from ..parquet_pages import ChunkPages, PageError
 from ..parquet_rows import name_in, read_rows
-from .finding import FoundClip, report_passed_over
-from .given_labels import GivenLabels, Sample, divide_samples
+from .container_files import container_names, note_left_out
+from .finding import FoundClip
+from .given_labels import Choice, Sample, as_text, divide_samples
 from .hub_splits import split_files
 from .plan import Plan, Problem
 
 _MUCH_PER_CLIP = 8
 """Times the bytes of a clip: what has to be read for one may be this much before it is warned of."""
-
-
-@dataclass(frozen=True)
-class ParquetChoice:
-    """What of the files is meant.
-
-    Attributes:
-        labels: how labels are read.
-        audio: the column of clips; None: the only one.
-        splits: (split, pattern) of the files; none: by the words in their names.
-        columns: others that are wanted, to group by.
-    """
-
-    labels: GivenLabels = GivenLabels()
-    audio: str | None = None
-    splits: tuple[tuple[str, str], ...] = ()
-    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,7 +33,7 @@ class _Source:
     class_names: list[str] | None
 
 
-def plan_parquet(root: Path, choice: ParquetChoice) -> Plan:
+def plan_parquet(root: Path, choice: Choice) -> Plan:
     """Reads the rows of all Parquet files below a folder, without their clips.
 
     Raises:
@@ -70,7 +52,7 @@ def plan_parquet(root: Path, choice: ParquetChoice) -> Plan:
         try:
             layout = _opened(root / name)
             if first is None:
-                choice = _with_usual_folds(choice, layout)
+                choice = choice.with_usual_folds(layout.columns)
             source = _source(root / name, name, layout, choice)
             _require_alike(source, first)
             first = first or source
@@ -90,35 +72,6 @@ def plan_parquet(root: Path, choice: ParquetChoice) -> Plan:
     return plan
 
 
-def container_names(root: Path, suffix: str, problems: list[Problem]) -> list[str]:
-    """Relative paths of the files of an ending below a folder, sorted.
-
-    Raises:
-        ManifestError: no such folder, or no such file in it.
-    """
-    if not root.is_dir():
-        raise ManifestError(f"{root}: no such folder")
-    passed_over, names = PassedOver(), []
-    for path in visible_files(root, passed_over):
-        if path.suffix.lower() == suffix:
-            names.append(path.relative_to(root).as_posix())
-        else:
-            passed_over.count(path.name)
-    report_passed_over(root, passed_over, problems)
-    if not names:
-        there = "".join(f"; {problem.clip}: {problem.detail}" for problem in problems[:3])
-        raise ManifestError(f"{root}: expected *{suffix} files below this folder, found none{there}")
-    return sorted(names)
-
-
-def note_left_out(plan: Plan, names: Sequence[str], split_of: dict[str, str]) -> None:
-    """Says which files no split takes."""
-    without = [name for name in names if name not in split_of]
-    plan.problems += [Problem("unused", name, "no --split takes this file") for name in without]
-    if without:
-        plan.warnings.append(f"{len(without)} of {len(names)} files are of no split, the first is {without[0]}")
-
-
 def _opened(file: Path) -> ParquetLayout:
     try:
         return ParquetLayout.open(file)
@@ -126,14 +79,7 @@ def _opened(file: Path) -> ParquetLayout:
         raise ParquetError(error.strerror or str(error)) from error
 
 
-def _with_usual_folds(choice: ParquetChoice, layout: ParquetLayout) -> ParquetChoice:
-    given = choice.labels
-    if given.folds is not None or given.usual_folds not in layout.columns:
-        return choice
-    return replace(choice, labels=replace(given, folds=given.usual_folds))
-
-
-def _source(file: Path, name: str, layout: ParquetLayout, choice: ParquetChoice) -> _Source:
+def _source(file: Path, name: str, layout: ParquetLayout, choice: Choice) -> _Source:
     audio, given = layout.audio_column(choice.audio), choice.labels
     wanted = [*choice.columns, *filter(None, [given.folds, given.source])]
     missing = [column for column in wanted if column not in layout.columns]
@@ -169,9 +115,9 @@ def _require_alike(source: _Source, first: _Source | None) -> None:
         raise ParquetError(f"expected {expected!r} as class {place}, as in {first.name}, got {got!r}")
 
 
-def _samples(source: _Source, split: str, choice: ParquetChoice, problems: list[Problem]) -> list[Sample]:
+def _samples(source: _Source, split: str, choice: Choice, problems: list[Problem]) -> list[Sample]:
     """The rows of a file; columns that are neither numbers nor text cannot be grouped by."""
-    extra = tuple(dict.fromkeys([*choice.columns, *filter(None, [choice.labels.folds])]))
+    extra = choice.beside_labels
     leaves = list(dict.fromkeys([*filter(None, [source.audio.path_leaf, source.label]), *extra]))
     rows: Any = read_rows(source.file, leaves) if leaves else ({} for _ in range(source.audio.num_rows))
     column, samples = source.audio.name, []
@@ -180,7 +126,7 @@ def _samples(source: _Source, split: str, choice: ParquetChoice, problems: list[
         key = f"{source.name}/{column}[{number}]"
         name = name_in(row.get(column)) if source.audio.path_leaf else None
         clip = FoundClip(key, f"{source.name}/{name}" if name else key)
-        columns = {wanted: "" if row[wanted] is None else str(row[wanted]) for wanted in extra} if extra else None
+        columns = {wanted: as_text(row[wanted]) for wanted in extra} if extra else None
         label = row[source.label] if source.label else None
         samples.append(Sample(split, clip, source.file, number, label, said_by, columns))
     if len(samples) != source.audio.num_rows:

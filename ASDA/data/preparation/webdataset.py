@@ -10,7 +10,6 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from ...audio.finding import AUDIO_SUFFIXES
 from ..manifest import ManifestError
 from ..tar_index import scan_and_index
 from ..tar_members import TarContent, TarMember
+from .container_files import container_names, note_left_out
 from .finding import FoundClip
-from .given_labels import GivenLabels, Sample, divide_samples
+from .given_labels import Choice, Sample, as_text, divide_samples
 from .hub_splits import split_files
-from .parquet import container_names, note_left_out
 from .plan import Plan, Problem
 
 TAR_SUFFIX = ".tar"
@@ -30,32 +29,16 @@ _MAX_LABEL_BYTES = 1 << 24
 _MAX_NAMED = 5
 
 
-@dataclass(frozen=True)
-class WebdatasetChoice:
-    """What of the tars is meant.
-
-    Attributes:
-        labels: how labels are read; their source is the ending of a member, or `json:FIELD`.
-        audio: the ending of the clips; None: the only one that is of audio.
-        splits: (split, pattern) of the tars; none: by the words in their names.
-        columns: fields of the json members that are wanted, to group by.
-    """
-
-    labels: GivenLabels = GivenLabels()
-    audio: str | None = None
-    splits: tuple[tuple[str, str], ...] = ()
-    columns: tuple[str, ...] = ()
-
-
 class _NoLabel(ValueError):
     """A member whose contents say nothing; the message says why."""
 
 
 class _Tar:
-    """One tar, and its members by key and ending."""
+    """One tar, open, and its members by key and ending."""
 
-    def __init__(self, file: Path, content: TarContent):
+    def __init__(self, file: Path, descriptor: int, content: TarContent):
         self.file = file
+        self._descriptor = descriptor
         self.samples: dict[str, dict[str, TarMember]] = {}
         self.repeated: dict[str, str] = {}
         for member in content.members:
@@ -72,11 +55,10 @@ class _Tar:
             raise _NoLabel(f"its member {member.name!r} is {member.problem}")
         if member.size > _MAX_LABEL_BYTES:
             raise _NoLabel(f"its member {member.name!r} has {member.size} bytes, too many for a label")
-        with open(self.file, "rb", buffering=0) as handle:
-            return os.pread(handle.fileno(), member.size, member.offset)
+        return os.pread(self._descriptor, member.size, member.offset)
 
 
-def plan_webdataset(root: Path, choice: WebdatasetChoice) -> Plan:
+def plan_webdataset(root: Path, choice: Choice) -> Plan:
     """Reads what all tars below a folder say of their clips, and writes an index beside each.
 
     Raises:
@@ -96,7 +78,7 @@ def plan_webdataset(root: Path, choice: WebdatasetChoice) -> Plan:
     if reader.source is None and choice.labels.source is not None:
         said = choice.labels.source
         raise ManifestError(f"{root}: no clip has the label that --labels {said} names{reader.what_is_there()}")
-    divide_samples(plan, samples, choice.labels, None, reader.source or "")
+    divide_samples(plan, samples, reader.choice.labels, None, reader.source or "")
     repeated = [problem for problem in plan.problems if problem.kind == "repeated"]
     if repeated:
         plan.warnings.append(f"{len(repeated)} clips are left out, the first: {repeated[0].clip}: {repeated[0].detail}")
@@ -104,15 +86,18 @@ def plan_webdataset(root: Path, choice: WebdatasetChoice) -> Plan:
 
 
 class _Reader:
-    """Reads tar after tar; where labels come from is settled by the first clip that has any."""
+    """Reads tar after tar.
 
-    def __init__(self, plan: Plan, choice: WebdatasetChoice):
+    Where labels come from is settled by the first clip that has any, and by the first json whether there are folds.
+    """
+
+    def __init__(self, plan: Plan, choice: Choice):
         self.source: str | None = None
+        self.choice = choice
         self._plan = plan
-        self._choice = choice
         self._endings: dict[str, None] = {}
-        extra = choice.labels.folds
-        self._columns = tuple(dict.fromkeys([*choice.columns, *filter(None, [extra])]))
+        self._folds_are_settled = choice.labels.usual_folds is None
+        self._parsed: tuple[Any, Mapping[str, Any]] = (None, {})  # the last clip's members, and its json
 
     def samples(self, name: str, split: str) -> Iterator[Sample]:
         """The clips of one tar."""
@@ -123,10 +108,13 @@ class _Reader:
             raise ManifestError(f"{file}: the tar cannot be read ({error})") from error
         if content.problem:
             self._plan.problems.append(Problem("incomplete", name, content.problem))
-        tar = _Tar(file, content)
+        with open(file, "rb", buffering=0) as handle:
+            yield from self._samples(_Tar(file, handle.fileno(), content), name, split)
+
+    def _samples(self, tar: _Tar, name: str, split: str) -> Iterator[Sample]:
         for key, members in tar.samples.items():
             self._endings.update(dict.fromkeys(members))
-            audio = self._audio(file, key, members)
+            audio = self._audio(tar.file, key, members)
             if audio is None:
                 continue
             clip = FoundClip(f"{name}/{audio.name}", f"{name}/{audio.name}")
@@ -145,8 +133,8 @@ class _Reader:
         return f"; the endings of their members are {', '.join(named[:_MAX_NAMED])}{more}" if named else ""
 
     def _audio(self, file: Path, key: str, members: Mapping[str, TarMember]) -> TarMember | None:
-        if self._choice.audio is not None:
-            return members.get(self._choice.audio.lower().lstrip("."))
+        if self.choice.audio is not None:
+            return members.get(self.choice.audio.lower().lstrip("."))
         found = [ending for ending in members if os.path.splitext(f"x.{ending}")[1] in AUDIO_SUFFIXES]
         if len(found) > 1:
             raise ManifestError(
@@ -157,17 +145,20 @@ class _Reader:
     def _sample(self, tar: _Tar, split: str, clip: FoundClip, key: str, members: Mapping[str, TarMember]) -> Sample:
         label, fields = None, None
         try:
-            if self._columns:
+            if not self._folds_are_settled and _JSON in members:
+                self.choice = self.choice.with_usual_folds(self._fields(tar, members))
+                self._folds_are_settled = True
+            if self.choice.beside_labels:
                 fields = self._fields(tar, members)
-            if self._choice.labels.wanted:
+            if self.choice.labels.wanted:
                 label = self._label(tar, members)
         except _NoLabel as error:
             self._plan.problems.append(Problem("no label", clip.row, f"{tar.file}, {key!r}: {error}"))
-        columns = {name: str((fields or {}).get(name, "")) for name in self._columns} if self._columns else None
+        columns = {name: as_text((fields or {}).get(name)) for name in self.choice.beside_labels} or None
         return Sample(split, clip, tar.file, key, label, self.source or "", columns)
 
     def _label(self, tar: _Tar, members: Mapping[str, TarMember]) -> Any:
-        source = self.source or self._choice.labels.source
+        source = self.source or self.choice.labels.source
         if source is None:
             source = self._usual_source(tar, members)
         if source is None:
@@ -180,7 +171,7 @@ class _Reader:
             text = _text(tar.read(members[kind]), members[kind].name).strip()
             return int(text) if kind == _CLASS and _is_integer(text) else text
         fields = self._fields(tar, members)
-        name = field or self._choice.labels.usual_in(fields) or ""
+        name = field or self.choice.labels.usual_in(fields) or ""
         if name not in fields:
             return None
         self.source = f"{_JSON}:{name}"
@@ -189,12 +180,14 @@ class _Reader:
     def _usual_source(self, tar: _Tar, members: Mapping[str, TarMember]) -> str | None:
         if _CLASS in members:
             return _CLASS
-        name = self._choice.labels.usual_in(self._fields(tar, members)) if _JSON in members else None
+        name = self.choice.labels.usual_in(self._fields(tar, members)) if _JSON in members else None
         return f"{_JSON}:{name}" if name else None
 
     def _fields(self, tar: _Tar, members: Mapping[str, TarMember]) -> Mapping[str, Any]:
         if _JSON not in members:
             return {}
+        if self._parsed[0] is members:
+            return self._parsed[1]
         name = members[_JSON].name
         try:
             fields = json.loads(_text(tar.read(members[_JSON]), name))
@@ -204,6 +197,7 @@ class _Reader:
             raise _NoLabel(f"its member {name!r} is no json ({error})") from error
         if not isinstance(fields, dict):
             raise _NoLabel(f"expected names with values in its member {name!r}, got a {type(fields).__name__}")
+        self._parsed = (members, fields)
         return fields
 
 

@@ -55,7 +55,6 @@ class LongRunTask(FairseqTask):
         self._trained: List[torch.nn.Parameter] = []  # listed once: a model sorts its modules for it
         self._reads_once = False
         self._votes: Optional[List[bool]] = None  # of an update, if they were taken before its step
-        self._rehearsed = False
 
     # -- before the first update
 
@@ -166,8 +165,6 @@ class LongRunTask(FairseqTask):
 
         if not self._trained:
             self._trained = [p for p in model.parameters() if p.requires_grad]
-        if not self._rehearsed:
-            self._rehearsed = True
             rehearse(model, optimizer, lambda: one_batch(self.without_counting(sample), True))
         if all(p.grad is None for p in self._trained):
             self._begin_update(optimizer, model, update_num)

@@ -162,3 +162,25 @@ def test_webdataset__reads_what_webdataset_writes(tmp_path, run):
     assert code == 0, text
     found = labels_of(tmp_path / "out")
     assert found["train-000001.tar/clips/0003.wav"] == ["b"] and len(found) == 5
+
+
+def test_webdataset__a_copy_of_esc50_comes_in_its_folds(tmp_path, write, run):
+    members = []
+    for number in range(10):
+        said = {"fold": 1 + number // 2, "category": ("dog", "rooster")[number % 2]}
+        members += [(f"{number}.wav", wav(number)), (f"{number}.json", json.dumps(said))]
+    write("train-000000.tar", *members)
+    code, text = run("webdataset", "{data}", "--out", "{out}", "--dataset", "esc50")
+    assert code == 0 and "ESC-50 is published with" in text
+    assert list(labels_of(tmp_path / "out", "fold2/eval").values()) == [["dog"], ["rooster"]]
+    assert len(labels_of(tmp_path / "out", "fold2/train")) == 8
+
+
+@pytest.mark.parametrize("flag", ["--fold-column", "--group-by"])
+def test_webdataset__null_is_no_name_of_a_fold_or_group(tmp_path, write, run, flag):
+    said = [{"who": "a", "label": "x"}, {"who": "b", "label": "y"}, {"who": None, "label": "x"}]
+    members = [(f"{i}.wav", wav(i)) for i in range(3)] + [(f"{i}.json", json.dumps(of)) for i, of in enumerate(said)]
+    write("train.tar", *members)
+    wanted = ["--group-by", "column:who"] if flag == "--group-by" else [flag, "who"]
+    code, text = run("webdataset", "{data}", "--out", "{out}", *wanted)
+    assert code == 1 and "train.tar/2.wav" in text and not (tmp_path / "out").exists()
