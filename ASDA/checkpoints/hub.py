@@ -67,12 +67,8 @@ def local_path(path: str | Path, revision: str | None = None) -> Path:
 
 def _require_harmless(path: str | Path, name: str, revision: str | None) -> None:
     """Names become parts of paths in the cache."""
-    if (
-        len(name) > _MOST_CHARACTERS
-        or ".." in name
-        or "--" in name
-        or any(part[0] in ".-" or part[-1] in ".-" for part in name.split("/"))
-    ):
+    strange = any(part[0] in ".-" or part[-1] in ".-" for part in name.split("/"))
+    if strange or len(name) > _MOST_CHARACTERS or ".." in name or "--" in name:
         raise CheckpointError(f"{path}: no such file or directory, and no name that the Hugging Face hub could have")
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
         raise CheckpointError(f"{path}: {revision!r} is no revision: expected a commit, a tag or a branch")
