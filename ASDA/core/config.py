@@ -245,6 +245,11 @@ def _section(values: Any, key: str, cls: type) -> dict[str, Any]:
     return dict(values)
 
 
+def _fits_a_float(number: Any) -> bool:
+    """Whether a number is finite, and no integer beyond all floats."""
+    return -sys.float_info.max <= number <= sys.float_info.max
+
+
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 _TYPE_WORDS = {"int": "a whole number", "float": "a number", "str": "a word", "bool": "true or false"}
 
@@ -256,7 +261,7 @@ def _require_type(key: str, value: Any, annotation: str) -> None:
     if not isinstance(value, _TYPES[plain]) or (plain != "bool" and isinstance(value, bool)):
         or_null = "" if plain == annotation else " or null"
         raise ConfigError(f"{key}: expected {_TYPE_WORDS[plain]}{or_null}, found {value!r}")
-    if plain == "float" and not -sys.float_info.max <= value <= sys.float_info.max:  # NaN, and integers beyond, too
+    if plain == "float" and not _fits_a_float(value):
         raise ConfigError(f"{key}: expected a finite number, found {str(value)[:20]}")
 
 

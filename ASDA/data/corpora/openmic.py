@@ -30,8 +30,10 @@ PRESENT_FROM = 0.5
 
 _LABELS = "openmic-2018.npz"
 _MOST_KEY_BYTES = 1 << 26
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
-_UNREADABLE += (pickle.UnpicklingError, *UNREADABLE_HEADERS)
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
+    *UNREADABLE_HEADERS,
+)
 
 
 def plan_openmic(root: Path) -> Plan:
