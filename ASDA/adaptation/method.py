@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, ClassVar, Protocol
 
 from torch import nn
 
+from ..core.config_error import LARGEST_SIZE
 from ..core.encoder import SpectrogramEncoder
 
 
@@ -40,7 +42,7 @@ class Method(Protocol):
 
 
 def require_at_least_one(method: Any, name: str) -> None:
-    """Refuses a setting that is no whole number of at least 1.
+    """Refuses a setting that is no whole number from 1 to `LARGEST_SIZE`.
 
     Raises:
         AdaptationError: it is not.
@@ -48,11 +50,14 @@ def require_at_least_one(method: Any, name: str) -> None:
     value = getattr(method, name)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise AdaptationError(f"{method.kind}: {name} is {value!r}, expected a whole number of at least 1")
+    if value > LARGEST_SIZE:
+        found = str(value)[:20]
+        raise AdaptationError(f"{method.kind}: {name} is {found}, expected a whole number of at most {LARGEST_SIZE}")
 
 
 def is_number(value: Any) -> bool:
-    """Whether a setting is a number; true and false are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether a setting is a number that a float can hold; true and false are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def require_vacant(encoder: SpectrogramEncoder, place: str, kind: str) -> None:

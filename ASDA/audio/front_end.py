@@ -12,6 +12,9 @@ from .fbank import FRAME_SHIFT_MS, WINDOWS, frame_sizes, log_mel, padded_log_mel
 from .io import load_waveform
 from .samples import PLAUSIBLE_RATES_HZ, implausible_rate
 
+LONGEST_WINDOW_FRAMES = 360_000
+"""An hour, far above what any model hears at once: a clip is filled up to its window, which takes that much memory."""
+
 PADDINGS = ("constant", "mask")
 """What a model was trained to see of clips that are shorter than its input: their padding, or nothing of it."""
 
@@ -64,6 +67,9 @@ class FrontEnd:
             raise ValueError(f"remove_mean: expected true or false, found {self.remove_mean!r}")
         if self.target_length_frames is not None and self.target_length_frames < 1:
             raise ValueError(f"target_length_frames must be at least 1 or None, got {self.target_length_frames}")
+        if self.target_length_frames is not None and self.target_length_frames > LONGEST_WINDOW_FRAMES:
+            found = self.target_length_frames
+            raise ValueError(f"target_length_frames must be at most {LONGEST_WINDOW_FRAMES}, an hour, got {found}")
         if not math.isfinite(self.norm_mean):
             raise ValueError(f"norm_mean must be a finite number, got {self.norm_mean}")
         if not 0 < self.norm_std < math.inf:

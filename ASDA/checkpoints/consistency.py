@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..adaptation.adapting import adapt, split_added
 from ..adaptation.method import AdaptationError
-from ..audio.front_end import FrontEnd
+from ..audio.front_end import LONGEST_WINDOW_FRAMES, FrontEnd
 from ..core.config import ConfigError, EncoderConfig, choose
 from ..core.encoder import SpectrogramEncoder
 from ..core.positions import POSITIONS
@@ -126,7 +126,8 @@ def front_end_of(file: str | Path, key: str, values: Any) -> FrontEnd:
     for name in ("sample_rate_hz", "num_mel_bins", "target_length_frames"):
         if name in settings:
             optional = name == "target_length_frames"
-            expect_number(file, f"{key}.{name}", settings[name], low=1, high=10**9, whole=True, optional=optional)
+            high = LONGEST_WINDOW_FRAMES if optional else 10**9
+            expect_number(file, f"{key}.{name}", settings[name], low=1, high=high, whole=True, optional=optional)
     if "norm_mean" in settings:
         expect_number(file, f"{key}.norm_mean", settings["norm_mean"], low=-1e9, high=1e9)
     if "norm_std" in settings:

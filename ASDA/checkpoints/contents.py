@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import CheckpointError, load_torch_file
+from .files import CheckpointError, is_there, load_torch_file
 
 CONFIG = "config.json"
 PEFT_CONFIG = "adapter_config.json"
@@ -41,7 +41,7 @@ class Contents:
             CheckpointError: there is nothing, or it cannot be read.
         """
         path = Path(path)
-        if path.is_dir():
+        if is_there(path) and path.is_dir():
             name = PEFT_CONFIG if (path / PEFT_CONFIG).is_file() and not (path / CONFIG).is_file() else CONFIG
             return cls(path, config=read_json(path / name), trust=trust)
         return cls(path, state=_plain(load_torch_file(path, trust=trust)))

@@ -29,7 +29,18 @@ _SYSTEM_ERROR = re.compile(r"(?:os error|code:) (\d+)")
 
 
 class CheckpointError(ValueError):
-    """A file that cannot be used as a checkpoint; the message names it and says why."""
+    """A file that cannot be used as a checkpoint; the message names it and says why, in one line whatever its name."""
+
+    def __init__(self, message: str):
+        super().__init__(message.replace("\n", "\\n").replace("\r", "\\r"))
+
+
+def is_there(path: Path) -> bool:
+    """Whether something lies at a path; a name that no file can have is that of nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def load_torch_file(path: str | Path, *, trust: bool = False) -> Any:
@@ -45,7 +56,7 @@ def load_torch_file(path: str | Path, *, trust: bool = False) -> Any:
         CheckpointError: missing, truncated, corrupt, or in need of more than tensors, plain values and NumPy numbers.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_there(path) or not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
     try:
         is_zip = _verified_zip(path)
@@ -70,6 +81,7 @@ def _verified_zip(path: Path) -> bool:
     """Whether the file is in torch's zip format, all of it intact; False for the format before it."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            _require_stored(path, archive)
             damaged = archive.testzip()
         if damaged is not None:
             raise CheckpointError(f"{path}: corrupt: the checksum of {damaged} does not fit its contents")
@@ -83,6 +95,16 @@ def _verified_zip(path: Path) -> bool:
     if start[:1] != _PICKLE_PROTOCOL_MARK:
         raise CheckpointError(f"{path}: not a checkpoint file: expected one written by torch.save")
     return False
+
+
+def _require_stored(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuses members that would unpack to more than the file holds: torch compresses nothing."""
+    for member in archive.infolist():
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise CheckpointError(f"{path}: {member.filename} is compressed, as torch.save writes none; save it anew")
+    num_bytes, held = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+    if num_bytes > held:
+        raise CheckpointError(f"{path}: corrupt: its members claim {num_bytes} bytes, the file has {held}")
 
 
 def save_torch_file(state: Mapping[str, Any], path: str | Path) -> None:

@@ -12,11 +12,12 @@ import re
 from pathlib import Path
 
 from .contents import CONFIG, PEFT_CONFIG
-from .files import CheckpointError
+from .files import CheckpointError, is_there
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[^@]+))?", re.ASCII)
+_MOST_CHARACTERS = 96  # of a name, as the hub has it
 _REVISION = re.compile(r"[\w][\w./+-]*", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".safetensors", ".h5")
@@ -41,7 +42,7 @@ def local_path(path: str | Path, revision: str | None = None) -> Path:
     """
     here = Path(path)
     found = _NAME.fullmatch(str(path))
-    if here.exists() or found is None or here.suffix.lower() in _FILE_SUFFIXES:
+    if is_there(here) or found is None or here.suffix.lower() in _FILE_SUFFIXES:
         if revision is not None:
             raise CheckpointError(f"{path}: revision={revision} goes with a name on the Hugging Face hub, owner/name")
         return here
@@ -66,7 +67,8 @@ def local_path(path: str | Path, revision: str | None = None) -> Path:
 
 def _require_harmless(path: str | Path, name: str, revision: str | None) -> None:
     """Names become parts of paths in the cache."""
-    if ".." in name or "--" in name or any(part[0] in ".-" or part[-1] in ".-" for part in name.split("/")):
+    strange = any(part[0] in ".-" or part[-1] in ".-" for part in name.split("/"))
+    if strange or len(name) > _MOST_CHARACTERS or ".." in name or "--" in name:
         raise CheckpointError(f"{path}: no such file or directory, and no name that the Hugging Face hub could have")
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision or "//" in revision):
         raise CheckpointError(f"{path}: {revision!r} is no revision: expected a commit, a tag or a branch")

@@ -9,7 +9,7 @@ from .adapters import Adapter, on_base
 from .checkpoint import Checkpoint
 from .consistency import require_consistent
 from .contents import Contents
-from .files import CheckpointError
+from .files import CheckpointError, is_there
 from .hub import local_path
 from .layouts import (
     adapter_directory,
@@ -114,7 +114,7 @@ def _place_of_base(adapter: Adapter) -> Path:
     recorded = Path(adapter.base.path) if adapter.base and adapter.base.path else None
     if recorded is not None:
         for place in (recorded, adapter.path.parent / recorded.name):
-            if place.exists() and place.resolve() != adapter.path.resolve():
+            if is_there(place) and place.resolve() != adapter.path.resolve():
                 return place
     known = f"which is not at {recorded}" if recorded else "which they do not record"
     raise CheckpointError(

@@ -32,10 +32,10 @@ PROGRAMS = {
 """The modules of those that have a parser; asda-train takes words of its own."""
 
 _BASH = """\
-# Completion of the asda programs; made by asda-info --completion {shell}
-{start}_asda() {{
+# Completion of the asda programs; made by asda-info --completion bash
+_asda() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" program="${{COMP_WORDS[0]##*/}}"
-    local command="" words="" values="" i
+    local command="" offered="" values="" i
     if [[ "$word" == "=" ]]; then  # bash takes FLAG=VALUE for three words
         word=""
     elif [[ "$before" == "=" ]]; then
@@ -56,15 +56,55 @@ _BASH = """\
     if [[ -n "$values" ]]; then
         COMPREPLY=($(compgen -W "$values" -- "$word"))
     elif [[ "$word" == -* ]]; then
-        COMPREPLY=($(compgen -W "$words" -- "$word"))
+        COMPREPLY=($(compgen -W "$offered" -- "$word"))
     elif [[ -z "$command" ]]; then
-        COMPREPLY=($(compgen -W "$(printf '%s\\n' $words | grep -v '^-')" -- "$word"))
+        COMPREPLY=($(compgen -W "$(printf '%s\\n' $offered | grep -v '^-')" -- "$word"))
     fi
     [[ "${{COMPREPLY[0]}}" == *= ]] && compopt -o nospace 2>/dev/null
 }}
 complete -o default -F _asda {programs}
 """
-_START_ZSH = "autoload -U +X compinit bashcompinit && compinit && bashcompinit\n"
+# Its own completion rather than bash's in it (bashcompinit), where FLAG=VALUE is one word, and the space behind FLAG=
+# cannot be left out.
+_ZSH = """\
+# Completion of the asda programs; made by asda-info --completion zsh
+(( $+functions[compdef] )) || {{ autoload -Uz compinit && compinit -i }}
+_asda() {{
+    local word="$words[CURRENT]" before="$words[CURRENT-1]" program="${{words[1]:t}}"
+    local command="" offered="" values="" found=0 i
+    local -a candidates
+    for ((i = 2; i < CURRENT; i++)); do
+        case "$program ${{words[i]}}" in
+{commands}
+        esac
+    done
+    case "$program $command" in
+{words}
+    esac
+    if [[ "$word" == [-+]*=* ]]; then
+        before="${{word%%=*}}"
+        compset -P '*='
+    fi
+    case "$program $command $before" in
+{values}
+    esac
+    if [[ -n "$values" ]]; then
+        compadd -- ${{=values}}
+        return
+    elif [[ "$word" == [-+]*=* ]]; then
+        candidates=()
+    elif [[ "$word" == -* ]]; then
+        candidates=(${{=offered}})
+    elif [[ -z "$command" ]]; then
+        candidates=(${{${{=offered}}:#-*}})
+    fi
+    compadd -S '' -- ${{(M)candidates:#*=}} && found=1
+    compadd -- ${{candidates:#*=}} && found=1
+    (( found )) || _files
+}}
+compdef _asda {programs}
+"""
+_SHELLS = {"bash": _BASH, "zsh": _ZSH}
 
 
 class _Words(NamedTuple):
@@ -81,14 +121,12 @@ def completion_script(shell: str) -> str:
     found = [words for program, module in PROGRAMS.items() for words in _of_program(program, module)]
     found.append(_of_training())
     commands = [words for words in found if words.command]
-    return _BASH.format(
-        shell=shell,
-        start=_START_ZSH if shell == "zsh" else "",
+    return _SHELLS[shell].format(
         commands="\n".join(
             f'            {_pattern(of.program, of.command)}) command="{of.command}" && break ;;' for of in commands
         ),
         words="\n".join(
-            f"        {_pattern(of.program, of.command)}) words={shlex.quote(' '.join(of.words))} ;;" for of in found
+            f"        {_pattern(of.program, of.command)}) offered={shlex.quote(' '.join(of.words))} ;;" for of in found
         ),
         values="\n".join(
             f"        {_pattern(of.program, of.command, flag)}) values={shlex.quote(' '.join(values))} ;;"

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ..atomic import atomic_writer, is_stream, look_for_leftovers_again
 from ..inference.windows import BadClip, LoadedClip, Windowing, seconds
-from ._outputs import errors_line, is_errors_list, one_line, refuse_foreign
+from ._outputs import errors_line, is_errors_list, one_line, printable, refuse_foreign
 
 MAX_LISTED = 20
 
@@ -147,7 +147,7 @@ def _write_errors_list(bad: list[BadClip], path: Path) -> None:
 
 def note(text: str) -> None:
     """One line to the user, beside the program's output."""
-    print(text, file=sys.stderr)
+    print(printable(text), file=sys.stderr)
 
 
 def run(program: str, action: Callable[[], int]) -> int:

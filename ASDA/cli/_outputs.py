@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ LEFT_OUT = "left out: "
 """What each reason in a list of bad clips begins with: by it such a list is known again."""
 
 _HEAD_BYTES = 1 << 16
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line break
 
 
 def refuse_foreign(path: str | os.PathLike, what: str, is_own: Callable[[Path], bool]) -> None:
@@ -66,11 +69,18 @@ def errors_line(clip: BadClip) -> str:
     return f"{one_line(clip.clip.path)}\t{LEFT_OUT}{' '.join(clip.reason.split())}\n"
 
 
-def one_line(path: str) -> str:
-    """A path with the characters escaped that would break a line or a column."""
-    for character, escaped in (("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
-        path = path.replace(character, escaped)
-    return path
+def one_line(name: str) -> str:
+    """A name with the characters escaped that would break a line or a column, or command a terminal."""
+    return _CONTROL.sub(_escaped, name)
+
+
+def printable(text: str) -> str:
+    """A text, of several lines perhaps, with the characters escaped that would command a terminal."""
+    return _COMMANDS.sub(_escaped, text)
+
+
+def _escaped(found: re.Match) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def is_torch_file(path: Path) -> bool:

@@ -213,7 +213,7 @@ def refuse_foreign_folder(folder: Path) -> None:
         return
     try:
         kind = json.loads((folder / directory.CONFIG).read_text(encoding="utf-8"))["model_type"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         kind = None
     if (
         kind not in (directory.MODEL_TYPE, adapter_directory.MODEL_TYPE)

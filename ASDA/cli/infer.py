@@ -111,7 +111,7 @@ def print_table(path: str, best: list[Prediction]) -> None:
     width = max([30, *(len(found.label) for found in best)])
     print(f"\n{one_line(path)}\n{'LABEL':<{width}}  PREDICTION")
     for found in best:
-        print(f"{found.label:<{width}}  {found.score:.4f}")
+        print(f"{one_line(found.label):<{width}}  {found.score:.4f}")
     sys.stdout.flush()
 
 
@@ -120,7 +120,7 @@ def print_timeline(path: str, timeline: list[Event]) -> None:
     width = max([30, *(len(event.label) for event in timeline)])
     print(f"\n{one_line(path)}\n{'START':>9}  {'END':>9}  {'LABEL':<{width}}  PREDICTION")
     for event in timeline:
-        print(f"{event.start_s:>8.2f}s  {event.end_s:>8.2f}s  {event.label:<{width}}  {event.score:.4f}")
+        print(f"{event.start_s:>8.2f}s  {event.end_s:>8.2f}s  {one_line(event.label):<{width}}  {event.score:.4f}")
     sys.stdout.flush()
 
 

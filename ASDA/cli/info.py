@@ -34,6 +34,7 @@ from ..core.patches import patch_grid
 from . import _console as console
 from . import _flags as flags
 from ._json import to_json
+from ._outputs import one_line
 from ._parser import SHELLS, Parser
 
 _LISTED_LABELS = 8
@@ -196,7 +197,7 @@ def _print(found: dict[str, Any]) -> None:
         rows += [("adaptation", f"{method['kind']}{f' ({settings})' if settings else ''}")]
     width = max(len(str(name)) for name, _ in rows)
     for name, value in rows:
-        print(f"{name:<{width}}  {value}")
+        print(f"{name:<{width}}  {one_line(str(value))}")
     print()
     parts = [*found["parts"], {"name": "total", "parameters": parameters["total"], "trained": parameters["trained"]}]
     if parameters["frozen"]:

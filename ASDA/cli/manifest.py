@@ -25,7 +25,7 @@ from ._console import EXIT_OK, MAX_LISTED, note, run
 from ._hub_formats import HUB_FORMATS
 from ._known_data_sets import KNOWN_DATA_SETS, KnownDataSet
 from ._manifest_flags import manifest_parser
-from ._outputs import holds, refuse_foreign
+from ._outputs import holds, one_line, printable, refuse_foreign
 
 EXIT_PROBLEMS = 1
 """`check` has found problems."""
@@ -127,7 +127,7 @@ def _print_classes(plan: Plan) -> None:
     print(f"{len(plan.table)} classes, {plan.labels_from}:")
     counts = list(plan.clips_of_classes().items())
     for name, count in counts[:MAX_CLASSES_LISTED]:
-        print(f"  {name}: {count} clips")
+        print(f"  {one_line(name)}: {count} clips")
     if len(counts) > MAX_CLASSES_LISTED:
         print(f"  ... and {len(counts) - MAX_CLASSES_LISTED} more")
 
@@ -209,7 +209,7 @@ def _print_problems(title: str, problems: Sequence[Problem], listed: int | None)
     print(f"  {title}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
     shown = problems if listed is None else problems[:listed]
     for problem in shown:
-        print(f"    {problem.kind}\t{problem.clip}\t{problem.detail}")
+        print(f"    {problem.kind}\t{one_line(problem.clip)}\t{printable(problem.detail)}")
     if listed and len(problems) > listed:
         print(f"    ... and {len(problems) - listed} more")
 

@@ -6,13 +6,13 @@ depth, recomputation) is `Regularisation`, and no part of it. `zoo.py` holds the
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from .attention_kinds import ATTENTIONS, AttentionConfig, Differential, DifferentialV2, Plain
-from .config_error import ConfigError, choose, require_positive
+from .config_error import LARGEST_SIZE, ConfigError, choose, require_positive
 
 __all__ = [
     "ATTENTIONS",
@@ -63,8 +63,8 @@ class StackConfig:
             require_positive(name, getattr(self, name))
         if self.embed_dim % self.num_heads:
             raise ConfigError(f"num_heads: expected a divisor of embed_dim ({self.embed_dim}), found {self.num_heads}")
-        if self.mlp_dim < 1:
-            raise ConfigError(f"mlp_ratio: expected a positive number, found {self.mlp_ratio}")
+        if not self.mlp_ratio <= LARGEST_SIZE or self.mlp_dim < 1:
+            raise ConfigError(f"mlp_ratio: expected a positive number, found {str(self.mlp_ratio)[:20]}")
         if not self.norm_eps > 0:
             raise ConfigError(f"norm_eps: expected a positive number, found {self.norm_eps}")
         self.attention.require_depth(self.depth)
@@ -245,6 +245,11 @@ def _section(values: Any, key: str, cls: type) -> dict[str, Any]:
     return dict(values)
 
 
+def _fits_a_float(number: Any) -> bool:
+    """Whether a number is finite, and no integer beyond all floats."""
+    return -sys.float_info.max <= number <= sys.float_info.max
+
+
 _TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
 _TYPE_WORDS = {"int": "a whole number", "float": "a number", "str": "a word", "bool": "true or false"}
 
@@ -256,8 +261,8 @@ def _require_type(key: str, value: Any, annotation: str) -> None:
     if not isinstance(value, _TYPES[plain]) or (plain != "bool" and isinstance(value, bool)):
         or_null = "" if plain == annotation else " or null"
         raise ConfigError(f"{key}: expected {_TYPE_WORDS[plain]}{or_null}, found {value!r}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{key}: expected a finite number, found {value!r}")
+    if plain == "float" and not _fits_a_float(value):
+        raise ConfigError(f"{key}: expected a finite number, found {str(value)[:20]}")
 
 
 def _attention(values: Any, key: str) -> AttentionConfig:

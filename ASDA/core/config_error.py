@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+LARGEST_SIZE = 10**9
+"""Of anything that is counted in a network: what is beyond it is a mistake, or made to exhaust a machine."""
+
 
 class ConfigError(ValueError):
     """A value that describes no encoder; the message names the key, what was expected and what was found."""
@@ -20,13 +23,15 @@ def choose(key: str, value: Any, known) -> None:
 
 
 def require_positive(key: str, value: Any) -> None:
-    """Refuses what is no whole number of at least 1.
+    """Refuses what is no whole number from 1 to `LARGEST_SIZE`.
 
     Raises:
         ConfigError: it is not.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{key}: expected a whole number of at least 1, found {value!r}")
+    if value > LARGEST_SIZE:
+        raise ConfigError(f"{key}: expected a whole number of at most {LARGEST_SIZE}, found {str(value)[:20]}")
 
 
 def require_shares(key: str, value: Any, ends: bool = True) -> float | tuple[float, ...]:

@@ -193,4 +193,5 @@ class TarContainer(EncodedContainer):
         return location.offset, location.size
 
     def _is_there(self, location: Location) -> bool:
-        return location.fits(os.pread(self._descriptor, BLOCK_BYTES, location.offset - BLOCK_BYTES))
+        header = location.offset - BLOCK_BYTES
+        return header >= 0 and location.fits(os.pread(self._descriptor, BLOCK_BYTES, header))

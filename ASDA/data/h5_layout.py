@@ -18,6 +18,7 @@ import numpy as np
 from ..audio.formats.foreign import HEAD_BYTES, audio_kind
 from ..audio.samples import PLAUSIBLE_RATES_HZ
 from ..audio.spelling import same_name
+from .h5_links import leads_away, own_data_set, stored_away
 from .h5_tables import (
     LABELS,
     LENGTHS,
@@ -102,6 +103,8 @@ def _data_set(file, key: str):
 
     item = None
     for name in dict.fromkeys((key, same_name(key), unicodedata.normalize("NFD", key))):
+        if item is None and (reason := leads_away(file, name)) is not None:
+            raise LayoutError(reason)
         try:
             item = item if item is not None else file[name]
         except (KeyError, OSError, ValueError, RuntimeError):  # OSError, RuntimeError: a damaged file
@@ -146,6 +149,8 @@ def not_sound(file, data, known: Known) -> str | None:
         return f"values of a type that NumPy does not have ({error})"
     if dtype.kind not in "if" and dtype != np.uint8:
         return f"expected integer or float samples, got {dtype}"
+    if (reason := stored_away(data)) is not None:
+        return reason
     if data.ndim not in (1, 2) or data.size == 0:
         return f"expected samples of shape (W,) or (W, channels), got {data.shape}"
     base = name.rsplit("/", 1)[-1].lower()
@@ -166,7 +171,7 @@ def _not_a_vector_of_samples(data, name: str, known: Known) -> str | None:
     group = name.rpartition("/")[0]
     if group in known.groups:
         return None
-    if not any(length in data.parent for length in LENGTHS):
+    if all(own_data_set(data.parent, length) is None for length in LENGTHS):
         known.groups.add(group)
     elif (lengths := joined_clips(data)) is not None:
         return f"many clips laid end to end, with their {lengths!r} beside them; store each on its own"

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .h5_links import own_data_set
+
 MAX_CHANNELS = 8
 """More rows than this are clips, or features: recordings of more channels are seldom kept in HDF5."""
 
@@ -88,7 +90,7 @@ def table_of(data) -> Table | None:
 
 
 def _num_entries(parent, name: str) -> int:
-    shape = getattr(parent.get(name), "shape", None)
+    shape = getattr(own_data_set(parent, name), "shape", None)
     return shape[0] if shape else 0
 
 
@@ -112,7 +114,7 @@ def _names(parent, companions: list[str], count: int) -> tuple[str, ...]:
 def joined_clips(data) -> str | None:
     """Name of the data set beside a long one that says how to cut it into clips."""
     for name in LENGTHS:
-        item = data.parent.get(name)
+        item = own_data_set(data.parent, name)
         if getattr(item, "ndim", 0) == 1 and item.dtype.kind in "iu" and 1 < len(item) < len(data):
             if int(item[:].sum()) == len(data):
                 return name

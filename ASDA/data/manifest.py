@@ -9,6 +9,7 @@ rename it, as `write_manifest` and most editors do.
 
 from __future__ import annotations
 
+import csv
 import mmap
 import os
 from collections.abc import Iterable, Iterator
@@ -39,13 +40,15 @@ def open_table(file: Path) -> Iterator[TextIO]:
     """Opens a csv file, with or without a byte order mark, for the csv module.
 
     Raises:
-        ManifestError: what is read inside the block is not UTF-8.
+        ManifestError: what is read inside the block is not UTF-8, or no csv.
     """
     with file.open(encoding="utf-8-sig", newline="") as handle:
         try:
             yield handle
         except UnicodeDecodeError as error:
             raise ManifestError(f"{file}: not UTF-8 text ({error})") from error
+        except csv.Error as error:  # a field without end, as an open quotation mark makes one
+            raise ManifestError(f"{file}: not a csv file ({error})") from error
 
 
 def clip_id(relative_path: str) -> str:

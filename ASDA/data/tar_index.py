@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..atomic import atomic_path
+from .npy_headers import UNREADABLE_HEADERS
 from .tar_members import BLOCK_BYTES, TarContent, TarMember, member_name, scan_members
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class TarIndex:
         if os.path.exists(sidecar):
             try:
                 entries = np.load(sidecar, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError) as error:
+            except (OSError, *UNREADABLE_HEADERS) as error:
                 logger.warning("%s is not used: %s", sidecar, error)
             else:
                 fits = entries.dtype == _ENTRY and entries.ndim == 1 and len(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import threading
 from collections.abc import Sequence
@@ -62,7 +63,8 @@ def build_page(listeners: Sequence[Listener], top_k: int = MOST_CLASSES, thresho
             try:
                 heard = [listener.listen(file, top_k, least) for listener in listeners]
             except AudioError as error:
-                raise gr.Error(f"{Path(file).name}: {error.reason}") from error
+                # The page takes a message for html, and a file may have any name.
+                raise gr.Error(html.escape(f"{Path(file).name}: {error.reason}")) from error
             return [
                 part
                 for listener, found in zip(listeners, heard, strict=True)

@@ -146,7 +146,7 @@ class H5File(FeatureStore):
                     if different := _differences_from(recorded, self.settings):
                         _refuse_to_mix(path, different)
                     file["features"].visititems(collect)
-        except (OSError, RuntimeError, KeyError, json.JSONDecodeError) as error:
+        except (OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise OutputError(
                 f"{path}: cannot be read as an .h5 with features ({reason}); remove it or name another output"

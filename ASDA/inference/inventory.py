@@ -103,7 +103,7 @@ def _entry(line: str) -> tuple[str, Source | None] | None:
         if not key.endswith(".npy") or key.startswith("/") or ".." in key.split("/"):
             return None
         return key, Source(*source) if source else None
-    except (ValueError, TypeError, AttributeError):  # the last line of a run that was killed
+    except (ValueError, TypeError, AttributeError, RecursionError):  # the last line of a run that was killed
         return None
 
 

@@ -115,7 +115,7 @@ def _differences(record: Path, wanted: dict[str, Any]) -> list[str]:
     """
     try:
         recorded = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         recorded = None
     if not isinstance(recorded, dict) or "granularity" not in recorded:
         raise OutputError(f"{record}: not a record of asda-extract, so this folder is left as it is; name another")

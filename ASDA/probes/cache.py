@@ -113,7 +113,7 @@ class FeatureCache:
             ends = np.cumsum([count for count, _ in lengths.values()])
             if len(rows) != ends[-1]:
                 raise ValueError(f"{len(rows)} rows, expected {ends[-1]}")
-        except (ValueError, OSError, EOFError, TypeError, AttributeError, IndexError) as error:
+        except (ValueError, OSError, EOFError, TypeError, AttributeError, IndexError, RecursionError) as error:
             raise ValueError(f"{values}: damaged ({error}); remove it and {index.name}") from error
         self._rows.update(zip(lengths, np.split(rows, ends[:-1]), strict=True))
         self.num_frames.update({checksum: num_frames for checksum, (_, num_frames) in lengths.items()})

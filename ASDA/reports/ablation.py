@@ -269,7 +269,7 @@ def _read_score(file: Path) -> tuple[str, float]:
         content = json.loads(file.read_text(encoding="utf-8"))
         numbers = content[0] if isinstance(content, list) else content
         metric = next(metric for metric in _METRICS if metric in numbers)
-    except (OSError, ValueError, LookupError, TypeError, StopIteration) as error:
+    except (OSError, ValueError, LookupError, TypeError, StopIteration, RecursionError) as error:
         raise LogError(f"{file}: expected the scores of a probe or of asda-eval ({error!r})") from error
     value = numbers[metric]["value"] if isinstance(numbers[metric], dict) else numbers[metric]
     return metric, math.nan if value is None else float(value)

@@ -26,6 +26,7 @@ MAX_NAME = 20
 
 plt.rcParams.update(
     {"figure.dpi": 140, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}
+    | {"text.parse_math": False}  # names of classes, clips and runs are no formulas, whatever dollars they hold
 )
 
 
@@ -44,6 +45,8 @@ def draw_curve(axis: plt.Axes, points: dict[int, float], **style: Any) -> None:
     """A curve through update -> value; the points of a short one, or of a single one, are seen as such."""
     if len(points) < SHORT_CURVE:
         style = {"marker": "o", "markersize": 4, **style}
+    if str(style.get("label", "")).startswith("_"):  # legends leave such names out
+        style["label"] = f"\N{ZERO WIDTH SPACE}{style['label']}"
     axis.plot(list(points), list(points.values()), **style)
 
 

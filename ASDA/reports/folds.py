@@ -18,11 +18,16 @@ def fold_scores(folder: Path) -> tuple[str, float, float]:
     file = folder / "checkpoint_last.pt"
     if not file.is_file():
         raise ValueError(f"{file} does not exist: this fold has not finished")
-    state = torch.load(file, map_location="cpu", weights_only=True)
-    last, best = (state["extra_state"].get(key) for key in ("val_loss", "best"))  # fairseq's names, whatever the metric
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        extra, metric = state["extra_state"], state["cfg"]["checkpoint"]["best_checkpoint_metric"]
+    except Exception as error:  # old formats fail in any way at all when a byte is wrong
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{file} is damaged, or no checkpoint of a run ({first})") from error
+    last, best = (extra.get(key) for key in ("val_loss", "best"))  # fairseq's names, whatever the metric
     if last is None or best is None:
         raise ValueError(f"{file} holds no validation result: was dataset.disable_validation set?")
-    return state["cfg"]["checkpoint"]["best_checkpoint_metric"], float(last), float(best)
+    return metric, float(last), float(best)
 
 
 def summarise(folders: list[Path]) -> dict:

@@ -78,7 +78,7 @@ def _values(text: str) -> dict[str, str]:
     if text.startswith("{"):
         try:
             return json.loads(text)
-        except json.JSONDecodeError:  # cut off, or several processes wrote at once
+        except (ValueError, RecursionError):  # cut off, or several processes wrote at once
             return {}
     begin = _BATCH_OF_EPOCH.match(text)
     if begin:

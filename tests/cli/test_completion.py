@@ -66,10 +66,7 @@ def test_completion__by_the_tab_key_of_an_interactive_shell(script):
         os.execvp("bash", ["bash", "--norc", "--noprofile", "-i"])
     typed = f"asda-convert() {{ printf '<%s>' \"$@\"; exit; }}; source {script}\nasda-convert --to=dir\t--tru\t\n"
     os.write(terminal, typed.encode())
-    shown = b""
-    with contextlib.suppress(OSError):  # how a terminal says that its shell has ended
-        while select.select([terminal], [], [], 20)[0] and (read := os.read(terminal, 4096)):
-            shown += read
+    shown = _until(terminal, b"no such text")
     os.close(terminal)
     os.waitpid(process, 0)
     assert b"<--to=directory><--trust-checkpoint>" in shown
@@ -90,9 +87,49 @@ def test_info__prints_the_script(capsys):
         assert capsys.readouterr().out == completion_script(shell)
 
 
+@pytest.fixture(scope="module")
+def zsh_home(tmp_path_factory):
+    """A home with the script in its start-up file, and two files to be named."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "asda.zsh").write_text(completion_script("zsh"))
+    (home / ".zshrc").write_text(f"unset zle_bracketed_paste\nsource {home}/asda.zsh\nprint ready\n")
+    for name in ("model.pt", "my data.wav"):
+        (home / name).touch()
+    return home
+
+
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
-def test_completion__is_read_by_zsh(tmp_path):
-    (tmp_path / "asda.zsh").write_text(completion_script("zsh"))
-    command = ["zsh", "-fc", "source $1 && print $_comps[asda-info]", "zsh", tmp_path / "asda.zsh"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("asda-manifest par\t--label-s\t", "<parquet><--label-separator>"),
+        ("asda-manifest folder /data/stats --label-l\t", "<folder></data/stats><--label-level>"),
+        ("asda-convert --to dir\t--tru\t", "<--to><directory><--trust-checkpoint>"),
+        ("asda-convert --to=dir\t--tru\t", "<--to=directory><--trust-checkpoint>"),
+        ("asda-train finet\t+si\tbas\t", "<finetuning><+size=base>"),
+        ("asda-train finetuning +recipe=ESC\t", "<finetuning><+recipe=ESC50>"),
+        ("asda-info mod\t", "<model.pt>"),
+        ("asda-info --checkpoint=my\t", "<--checkpoint=my data.wav>"),
+        ("asda-extract my\t--granularity=fr\t", "<my data.wav><--granularity=frame>"),
+    ],
+)
+def test_completion__by_the_tab_key_of_zsh(zsh_home, typed, expected):
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(zsh_home)
+        os.execvpe("zsh", ["zsh", "-i"], {**os.environ, "ZDOTDIR": str(zsh_home), "TERM": "dumb"})
+    shown = _until(terminal, b"ready")
+    os.write(terminal, f"{typed.split()[0]}() {{ printf '<%s>' \"$@\"; exit; }}\n{typed}\n".encode())
+    shown = _until(terminal, b"no such text")
+    os.close(terminal)
+    os.waitpid(process, 0)
+    assert shown.decode().splitlines()[-1].endswith(expected), shown
+
+
+def _until(terminal, mark):
+    """What is shown up to a mark, or to the end of the shell."""
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that its shell has ended
+        while mark not in shown and select.select([terminal], [], [], 20)[0] and (read := os.read(terminal, 4096)):
+            shown += read
+    return shown

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...audio.front_end import FrontEnd
+from ...audio.front_end import LONGEST_WINDOW_FRAMES, FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig, PatchConfig
 from ...core.patches import patch_grid
 from ..checkpoint import Checkpoint
@@ -139,14 +139,14 @@ def _front_end(folder: Path, config: dict[str, Any]) -> FrontEnd:
     kind = settings.get("feature_extractor_type", _EXTRACTOR)
     expect_equal(file, "feature_extractor_type", kind, _EXTRACTOR, "the one that AST hears with")
 
-    def number(name: str, default: float, **bounds: Any) -> Any:
-        return expect_number(file, name, settings.get(name, default), high=10**9, **bounds)
+    def number(name: str, default: float, high: float = 10**9, **bounds: Any) -> Any:
+        return expect_number(file, name, settings.get(name, default), high=high, **bounds)
 
     normalised = expect_flag(file, "do_normalize", settings.get("do_normalize", True))
     mean, std = number("mean", _MEAN, low=-1e9), number("std", _STD, above=0)
     try:
         return FrontEnd(
-            target_length_frames=number("max_length", _SIZES["max_length"], low=1, whole=True),
+            target_length_frames=number("max_length", _SIZES["max_length"], LONGEST_WINDOW_FRAMES, low=1, whole=True),
             norm_mean=mean if normalised else 0.0,
             norm_std=std if normalised else 0.5,  # which leaves x as it is
             sample_rate_hz=number("sampling_rate", 16_000, low=1, whole=True),

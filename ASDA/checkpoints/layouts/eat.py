@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...audio.front_end import FrontEnd
+from ...audio.front_end import LONGEST_WINDOW_FRAMES, FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig, PatchConfig, Plain, StackConfig
 from ..checkpoint import Checkpoint
 from ..contents import CONFIG, Contents
@@ -123,7 +123,7 @@ def _front_end(file: Path, config: Mapping[str, Any], num_mel_bins: int) -> Fron
     image = config.get("img_size", [1024, num_mel_bins])
     if not isinstance(image, list) or len(image) != 2:
         refuse(file, "img_size", "two numbers, frames and mel bins", image)
-    frames = expect_number(file, "img_size.0", image[0], low=1, high=10**9, whole=True)
+    frames = expect_number(file, "img_size.0", image[0], low=1, high=LONGEST_WINDOW_FRAMES, whole=True)
     expect_equal(file, "img_size.1", image[1], num_mel_bins, "as mel_bins has it")
     return FrontEnd(frames, num_mel_bins=num_mel_bins)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...adaptation.adapting import split_added
 from ...adaptation.keys import methods_of_keys
 from ...adaptation.method import AdaptationError, Method
-from ...audio.front_end import FrontEnd
+from ...audio.front_end import LONGEST_WINDOW_FRAMES, FrontEnd
 from ...core.config import ConfigError, EncoderConfig, HeadConfig
 from ...data.corpora.corpus import Corpus, get_corpus
 from ..checkpoint import Checkpoint
@@ -253,7 +253,7 @@ def recorded_front_end(
         return front_end_of(path, "task_state.front_end", task_state["front_end"])
     corpus = published_corpus(task)
     length = task.get("target_length") or corpus.target_length_frames
-    expect_number(path, "cfg.task.target_length", length, low=1, high=10**9, whole=True)
+    expect_number(path, "cfg.task.target_length", length, low=1, high=LONGEST_WINDOW_FRAMES, whole=True)
     return replace(corpus.front_end(), target_length_frames=length, num_mel_bins=num_mel_bins)
 
 

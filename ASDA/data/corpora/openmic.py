@@ -14,11 +14,13 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from ..manifest import ManifestError
+from ..npy_headers import UNREADABLE_HEADERS
 from ..preparation.plan import Plan, PlannedClip
 from .corpus import OPENMIC
 from .tables import official_table, read_lines, require_layout, unpacked
@@ -27,6 +29,11 @@ LISTS = {"train": "partitions/split01_train.csv", "eval": "partitions/split01_te
 PRESENT_FROM = 0.5
 
 _LABELS = "openmic-2018.npz"
+_MOST_KEY_BYTES = 1 << 26
+_UNREADABLE: tuple[type[Exception], ...] = (
+    *(OSError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error, pickle.UnpicklingError),
+    *UNREADABLE_HEADERS,
+)
 
 
 def plan_openmic(root: Path) -> Plan:
@@ -74,7 +81,7 @@ def _read_labels(file: Path, num_classes: int) -> tuple[list[str], np.ndarray, n
         with np.load(file, allow_pickle=False) as archive:
             likelihoods, judged = archive["Y_true"], archive["Y_mask"].astype(bool)
         keys = _read_keys(file)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise ManifestError(f"{file}: expected Y_true, Y_mask and sample_key ({error})") from error
     expected = (len(keys), num_classes)
     if likelihoods.shape != expected or judged.shape != expected:
@@ -90,17 +97,30 @@ def _read_labels(file: Path, num_classes: int) -> tuple[list[str], np.ndarray, n
 def _read_keys(file: Path) -> list[str]:
     """`sample_key`, which is published as an array of Python strings, that is, pickled."""
     with zipfile.ZipFile(file) as archive, archive.open("sample_key.npy") as member:
+        if archive.getinfo("sample_key.npy").file_size > _MOST_KEY_BYTES:
+            raise ValueError(f"sample_key has more than {_MOST_KEY_BYTES} bytes")
         version = np.lib.format.read_magic(member)
         header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, _, dtype = header[version](member)
         content = member.read()
     if dtype.hasobject:
-        keys = _StringsOnly(io.BytesIO(content), encoding="latin1").load()
+        keys = _unpickled(content)
     else:
-        keys = np.frombuffer(content, dtype).reshape(shape)
-    if not isinstance(keys, np.ndarray) or keys.ndim != 1:
+        keys = np.frombuffer(content, dtype).reshape(shape).tolist()
+    if not isinstance(keys, list) or not all(isinstance(key, (str, bytes)) for key in keys):
         raise ValueError("sample_key is no row of keys")
-    return [key.decode() if isinstance(key, bytes) else str(key) for key in keys.tolist()]
+    return [key.decode() if isinstance(key, bytes) else key for key in keys]
+
+
+def _unpickled(content: bytes) -> list | None:
+    """What a pickled array of strings holds; None if it is something else."""
+    try:
+        row = _StringsOnly(io.BytesIO(content), encoding="latin1").load()
+    except pickle.UnpicklingError:
+        raise
+    except Exception as error:  # a damaged pickle fails in any way at all
+        raise pickle.UnpicklingError(f"sample_key cannot be unpickled ({error!r})") from error
+    return row.values if isinstance(row, _Row) else None
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
@@ -110,15 +130,41 @@ def _encode_latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+class _Row:
+    """Stands in for an array: NumPy's own would take whatever a pickle says for addresses of objects.
+
+    Attributes:
+        values: of the array, a list.
+    """
+
+    values: list | None = None
+
+    def __setstate__(self, state: tuple) -> None:
+        self.values = state[-1] if isinstance(state[-1], list) else None
+
+
+class _Kind:
+    """Stands in for what an array is made from, NumPy's types."""
+
+    def __init__(self, *_):
+        pass
+
+    def __setstate__(self, state: tuple) -> None:
+        pass
+
+
+def _new_row(*_) -> _Row:
+    return _Row()
+
+
 class _StringsOnly(pickle.Unpickler):
     """Unpickles an array of strings, and refuses everything else: a pickle can hold any program."""
 
-    _reconstruct = np.empty(0).__reduce__()[0]
     _allowed = {
-        "numpy.core.multiarray._reconstruct": _reconstruct,
-        "numpy._core.multiarray._reconstruct": _reconstruct,
-        "numpy.ndarray": np.ndarray,
-        "numpy.dtype": np.dtype,
+        "numpy.core.multiarray._reconstruct": _new_row,
+        "numpy._core.multiarray._reconstruct": _new_row,
+        "numpy.ndarray": _Kind,
+        "numpy.dtype": _Kind,
         "_codecs.encode": _encode_latin1,
     }
 

@@ -184,6 +184,6 @@ def _keep(file: Path, statistics: FeatureStatistics, made_from: dict[str, Any]) 
 def _read_json(file: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

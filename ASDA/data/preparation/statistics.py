@@ -140,7 +140,7 @@ class FeatureStatistics:
             if not (math.isfinite(found.mean) and math.isfinite(found.sum_of_squares) and found.sum_of_squares >= 0):
                 raise ValueError(f"mean {found.mean} and sum_of_squares {found.sum_of_squares} are no finite moments")
             return found
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ManifestError(f"{file}: not a file of feature statistics ({error!r})") from error
 
 

@@ -83,7 +83,7 @@ class RunFolder:
             return json.loads((self.path / "state.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LaunchError(f"{self.path / 'state.json'}: {error}; remove it to do the run again") from error
 
     def _write(self, state: Mapping[str, Any]) -> None:
@@ -103,7 +103,10 @@ class RunFolder:
         """
         if not self.record.exists():
             return
-        then = yaml.safe_load(self.record.read_text(encoding="utf-8"))
+        try:
+            then = yaml.safe_load(self.record.read_text(encoding="utf-8"))
+        except (ValueError, yaml.YAMLError, RecursionError) as error:
+            raise LaunchError(f"{self.record}: {' '.join(str(error).split())}") from error
         if not isinstance(then, dict):
             raise LaunchError(f"{self.record}: expected what the run is, found {then}")
         for name, now in stages.items():
@@ -161,7 +164,7 @@ def claim(output: Path, grid: str) -> None:
     if mark.exists():
         try:
             named = json.loads(mark.read_text(encoding="utf-8")).get("asda_ablate")
-        except ValueError as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise LaunchError(f"{mark}: {error}") from error
         if named != grid:
             raise LaunchError(f"--output: {output} holds the runs of {named}, not of {grid}; name another folder")

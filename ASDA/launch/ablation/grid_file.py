@@ -49,8 +49,8 @@ def read_grid_file(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         content = yaml.load(file.read_text(encoding="utf-8"), _EachKeyOnce)
     except _DuplicateKeyError as error:
         raise GridError(file, error.key, f"stands there twice; the second is in line {error.line}") from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise GridError(file, "", str(error)) from error
+    except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
+        raise GridError(file, "", " ".join(str(error).split())) from error
     if not isinstance(content, dict):
         raise GridError(file, "", "expected seeds, reference, settings, tasks, ...")
     base, without = content.pop("base", None), content.pop("without", None)

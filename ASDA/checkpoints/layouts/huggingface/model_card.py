@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _input(checkpoint: Checkpoint) -> str:
 
 
 def _classes(checkpoint: Checkpoint) -> str:
-    names = [" ".join(name.split()) for name in checkpoint.label_names]
+    names = [_text(name) for name in checkpoint.label_names]
     scores = "one sigmoid per class" if checkpoint.independent_scores else "a softmax over the classes"
     listed = ", ".join(names[:_LISTED_CLASSES]) + (", ..." if len(names) > _LISTED_CLASSES else "")
     return (
@@ -115,7 +116,7 @@ def _training(checkpoint: Checkpoint, state: Mapping[str, Any] | None) -> str:
         "started from": Path(str(model.get("model_path") or "")).name or model.get("init"),
         "updates": checkpoint.num_updates,
     } | _metrics(config, state)
-    known = {name: value for name, value in rows.items() if value}
+    known = {_text(name): _text(str(value)) for name, value in rows.items() if value}
     return _table(known) if known else "Not recorded."
 
 
@@ -148,6 +149,11 @@ def _use(checkpoint: Checkpoint) -> str:
         "                                                trust_remote_code=True)"
     )
     return f"```python\n{code}\n```\n\nWith a head of its own, to fine-tune:\n\n```python\n{tuning}\n```"
+
+
+def _text(name: str) -> str:
+    """What a file says, as text: a card is shown as html."""
+    return html.escape(" ".join(name.split()), quote=False)
 
 
 def _table(rows: Mapping[str, Any]) -> str:
