@@ -107,8 +107,9 @@ def test_signal__to_the_launcher_of_two_processes_stops_both_at_the_same_update(
     stop_by_signal(Run(tmp_path, clips, *NOT_SAVING, processes=2), stop)
 
 
-def test_signal__to_the_launcher_of_three_processes_leaves_no_trace(clips, tmp_path):
+def test_signal__to_the_launcher_of_three_processes_leaves_no_trace(tmp_path):
     """Of three numbers the sum depends on its order, see `rehearse` in run/data_parallel.py."""
+    clips = write_clips(tmp_path / "clips", train=12)  # each process has a batch in each update
     whole = Run(tmp_path / "whole", clips, *NOT_SAVING, processes=3).finish()
     run = stop_by_signal(Run(tmp_path / "stopped", clips, *NOT_SAVING, processes=3), signal.SIGTERM)
     assert_stopped_and_continues_without_a_trace(run, whole)
