@@ -121,6 +121,7 @@ PLANS = {
         "--growth 1000 4000 20000 --seconds 1 --width 64 --depths 1",
         "--growth 2 3 --seconds 1 --width 64 --depths 1",
     ),
+    "short_clips": Plan("bench_short_clips", "", "--workers 1 2 4 8", "--clips 4 --seconds 0.5 --workers 1 --turns 1"),
     "programs": Plan(
         "bench_programs",
         "",
