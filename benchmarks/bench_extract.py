@@ -15,6 +15,7 @@ benchmarks, with one thread unless --threads says otherwise.
 
 import argparse
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -53,14 +54,6 @@ COMPARED: dict[str, tuple[tuple[str, dict[str, str], list[str]], ...]] = {
 }
 """Two ways of a run each: what they are called, their environment, their flags."""
 
-_WITH_PEAK = """
-import resource, sys
-from ASDA.cli.extract import main
-code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-raise SystemExit(code)
-"""
-
 
 @dataclass(frozen=True)
 class Run:
@@ -71,18 +64,45 @@ class Run:
     peak_mib: float
 
 
-def run_extract(model: Path, device: torch.device, threads: int, *arguments: object, **environment: str) -> Run:
-    """Runs asda-extract in a process of its own; ``threads`` 0 leaves their number to the program."""
-    command = [sys.executable, "-c", _WITH_PEAK, "--checkpoint_dir", model, "--device", device, *arguments]
+_WITH_PEAK = """
+import resource, runpy, sys
+from pathlib import Path
+sys.argv, code = sys.argv[1:], 0
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    code = end.code or 0
+if sys.platform == "linux":  # where the system's own number counts what the process that started this one held
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(int(line.split()[1]) / 2**10)
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+raise SystemExit(code)
+"""
+
+
+def run_program(module: str, *arguments: object, threads: int, **environment: str) -> Run:
+    """Runs a module in a process of its own; ``threads`` 0 leaves their number to the program.
+
+    Raises:
+        RuntimeError: it did not end well.
+    """
     settings = {**os.environ, **({"OMP_NUM_THREADS": str(threads)} if threads else {}), **environment}
+    command = [sys.executable, "-c", _WITH_PEAK, module, *map(str, arguments)]
     start, used = time.perf_counter(), os.times()
-    done = subprocess.run(
-        [str(argument) for argument in command], env=settings, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run(command, env=settings, capture_output=True, text=True)
     wall, now = time.perf_counter() - start, os.times()
+    if done.returncode:
+        words = shlex.join([module, *command[4:]])
+        raise RuntimeError(f"{words} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     processor = now.children_user + now.children_system - used.children_user - used.children_system
-    per_mib = 2**20 if sys.platform == "darwin" else 2**10
-    return Run(processor, wall, int(done.stdout.split()[-1]) / per_mib)
+    return Run(processor, wall, float(done.stdout.split()[-1]))
+
+
+def run_extract(model: Path, device: torch.device, threads: int, *arguments: object, **environment: str) -> Run:
+    """Runs asda-extract, see `run_program`."""
+    words = ("--checkpoint_dir", model, "--device", device, *arguments)
+    return run_program("ASDA.cli.extract", *words, threads=threads, **environment)
 
 
 def extract(model: Path, device: torch.device, threads: int, *arguments: object) -> float:

@@ -115,6 +115,19 @@ PLANS = {
         "--depth 1 --frames 32 --clips 1 --repeats 1 --methods all head aat",
     ),
     "extract": Plan("bench_extract", "", "--clips 256", "--clips 2 --single 1 --seconds 1 --depths 1"),
+    "extract_growth": Plan(
+        "bench_extract",
+        "--growth 1000 4000 20000 --seconds 1 --width 64 --depths 1",
+        "--growth 1000 4000 20000 --seconds 1 --width 64 --depths 1",
+        "--growth 2 3 --seconds 1 --width 64 --depths 1",
+    ),
+    "short_clips": Plan("bench_short_clips", "", "--workers 1 2 4 8", "--clips 4 --seconds 0.5 --workers 1 --turns 1"),
+    "programs": Plan(
+        "bench_programs",
+        "",
+        "--clips 256",
+        "--clips 2 --seconds 1 --turns 1 --single 1 --width 64 --depth 1",
+    ),
 }
 
 

@@ -5,6 +5,8 @@ wrong with a file ends in an `AudioError` that names the file and the reason: a 
 clips catches one type, reports it, and carries on.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Optional
 
@@ -13,6 +15,7 @@ import soundfile
 from torch import Tensor
 
 from .errors import AudioError, PathLike
+from .formats.source import Source
 from .integrity import find_damage, find_unread, length_is_exact
 from .opening import one_line, open_audio
 from .samples import average_channels, resampled, to_float32
@@ -33,8 +36,58 @@ class AudioInfo:
         return self.num_samples / self.sample_rate_hz
 
 
-def _info(file: soundfile.SoundFile) -> AudioInfo:
-    return AudioInfo(file.samplerate, file.channels, file.frames)
+class OpenAudio:
+    """An audio file whose header has been read, and of which one stretch can be decoded. `opened` makes it.
+
+    Attributes:
+        info: what its header says; whether all of the file is there is only looked at when it is decoded.
+    """
+
+    def __init__(self, path: PathLike, file: soundfile.SoundFile, source: Source):
+        self.info = AudioInfo(file.samplerate, file.channels, file.frames)
+        self._path, self._file, self._source = path, file, source
+
+    def load(self, sample_rate_hz: int = 16_000, start_s: float = 0.0, duration_s: Optional[float] = None) -> Tensor:
+        """Decodes the file or an excerpt of it, once; see `load_waveform`."""
+        if start_s < 0 or (duration_s is not None and duration_s <= 0):
+            raise ValueError(
+                f"expected start_s >= 0 and duration_s > 0, got start_s={start_s}, duration_s={duration_s}"
+            )
+        path, file, source, info = self._path, self._file, self._source, self.info
+        start = round(start_s * info.sample_rate_hz)
+        stop = info.num_samples
+        if duration_s is not None:
+            stop = min(stop, start + max(1, round(duration_s * info.sample_rate_hz)))
+        damage = find_damage(file, source)
+        if damage:
+            raise AudioError(path, damage)
+        if info.num_samples == 0:
+            raise AudioError(path, "holds no samples")
+        if start >= info.num_samples:
+            raise AudioError(path, f"the excerpt starts at {start_s} s, the file ends at {info.duration_s:.3f} s")
+        subtype = file.subtype  # soundfile searches a table for it
+        samples, position = _decode(file, path, start, stop, "int16" if subtype == "PCM_16" else "float32")
+        if position < stop and length_is_exact(file, source):
+            raise AudioError(path, f"truncated: the header promises {stop} samples, decoding ends after {position}")
+        unread = find_unread(file, source) if start == 0 and stop == info.num_samples else None
+        if unread:
+            raise AudioError(path, unread)
+        return resampled(samples, info.sample_rate_hz, sample_rate_hz, path, is_wide=subtype == "PCM_32")
+
+
+@contextmanager
+def opened(path: PathLike, encoded: Optional[BinaryIO] = None) -> Iterator[OpenAudio]:
+    """Opens a file, for those who want its header and its samples: opening takes as long as decoding a short clip.
+
+    Args:
+        path: the file.
+        encoded: what to read in its place when it lies inside another file; `path` is then only its name.
+
+    Raises:
+        AudioError: the file is missing or not audio.
+    """
+    with open_audio(path, encoded) as (file, source):
+        yield OpenAudio(path, file, source)
 
 
 def probe(path: PathLike, encoded: Optional[BinaryIO] = None) -> AudioInfo:
@@ -47,8 +100,8 @@ def probe(path: PathLike, encoded: Optional[BinaryIO] = None) -> AudioInfo:
     Raises:
         AudioError: the file is missing or not audio.
     """
-    with open_audio(path, encoded) as (file, _):
-        return _info(file)
+    with opened(path, encoded) as audio:
+        return audio.info
 
 
 def load_waveform(
@@ -74,29 +127,8 @@ def load_waveform(
         AudioError: the file is missing, unreadable, truncated, without samples, shorter than `start_s`, or holds values
             that are not finite.
     """
-    if start_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise ValueError(f"expected start_s >= 0 and duration_s > 0, got start_s={start_s}, duration_s={duration_s}")
-    with open_audio(path, encoded) as (file, source):
-        info = _info(file)
-        start = round(start_s * info.sample_rate_hz)
-        stop = info.num_samples
-        if duration_s is not None:
-            stop = min(stop, start + max(1, round(duration_s * info.sample_rate_hz)))
-        damage = find_damage(file, source)
-        if damage:
-            raise AudioError(path, damage)
-        if info.num_samples == 0:
-            raise AudioError(path, "holds no samples")
-        if start >= info.num_samples:
-            raise AudioError(path, f"the excerpt starts at {start_s} s, the file ends at {info.duration_s:.3f} s")
-        subtype = file.subtype  # soundfile searches a table for it
-        samples, position = _decode(file, path, start, stop, "int16" if subtype == "PCM_16" else "float32")
-        if position < stop and length_is_exact(file, source):
-            raise AudioError(path, f"truncated: the header promises {stop} samples, decoding ends after {position}")
-        unread = find_unread(file, source) if start == 0 and stop == info.num_samples else None
-        if unread:
-            raise AudioError(path, unread)
-    return resampled(samples, info.sample_rate_hz, sample_rate_hz, path, is_wide=subtype == "PCM_32")
+    with opened(path, encoded) as audio:
+        return audio.load(sample_rate_hz, start_s, duration_s)
 
 
 def _decode(file: soundfile.SoundFile, path: PathLike, start: int, stop: int, dtype: str) -> tuple[np.ndarray, int]:

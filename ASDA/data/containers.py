@@ -18,12 +18,14 @@ import os
 import re
 import tarfile
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import torch
 
 from ..audio.errors import AudioError
-from ..audio.io import AudioInfo, load_waveform, probe
+from ..audio.io import AudioInfo, opened
 from ..audio.spelling import existing_spelling
 from .encoded_container import EncodedContainer
 from .h5_container import Hdf5Container
@@ -42,16 +44,37 @@ _SLICE = re.compile(r"^(?P<file>.+\.zip):(?P<key>\d+:\d+)$", re.IGNORECASE | re.
 _MAX_DIGITS = 18  # of a place in a file
 
 
+class Opened(Protocol):
+    """A clip whose header, or place, is known; its samples can be had once."""
+
+    @property
+    def info(self) -> AudioInfo: ...
+
+    def load(self, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor: ...
+
+
 class Container(Protocol):
     """An open container; `key` names a clip in it and `path` is what to call the clip in an error."""
 
-    def probe(self, key: str, path: str) -> AudioInfo: ...
-
-    def load(
-        self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None
-    ) -> torch.Tensor: ...
+    def open(self, key: str, path: str) -> AbstractContextManager[Opened]: ...
 
     def close(self) -> None: ...
+
+
+class OpenClip:
+    """A clip that `ClipReader.open` has opened.
+
+    Attributes:
+        info: rate, channels and length, as its header has them.
+    """
+
+    def __init__(self, clip: Opened, sample_rate_hz: int):
+        self.info = clip.info
+        self._clip, self._sample_rate_hz = clip, sample_rate_hz
+
+    def load(self, start_s: float = 0.0, duration_s: float | None = None) -> torch.Tensor:
+        """Decodes an excerpt, once; see `ClipReader.load`."""
+        return self._clip.load(self._sample_rate_hz, start_s, duration_s)
 
 
 class ClipReader:
@@ -71,16 +94,25 @@ class ClipReader:
         self._kept_pages = KeptPages()
         self._process = os.getpid()
 
+    @contextmanager
+    def open(self, path: str) -> Iterator[OpenClip]:
+        """Opens a clip, for those who want its header and its samples: it is then found and opened once.
+
+        Raises:
+            AudioError: the clip is missing or cannot be read.
+        """
+        file, kind, key = split_container(path)
+        with opened(path) if kind is None else self._container(path, file, kind).open(key, path) as clip:
+            yield OpenClip(clip, self.sample_rate_hz)
+
     def probe(self, path: str) -> AudioInfo:
         """Rate, channels and length of a clip, without decoding it.
 
         Raises:
             AudioError: the clip is missing or cannot be read.
         """
-        file, kind, key = split_container(path)
-        if kind is None:
-            return probe(path)
-        return self._container(path, file, kind).probe(key, path)
+        with self.open(path) as clip:
+            return clip.info
 
     def load(self, path: str, start_s: float = 0.0, duration_s: float | None = None) -> torch.Tensor:
         """Decodes an excerpt of a clip; channels are averaged before resampling.
@@ -91,10 +123,8 @@ class ClipReader:
         Raises:
             AudioError: the clip is missing, cannot be read, is empty or holds NaN or infinity.
         """
-        file, kind, key = split_container(path)
-        if kind is None:
-            return load_waveform(path, self.sample_rate_hz, start_s, duration_s)
-        return self._container(path, file, kind).load(key, path, self.sample_rate_hz, start_s, duration_s)
+        with self.open(path) as clip:
+            return clip.load(start_s, duration_s)
 
     def close(self) -> None:
         """Closes every open container."""

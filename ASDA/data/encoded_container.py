@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-
-import torch
+from contextlib import AbstractContextManager
 
 from ..audio.errors import AudioError
-from ..audio.io import AudioInfo, load_waveform, probe
+from ..audio.io import OpenAudio, opened
 
 
 class EncodedContainer:
@@ -21,11 +20,8 @@ class EncodedContainer:
         """Offset and length in bytes of a clip."""
         raise NotImplementedError
 
-    def probe(self, key: str, path: str) -> AudioInfo:
-        return probe(path, self._encoded(key, path))
-
-    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
-        return load_waveform(path, sample_rate_hz, start_s, duration_s, self._encoded(key, path))
+    def open(self, key: str, path: str) -> AbstractContextManager[OpenAudio]:
+        return opened(path, self._encoded(key, path))
 
     def close(self) -> None:
         os.close(self._descriptor)

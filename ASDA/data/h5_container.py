@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import torch
 
@@ -12,6 +13,29 @@ from ..audio.io import AudioInfo
 from ..audio.samples import mono_waveform
 from .h5_layout import LayoutError, Place, find_place, stated_rate_hz
 from .h5_tables import Known
+
+
+@dataclass(frozen=True)
+class OpenRow:
+    """A clip in a data set, found but not read; `info` is what is known of it."""
+
+    place: Place
+    path: str
+    info: AudioInfo
+
+    def load(self, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
+        """Reads an excerpt, or all of it."""
+        rate_hz, num_samples = self.info.sample_rate_hz, self.info.num_samples
+        start = round(start_s * rate_hz)
+        stop = num_samples if duration_s is None else start + max(1, round(duration_s * rate_hz))
+        if start >= num_samples:
+            length_s = num_samples / rate_hz
+            raise AudioError(self.path, f"the excerpt starts at {start_s} s, the clip ends at {length_s:.3f} s")
+        try:
+            samples = self.place.read(start, min(stop, num_samples))
+        except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # by the filter that fails
+            raise AudioError(self.path, f"the data set cannot be read ({error})") from error
+        return mono_waveform(samples, rate_hz, sample_rate_hz, self.path)
 
 
 class Hdf5Container:
@@ -24,34 +48,14 @@ class Hdf5Container:
         self._default_rate_hz = default_rate_hz
         self._known = Known()
 
-    def probe(self, key: str, path: str) -> AudioInfo:
-        place = self._place(key, path)
-        return AudioInfo(self._rate_hz(place, path), place.num_channels, place.num_samples)
-
-    def load(self, key: str, path: str, sample_rate_hz: int, start_s: float, duration_s: float | None) -> torch.Tensor:
-        place = self._place(key, path)
-        rate_hz = self._rate_hz(place, path)
-        start = round(start_s * rate_hz)
-        stop = place.num_samples if duration_s is None else start + max(1, round(duration_s * rate_hz))
-        if start >= place.num_samples:
-            length_s = place.num_samples / rate_hz
-            raise AudioError(path, f"the excerpt starts at {start_s} s, the clip ends at {length_s:.3f} s")
-        try:
-            samples = place.read(start, min(stop, place.num_samples))
-        except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:  # by the filter that fails
-            raise AudioError(path, f"the data set cannot be read ({error})") from error
-        return mono_waveform(samples, rate_hz, sample_rate_hz, path)
+    def open(self, key: str, path: str) -> AbstractContextManager[OpenRow]:
+        with _layout_errors(path):
+            place = find_place(self._file, key, self._known)
+            rate_hz = stated_rate_hz(place.data, self._known) or self._default_rate_hz
+        return nullcontext(OpenRow(place, path, AudioInfo(rate_hz, place.num_channels, place.num_samples)))
 
     def close(self) -> None:
         self._file.close()
-
-    def _place(self, key: str, path: str) -> Place:
-        with _layout_errors(path):
-            return find_place(self._file, key, self._known)
-
-    def _rate_hz(self, place: Place, path: str) -> int:
-        with _layout_errors(path):
-            return stated_rate_hz(place.data, self._known) or self._default_rate_hz
 
 
 @contextmanager

@@ -238,31 +238,26 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
     """
     front_end = windowing.front_end
     rate_hz, length = front_end.sample_rate_hz, windowing.window_frames
-    num_samples = _num_samples(clip, reader)
-    is_long = num_samples > BLOCK_S * rate_hz
-    if is_long and windowing.hop_frames is None:  # the mean that is removed is then the excerpt's, not the recording's
-        waveform = reader.load(clip.path, duration_s=excerpt_s(length))
-        frames = front_end.log_mel(waveform, length)
-    elif is_long:
+    with reader.open(clip.path) as audio:
+        num_samples = math.ceil(audio.info.num_samples * rate_hz / audio.info.sample_rate_hz)  # as its header has it
+        is_long = num_samples > BLOCK_S * rate_hz
+        if not is_long:
+            waveform = audio.load()
+        elif windowing.hop_frames is None:  # the mean that is removed is then the excerpt's, not the recording's
+            waveform = audio.load(duration_s=excerpt_s(length))
+    if not is_long:
+        num_samples = len(waveform)
+    if is_long and windowing.hop_frames is not None:
         own_reader = ClipReader(rate_hz, reader.h5_sample_rate_hz)  # the windows are cut on another thread
         frames = None
     else:
-        waveform = reader.load(clip.path)
-        num_samples = len(waveform)
-        wanted = length if windowing.hop_frames is None else None
-        frames = front_end.log_mel(waveform, wanted)
+        frames = front_end.log_mel(waveform, length if windowing.hop_frames is None else None)
     own_length = num_frames(num_samples, rate_hz)
     if own_length == 0:  # shorter than one analysis window: a frame of padding, which is all that training sees of it
         assert frames is not None
         own_length, frames = 1, fit_length(frames, 1)
     later = own_reader if frames is None else None
     return LoadedClip(index, clip, own_length, num_samples / rate_hz, frames, windowing, later)
-
-
-def _num_samples(clip: Clip, reader: ClipReader) -> int:
-    """Samples of a clip at the front end's rate, as its header has it."""
-    info = reader.probe(clip.path)
-    return math.ceil(info.num_samples * reader.sample_rate_hz / info.sample_rate_hz)
 
 
 def batches(windows: Iterable[Window], batch_size: int, padding: str, lookahead: int = 16) -> Iterator[list[Window]]:

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from ASDA.core import attention
 from ASDA.core.attention import Attention, DifferentialAttention, depth_lambda_init
 from ASDA.core.config import DifferentialV2, StackConfig
 from ASDA.core.differential_v2 import DifferentialAttentionV2
@@ -307,6 +308,26 @@ def test_attention__is_equivariant_to_the_order_of_tokens(kind):
     layer = make(kind)
     order = torch.tensor([3, 0, 4, 1, 2])
     torch.testing.assert_close(layer(tokens()[:, order]), layer(tokens())[:, order], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attend__bfloat16_on_a_processor_with_tiles_is_fused_where_nobody_trains(monkeypatch, masked):
+    q, k, v = torch.randn(3, 2, 4, 9, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    mask = torch.arange(9) >= torch.tensor([[9], [5]]) if masked else None
+    expected = attention.attend(q.float(), k.float(), v.float(), mask, 0.0)
+    fused = []
+    of_torch = attention.F.scaled_dot_product_attention
+    monkeypatch.setattr(
+        attention.F, "scaled_dot_product_attention", lambda *a, **o: fused.append(1) or of_torch(*a, **o)
+    )
+    for tiles in (False, True):
+        monkeypatch.setattr(attention, "_multiplies_tiles", lambda tiles=tiles: tiles)
+        for without_gradients in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+            before = len(fused)
+            with without_gradients():
+                found = attention.attend(q, k, v, mask, 0.0)
+            torch.testing.assert_close(found.float(), expected, atol=2e-2, rtol=2e-2)
+            assert len(fused) - before == (tiles and without_gradients is torch.inference_mode)
 
 
 @pytest.mark.parametrize("kind", LAYERS)

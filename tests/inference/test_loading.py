@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from ASDA.audio.front_end import FrontEnd
-from ASDA.data.containers import ClipReader
+from ASDA.data.containers import ClipReader, OpenClip
 from ASDA.inference import loading
 from ASDA.inference.clips import Clip, find_clips
 from ASDA.inference.loading import load_clips
@@ -41,6 +41,20 @@ def test_load_clips__gives_what_decoding_one_by_one_gives(tmp_path):
     windowing = Windowing(FrontEnd(64), hop_frames=32)
     for index, loaded in enumerate(load_clips(enumerate(clips), windowing, num_threads=3)):
         assert torch.equal(loaded.frames, load_clip(index, clips[index], ClipReader(RATE_HZ), windowing).frames)
+
+
+def test_load_clips__opens_each_clip_once(tmp_path, monkeypatch):
+    """Opening a short clip takes as long as decoding it."""
+    clips = [write(tmp_path / f"{n}.wav", 8_000, n) for n in range(5)]
+    names = []
+    start = soundfile.SoundFile.__init__
+
+    def counting(self, file, *arguments, **options):
+        names.append(file)
+        start(self, file, *arguments, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "__init__", counting)
+    assert len(list(load_clips(enumerate(clips), Windowing(FrontEnd(64))))) == len(names) == 5
 
 
 def decoded_ahead(clips, windowing, taken):
@@ -98,13 +112,13 @@ def test_load_clips__each_decoder_computes_on_one_core_and_its_caller_on_as_many
     for number in range(6):
         soundfile.write(tmp_path / f"{number}.wav", np.full(16_000, 0.1), 16_000)
     seen = []
-    load = ClipReader.load
+    load = OpenClip.load
 
     def counting(self, *arguments, **options):
         seen.append(torch.get_num_threads())
         return load(self, *arguments, **options)
 
-    monkeypatch.setattr(ClipReader, "load", counting)
+    monkeypatch.setattr(OpenClip, "load", counting)
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:

@@ -69,13 +69,18 @@ def test_resume__exactly_between_two_epochs(clips, pretraining, tmp_path):
     assert_same(resumed, straight, (6, 7))
 
 
+@pytest.mark.parametrize(("processes", "train"), [(2, 10), (3, 17)])  # three updates an epoch
 @pytest.mark.long
-def test_resume__with_two_processes(clips, pretraining, tmp_path):
-    options = ("optimization.max_update=5", "checkpoint.save_interval_updates=2", *AUGMENTED)  # three updates an epoch
-    straight = Run(tmp_path / "straight", clips, *options, processes=2, config=pretraining).finish()
+def test_resume__with_several_processes(pretraining, tmp_path, processes, train):
+    """Three numbers have more than one sum: torch has to add up gradients in the order of the run without a break."""
+    clips = write_clips(tmp_path / "clips", train=train)
+    options = ("optimization.max_update=5", "checkpoint.save_interval_updates=2", *AUGMENTED)
+    straight = Run(tmp_path / "straight", clips, *options, processes=processes, config=pretraining).finish()
     resume_from(straight.folder / "checkpoint_1_2.pt", tmp_path / "resumed")
-    resumed = Run(tmp_path / "resumed", clips, *options, processes=2, config=pretraining).finish()
-    assert_same(resumed, straight, (3, 4, 5), ranks=2)
+    resumed = Run(tmp_path / "resumed", clips, *options, processes=processes, config=pretraining).finish()
+    assert_same(resumed, straight, (3, 4, 5), ranks=processes)
+    first = [batch for rank in range(processes) for batch in resumed.records(rank)[3]["batches"]]
+    assert processes == 2 or not any(batch["dummy"] for batch in first)  # two numbers and 0 have one sum
 
 
 @pytest.mark.long

@@ -57,7 +57,7 @@ class Run:
     """
 
     def __init__(self, folder: Path, data: Path, *overrides: str, processes: int = 1, config: str = "pretraining_AS2M"):
-        self.folder = folder
+        self.folder, self.num_processes = folder, processes
         self._arguments = (folder, data, *overrides), {"processes": processes, "config": config}
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / "output.txt"

@@ -60,8 +60,8 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
             readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
         path = manifest.path(index)
         try:
-            info = readers.reader.probe(path)
-            waveform = readers.reader.load(path)
+            with readers.reader.open(path) as audio:
+                info, waveform = audio.info, audio.load()
         except AudioError as error:
             return error
         peak = float(waveform.abs().max())

@@ -183,8 +183,9 @@ def feature_statistics(
         duration_s = None if target_length_frames is None else excerpt_s(target_length_frames)
         length_s = None
         try:
-            length_s = readers.reader.probe(manifest.path(index)).duration_s
-            waveform = readers.reader.load(manifest.path(index), duration_s=duration_s)
+            with readers.reader.open(manifest.path(index)) as audio:
+                length_s = audio.info.duration_s
+                waveform = audio.load(duration_s=duration_s)
             frames = features(waveform)[:target_length_frames]
             if not torch.isfinite(frames).all():
                 raise AudioError(manifest.path(index), "its log-mel features hold NaN or infinity")
