@@ -115,6 +115,12 @@ PLANS = {
         "--depth 1 --frames 32 --clips 1 --repeats 1 --methods all head aat",
     ),
     "extract": Plan("bench_extract", "", "--clips 256", "--clips 2 --single 1 --seconds 1 --depths 1"),
+    "ray": Plan(
+        "bench_ray",
+        "",
+        "--clips 4096 --few 64 --depth 12",
+        "--clips 3 --few 1 --seconds 1 --depth 1 --width 64 --workers 1 --threads 1",
+    ),
 }
 
 

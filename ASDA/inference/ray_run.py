@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -133,16 +134,20 @@ def _rows(work: Work, clips: Clips, wanted: Sequence[int], workers: Workers) -> 
     if not wanted:
         return
     ref = ray.put(work)
-    rows = ray.data.from_arrow(_blocks_of_parts(clips, wanted, work.together)).map_batches(
-        Worker,
-        fn_constructor_kwargs={"work": [ref], "uses_gpu": bool(workers.gpus)},
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(size=workers.count),
-        num_cpus=workers.cpus,
-        num_gpus=workers.gpus,
-        ray_remote_args_fn=lambda: {"max_restarts": _RETRIES, "max_task_retries": _RETRIES},
-    )
+    parts = ray.data.from_arrow(_blocks_of_parts(clips, wanted, work.together))
+    with warnings.catch_warnings():  # of the last two arguments, in whose place there is nothing yet
+        warnings.simplefilter("ignore")
+        rows = parts.map_batches(
+            Worker,
+            fn_constructor_kwargs={"work": [ref], "uses_gpu": bool(workers.gpus)},
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ray.data.ActorPoolStrategy(size=workers.count),
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+            max_restarts=_RETRIES,
+            max_task_retries=_RETRIES,
+        )
     for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
         for first in range(table.num_rows):  # one by one, as their values may be large
             yield table.slice(first, 1).to_pylist()[0]
