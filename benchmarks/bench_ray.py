@@ -4,8 +4,8 @@
 
 Every way runs the same program over the same generated clips, once over a few and once over all of them: the few tell
 what it takes to start (Ray, and Python and torch in each worker), the others what goes through afterwards. A worker has
-one core, or a GPU. The features have to be those of the program alone, to the bit. Times are the wall clock's, as much of
-the work is in processes that Ray starts: run nothing beside them.
+one core, or a GPU. The features have to be those of the program alone, to the bit. Times are the wall clock's, as much
+of the work is in processes that Ray starts: run nothing beside them.
 """
 
 import argparse

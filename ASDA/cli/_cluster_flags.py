@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from ..core.encoder import SpectrogramEncoder
 from ..inference.clips import Clips
@@ -49,8 +50,12 @@ def check(parser: Parser, args: argparse.Namespace) -> None:
 
 @contextmanager
 def cluster(args: argparse.Namespace) -> Iterator[Workers]:
-    """The workers of the cluster that --ray names, inside the block."""
-    with connected(args.ray, _threads.available_cores()) as where:
+    """The workers of the cluster that --ray names, inside the block.
+
+    What Ray prints there of workers that ended is not shown: they are started again, and what ends a run is raised.
+    """
+    nowhere = open(os.devnull, "w")
+    with nowhere, redirect_stdout(nowhere), connected(args.ray, _threads.available_cores()) as where:
         workers = choose_workers(args.ray_workers, args.ray_cpus, args.device)
         console.note(f"Ray on {where}: {workers}")
         if args.ray_workers and args.ray_workers > workers.count:

@@ -155,12 +155,20 @@ def _connect(ray: Any, address: str, num_cpus: int) -> str:
             if address != AUTO or os.environ.get("RAY_ADDRESS") or not isinstance(error, ConnectionError):
                 where = os.environ.get("RAY_ADDRESS", address) if address == AUTO else address
                 raise ClusterError(f"--ray {where}: no cluster can be reached there ({_first_line(error)})") from error
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # its port is this machine's own
-    try:
-        ray.init(address=LOCAL, num_cpus=num_cpus, include_dashboard=False, **common)
-    except (OSError, RuntimeError, ValueError, TimeoutError) as error:
-        raise ClusterError(f"--ray {address}: Ray does not start here ({_first_line(error)})") from error
+    _start_here(ray, address, num_cpus=num_cpus, include_dashboard=False, **common)
     return "this machine"
+
+
+def _start_here(ray: Any, address: str, **options: Any) -> None:
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # its port is this machine's own
+    for is_last in (False, True):
+        try:
+            ray.init(address=LOCAL, **options)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if is_last:
+                raise ClusterError(f"--ray {address}: Ray does not start here ({_first_line(error)})") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -161,18 +161,13 @@ def _blocks_of_parts(clips: Clips, wanted: Sequence[int], together: int) -> list
     here = os.getcwd()
     parts = [list(numbers) for _, numbers in groupby(wanted, key=lambda number: number // together)]
     each = -(-len(parts) // MOST_BLOCKS)
+    blocks = [parts[first : first + each] for first in range(0, len(parts), each or 1)]
+    paths = [
+        [[os.fsencode(os.path.join(here, clips[number].path)) for number in part] for part in block] for block in blocks
+    ]
     return [
-        pa.table(
-            {
-                "numbers": pa.array(block, schema.field("numbers").type),
-                "paths": pa.array(
-                    [[os.fsencode(os.path.join(here, clips[number].path)) for number in part] for part in block],
-                    schema.field("paths").type,
-                ),
-            }
-        )
-        for first in range(0, len(parts), each)
-        for block in [parts[first : first + each]]
+        pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema)
+        for columns in zip(blocks, paths, strict=True)
     ]
 
 

@@ -69,7 +69,9 @@ def test_help__says_how_it_is_used_and_starts_nothing(script, tmp_path):
     elif script in ("scripts/setup.sh", "scripts/ablation.sh"):
         assert "Settings (environment variables):\n  " in result.stdout
     else:
-        assert re.search(r"\bDATA\b", result.stdout) and re.search(r"\b(SAVE_DIR|DATASET|DEMO_DIR|OUTPUT)\b", result.stdout)
+        assert re.search(r"\bDATA\b", result.stdout) and re.search(
+            r"\b(SAVE_DIR|DATASET|DEMO_DIR|OUTPUT)\b", result.stdout
+        )
     assert not list(tmp_path.iterdir())
 
 
