@@ -21,6 +21,10 @@ AUTO, LOCAL = "auto", "local"
 _MOST_CPUS = 4
 """Of a worker, where nobody says how many: a network gains little from more at usual batches."""
 
+_AUTH_MODE = "RAY_AUTH_MODE"
+_THERE_IS_ONE = "connecting to an existing cluster"
+"""What Ray says of `num_cpus` where it would connect rather than start."""
+
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -147,28 +151,36 @@ def _connect(ray: Any, address: str, num_cpus: int) -> str:
             "env_vars": {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")},
         },
     }
-    if address != LOCAL:
-        try:
-            ray.init(address=address, **common)
-            return f"the cluster at {ray.get_runtime_context().gcs_address}"
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-            if address != AUTO or os.environ.get("RAY_ADDRESS") or not isinstance(error, ConnectionError):
-                where = os.environ.get("RAY_ADDRESS", address) if address == AUTO else address
-                raise ClusterError(f"--ray {where}: no cluster can be reached there ({_first_line(error)})") from error
-    _start_here(ray, address, num_cpus=num_cpus, include_dashboard=False, **common)
-    return "this machine"
+    if address in (AUTO, LOCAL) and _start(ray, address, num_cpus=num_cpus, include_dashboard=False, **common):
+        return "this machine"
+    where = os.environ.get("RAY_ADDRESS") or address if address == AUTO else address
+    try:
+        ray.init(address=None if address == AUTO else address, **common)
+    except Exception as error:
+        raise ClusterError(f"--ray {where}: no cluster can be reached there ({_first_line(error)})") from error
+    return f"the cluster at {ray.get_runtime_context().gcs_address}"
 
 
-def _start_here(ray: Any, address: str, **options: Any) -> None:
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # its port is this machine's own
+def _start(ray: Any, address: str, **options: Any) -> bool:
+    """Starts a cluster of this machine; False: with `auto`, if there is one that others know, too.
+
+    (Ray's own "auto" would take one that another program has started for itself, and will end.)
+    """
+    chosen = os.environ.get(_AUTH_MODE)
+    os.environ.setdefault(_AUTH_MODE, "disabled")  # its port is this machine's own
     for is_last in (False, True):
         try:
-            ray.init(address=LOCAL, **options)
-            return
-        except Exception as error:
+            ray.init(address=None if address == AUTO else address, **options)
+            return True
+        except Exception as error:  # a bare one says that a busy machine took longer than half a minute
             ray.shutdown()
+            if address == AUTO and _THERE_IS_ONE in str(error):
+                if chosen is None:
+                    del os.environ[_AUTH_MODE]
+                return False
             if is_last:
                 raise ClusterError(f"--ray {address}: Ray does not start here ({_first_line(error)})") from error
+    raise AssertionError("unreachable")
 
 
 def _first_line(error: BaseException) -> str:

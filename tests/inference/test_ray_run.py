@@ -1,6 +1,7 @@
 """A run on a Ray cluster without one: parts of the list, blocks of features, workers. With one: test_extract_ray.py."""
 
 import logging
+import os
 import sys
 from types import SimpleNamespace
 
@@ -193,13 +194,18 @@ def test_connected__without_ray_says_what_to_install(monkeypatch):
 
 
 class FakeRay:
-    """Notes how it is called; ``init`` fails as often as it is told."""
+    """Notes how it is called; `failures` are those of the calls of ``init``, None where one succeeds.
 
-    def __init__(self, *failures):
-        self.failures, self.calls = list(failures), []
+    As Ray does, it takes no number of CPUs where there is a cluster already.
+    """
 
-    def init(self, **options):
-        self.calls.append(options["address"])
+    def __init__(self, *failures, runs=False):
+        self.failures, self.runs, self.calls = list(failures), runs, []
+
+    def init(self, address, num_cpus=None, **_):
+        self.calls.append((address, num_cpus))
+        if address is None and self.runs and num_cpus is not None:
+            raise ValueError("When connecting to an existing cluster, num_cpus and num_gpus must not be provided.")
         if self.failures and (failure := self.failures.pop(0)) is not None:
             raise failure
 
@@ -207,54 +213,49 @@ class FakeRay:
         return False
 
     def shutdown(self):
-        self.calls.append("shutdown")
+        self.calls.append("down")
 
     def get_runtime_context(self):
         return SimpleNamespace(gcs_address="10.0.0.1:6379")
 
 
+SLOW = Exception("The current node timed out during startup.")
+NOBODY = ConnectionError("nobody\nthere")
+
+
 @pytest.mark.parametrize(
-    ("address", "failures", "called", "calls"),
+    ("address", "fake", "called", "calls"),
     [
-        ("auto", [], "the cluster at 10.0.0.1:6379", ["auto", "shutdown"]),
-        ("auto", [ConnectionError("none")], "this machine", ["auto", "local", "shutdown"]),
-        ("local", [], "this machine", ["local", "shutdown"]),
-        ("local", [Exception("timed out during startup")], "this machine", ["local", "shutdown", "local", "shutdown"]),
-        ("10.0.0.1:6379", [], "the cluster at 10.0.0.1:6379", ["10.0.0.1:6379", "shutdown"]),
+        ("auto", FakeRay(runs=True), "the cluster at 10.0.0.1:6379", [(None, 2), "down", (None, None), "down"]),
+        ("auto", FakeRay(), "this machine", [(None, 2), "down"]),
+        ("auto", FakeRay(SLOW), "this machine", [(None, 2), "down", (None, 2), "down"]),
+        ("local", FakeRay(runs=True), "this machine", [("local", 2), "down"]),
+        ("10.0.0.1:6379", FakeRay(), "the cluster at 10.0.0.1:6379", [("10.0.0.1:6379", None), "down"]),
     ],
 )
-def test_connected__finds_a_cluster_or_starts_one_and_ends_it(address, failures, called, calls, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    fake = FakeRay(*failures)
+def test_connected__finds_a_cluster_or_starts_one_and_ends_it(address, fake, called, calls, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "")  # so that it is put back
+    monkeypatch.delenv("RAY_AUTH_MODE")
     monkeypatch.setattr(ray_cluster, "_import_ray", lambda: fake)
     with ray_cluster.connected(address, 2) as found:
         assert found == called
+        assert os.environ.get("RAY_AUTH_MODE") == ("disabled" if called == "this machine" else None)
     assert fake.calls == calls
 
 
 @pytest.mark.parametrize(
-    ("address", "failures", "message"),
+    ("address", "fake", "message"),
     [
-        (
-            "10.0.0.1:1",
-            [ConnectionError("nobody\nthere")],
-            r"--ray 10.0.0.1:1: no cluster can be reached there \(nobody\)",
-        ),
-        ("ray://10.0.0.1:10001", [], "a Ray client's address"),
-        ("local", [Exception("timed out")] * 2, r"--ray local: Ray does not start here \(timed out\)"),
+        ("10.0.0.1:1", FakeRay(NOBODY), r"--ray 10.0.0.1:1: no cluster can be reached there \(nobody\)"),
+        ("auto", FakeRay(NOBODY, runs=True), r"--ray head:6379: no cluster can be reached there \(nobody\)"),
+        ("ray://10.0.0.1:10001", FakeRay(), "a Ray client's address"),
+        ("local", FakeRay(SLOW, SLOW), r"--ray local: Ray does not start here \(The current node timed out"),
     ],
 )
-def test_connected__no_cluster_is_one_line(address, failures, message, monkeypatch):
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    fake = FakeRay(*failures)
-    monkeypatch.setattr(ray_cluster, "_import_ray", lambda: fake)
-    with pytest.raises(ClusterError, match=message), ray_cluster.connected(address, 2):
-        pass
-    assert fake.calls[-1] == "shutdown"
-
-
-def test_connected__a_cluster_that_ray_address_names_is_not_replaced_by_a_local_one(monkeypatch):
+def test_connected__no_cluster_is_one_line(address, fake, message, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    monkeypatch.setattr(ray_cluster, "_import_ray", lambda: FakeRay(ConnectionError("nobody")))
-    with pytest.raises(ClusterError, match="--ray head:6379: no cluster"), ray_cluster.connected("auto", 2):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(ray_cluster, "_import_ray", lambda: fake)
+    with pytest.raises(ClusterError, match=message) as caught, ray_cluster.connected(address, 2):
         pass
+    assert "\n" not in str(caught.value) and fake.calls[-1] == "down" and os.environ["RAY_AUTH_MODE"] == "token"
