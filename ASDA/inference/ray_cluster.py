@@ -129,7 +129,7 @@ def _import_ray() -> Any:
             f"--ray takes the package ray with its part for data ({error}): pip install 'asda[ray]', or "
             "pip install '.[ray]' in the project's folder"
         ) from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what ends a run is raised
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the program has its own
     context.print_on_execution_start = False

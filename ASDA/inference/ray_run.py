@@ -134,7 +134,8 @@ def _rows(work: Work, clips: Clips, wanted: Sequence[int], workers: Workers) -> 
     if not wanted:
         return
     ref = ray.put(work)
-    parts = ray.data.from_arrow(_blocks_of_parts(clips, wanted, work.together))
+    blocks = _blocks_of_parts(clips, wanted, work.together)
+    parts = ray.data.from_arrow(blocks)
     with warnings.catch_warnings():  # of the last two arguments, in whose place there is nothing yet
         warnings.simplefilter("ignore")
         rows = parts.map_batches(
@@ -142,7 +143,7 @@ def _rows(work: Work, clips: Clips, wanted: Sequence[int], workers: Workers) -> 
             fn_constructor_kwargs={"work": [ref], "uses_gpu": bool(workers.gpus)},
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=workers.count),
+            compute=ray.data.ActorPoolStrategy(size=min(workers.count, len(blocks))),
             num_cpus=workers.cpus,
             num_gpus=workers.gpus,
             max_restarts=_RETRIES,
@@ -172,9 +173,9 @@ def _blocks_of_parts(clips: Clips, wanted: Sequence[int], together: int) -> list
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong first, in one line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """What went wrong, in one line: in a worker, or else with one."""
+    in_worker = getattr(error, "cause", None) or getattr(error.__cause__, "cause", None)
+    if isinstance(in_worker, BaseException):
+        error = in_worker
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[-1] if lines else type(error).__name__
-    return text if len(lines) > 1 else f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -135,16 +135,18 @@ def test_run_clips_on_ray__clips_that_are_lost_or_come_twice_are_errors(monkeypa
 
 
 def test_run_clips_on_ray__a_failure_is_one_line_with_its_cause(monkeypatch, ray_errors):
+    failure = ray_errors.RayError("ray::Worker (pid=7)\n  many lines\nTo change retry attempts, ...")
+    failure.cause = ValueError("the card is gone\nmore")
+
     def fail(*_):
-        try:
-            raise ValueError("Traceback:\n  many lines\nRuntimeError: the card is gone")
-        except ValueError as cause:
-            raise ray_errors.RayError("a task failed") from cause
+        raise failure from SystemError()
         yield
 
     monkeypatch.setattr(ray_run, "_rows", fail)
-    with pytest.raises(ClusterError, match="^the cluster failed: RuntimeError: the card is gone$"):
-        list(run_clips_on_ray(work(), CLIPS, [0], Workers(1, 1, 0)))
+    for cause, said in ((failure.cause, "ValueError: the card is gone"), (None, r"RayError: ray::Worker \(pid=7\)")):
+        failure.cause = cause
+        with pytest.raises(ClusterError, match=f"^the cluster failed: {said}$"):
+            list(run_clips_on_ray(work(), CLIPS, [0], Workers(1, 1, 0)))
 
 
 def node(cpus, gpus=0, alive=True):
