@@ -149,7 +149,8 @@ def _rows(work: Work, clips: Clips, wanted: Sequence[int], workers: Workers) -> 
             max_restarts=_RETRIES,
             max_task_retries=_RETRIES,
         )
-    for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
+    tables: Iterator[Any] = iter(rows.iter_batches(batch_size=None, batch_format="pyarrow"))
+    for table in tables:
         for first in range(table.num_rows):  # one by one, as their values may be large
             yield table.slice(first, 1).to_pylist()[0]
 

@@ -134,7 +134,7 @@ class Worker:
 def _blocks(result: Assembly) -> Iterator[dict[str, Any]]:
     features = result.features()
     times_s = features.times_s.numpy().tobytes()
-    common = {"clip": result.clip.index, "num_frames": result.clip.num_frames}
+    common: dict[str, Any] = {"clip": result.clip.index, "num_frames": result.clip.num_frames}
     if features.rows is None:
         values = features.values.numpy()
         yield common | {"has_rows": False, "shape": values.shape} | _block(0, 0, values) | _end(times_s)
