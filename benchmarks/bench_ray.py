@@ -9,6 +9,7 @@ of the work is in processes that Ray starts: run nothing beside them.
 """
 
 import argparse
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +41,14 @@ def ways(args: argparse.Namespace) -> list[Way]:
 
 
 def measure(folder: Path, model: Path, way: Way, args: argparse.Namespace) -> tuple[float, float]:
-    """Seconds for the few clips, and clips per second of the others."""
+    """Seconds for the few clips, and clips per second of the others: NaN if they took less than the few."""
     walls = []
     for audio in ("few", "all"):
         output = folder / f"{audio} by {way.name}"
         flags = (folder / audio, "--output", output, "--batch_size", args.batch_size, *way.flags)
         walls.append(run_extract(model, args.device, way.threads, *flags).wall_s)
     others = args.clips - args.few
-    return walls[0], others / max(walls[1] - walls[0], 1e-9)
+    return walls[0], others / (walls[1] - walls[0]) if walls[1] > walls[0] else math.nan
 
 
 def check_same(folder: Path, first: Way, second: Way) -> None:

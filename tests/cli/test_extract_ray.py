@@ -151,7 +151,8 @@ def test_extract_ray__a_run_that_ends_early_goes_on_where_it_was(number, tmp_pat
     if number == signal.SIGINT:
         assert process.returncode == 130 and "asda-extract: interrupted" in said and "Traceback" not in said
     again = subprocess.run([*on_ray, "--resume"], env=settings, capture_output=True, text=True)
-    assert again.returncode == 0 and f"{len(early)} of 240 clips are done already" in again.stderr
+    assert again.returncode == 0, again.stderr
+    assert f"{len(early)} of 240 clips are done already" in again.stderr
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
