@@ -128,6 +128,12 @@ PLANS = {
         "--clips 256",
         "--clips 2 --seconds 1 --turns 1 --single 1 --width 64 --depth 1",
     ),
+    "ray": Plan(
+        "bench_ray",
+        "",
+        "--clips 4096 --few 64 --depth 12",
+        "--clips 3 --few 1 --seconds 1 --depth 1 --width 64 --workers 1 --threads 1",
+    ),
 }
 
 

@@ -69,7 +69,7 @@ def test_run_all__a_benchmark_that_fails_is_named_and_the_rest_runs(tmp_path, mo
 
     monkeypatch.setattr(run_all.subprocess, "run", run)
     assert run_all.main(["--tiny", "--output", str(tmp_path)]) == 1
-    assert started[0] == "benchmarks.bench_frontend" and started[-1] == "benchmarks.bench_programs"
+    assert started[0] == "benchmarks.bench_frontend" and started[-1] == "benchmarks.bench_ray"
     assert capsys.readouterr().err == "run_all: failed: containers\n"
 
 

@@ -23,13 +23,20 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def decoding_threads(on_cpu: bool) -> int:
+def named_threads() -> int | None:
+    """The number of the network's threads that the user has set in the environment."""
+    named = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(named) if named.isdecimal() and int(named) else None
+
+
+def decoding_threads(on_cpu: bool, cores: int | None = None) -> int:
     """Threads that decode where the user names no number, each on one core.
 
     Args:
         on_cpu: the network runs there too.
+        cores: that there are; None: those of this process.
     """
-    cores = available_cores()
+    cores = cores or available_cores()
     return max(1, min(_MOST_DECODERS, cores // _CORES_PER_DECODER if on_cpu else cores))
 
 

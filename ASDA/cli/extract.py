@@ -1,8 +1,9 @@
-"""asda-extract: features of audio clips, as .npy files or one .h5.
+"""asda-extract: features of audio clips, as .npy files, one .h5, or Parquet.
 
 asda-extract --checkpoint_dir model.pt --source_file clip.wav --target_file clip.npy --granularity frame
 asda-extract --checkpoint_dir model.pt recordings/ --output features/ --granularity utterance --resume
 find /data -name "*.flac" | asda-extract --checkpoint_dir model.pt - --output features.h5 --shard 1/4
+asda-extract --checkpoint_dir model.pt /data/clips --output features.parquet --ray auto
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import argparse
 import sys
 import time
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +21,27 @@ from typing import Any
 from . import _threads  # noqa: F401 (its settings are to be there when torch loads)
 
 # isort: split
+import torch
+
 from ..inference.clips import Clips, find_clips
 from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, Assembly, FeatureSpec, hidden_states
 from ..inference.h5_store import H5File
 from ..inference.half_precision import cast_weights
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
+from ..inference.parquet_store import ParquetFolder
 from ..inference.run import run_clips
 from ..inference.store import FeatureStore
-from ..inference.windows import BadClip, Windowing
-from ..inference.writing import FeatureWriter
+from ..inference.windows import BadClip, Windowing, clips_together
+from ..inference.writing import FeatureWriter, Finished
+from . import _cluster_flags as cluster_flags
 from . import _console as console
 from . import _flags as flags
 from ._outputs import refuse_same
 from ._parser import Parser
+
+_TABLES = {".h5": H5File, ".parquet": ParquetFolder}
+"""Outputs that hold all clips, by the ending of their names."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,10 +49,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = Parser(prog="asda-extract", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_input_arguments(parser)
     parser.add_argument("--target_file", metavar="NPY", help="where the features of --source_file go")
-    parser.add_argument("--output", metavar="PATH", help="folder for one .npy per clip, or a file that ends in .h5")
+    parser.add_argument(
+        "--output", metavar="PATH", help="folder for one .npy per clip, or a name that ends in .h5 or .parquet"
+    )
     flags.add_model_arguments(parser)
     _add_feature_arguments(parser)
     _add_run_arguments(parser)
+    cluster_flags.add_cluster_arguments(parser)
     args = parser.parse_args(argv)
     if bool(args.source_file) != bool(args.target_file):
         parser.error("--source_file and --target_file go together")
@@ -50,6 +63,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give either --source_file and --target_file, or inputs and --output")
     if args.target_file and args.shard != (1, 1):
         parser.error("--shard splits several clips; it does not go with --source_file")
+    cluster_flags.check(parser, args)
     return console.run("asda-extract", lambda: extract(args))
 
 
@@ -74,7 +88,7 @@ def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--timestamps",
         action="store_true",
-        help="write NAME.times.npy, start and end in seconds of each row (.h5: always)",
+        help="write NAME.times.npy, start and end in seconds of each row (.h5, .parquet: always)",
     )
 
 
@@ -109,8 +123,9 @@ def extract(args) -> int:
     if args.mode is not None and (args.mode == "finetune") != bool(checkpoint.head):
         kind = "a fine-tuned" if checkpoint.head else "a pre-trained"
         raise ValueError(f"{checkpoint.path}: --mode {args.mode}, but this is {kind} checkpoint")
-    device = flags.choose_device(args.device)
-    flags.share_cores(args, device)
+    device = torch.device("cpu") if args.ray else flags.choose_device(args.device)
+    if not args.ray:
+        flags.share_cores(args, device)
     model = build_encoder(checkpoint).to(device)
     spec = FeatureSpec(args.granularity, args.layers, args.pool)
     windowing = Windowing(model.front_end, args.padding, patches=model.encoder.config.patches)
@@ -124,21 +139,14 @@ def extract(args) -> int:
         )
     bad: list[BadClip] = []
     lengths = console.ClipLengths(windowing)
-    with _open_store(args, clips, model, spec, windowing) as store:
+    store = _open_store(args, clips, model, spec, windowing)
+    # A cluster first: if there is none, what an earlier run has written stays.
+    with cluster_flags.cluster(args) if args.ray else nullcontext() as workers, store:
         wanted = _wanted(args, clips, store)
-        if args.half:  # now that the settings have the checkpoint's weights
-            cast_weights(model, device)
-        results = run_clips(
-            lambda source, padding_mask: spec.wanted(hidden_states(model.encoder, source, padding_mask, spec.layers)),
-            ((index, clips[index]) for index in wanted),
-            windowing,
-            device=device,
-            batch_size=args.batch_size,
-            half=args.half,
-            num_threads=args.num_workers,
-            h5_sample_rate_hz=args.h5_sample_rate,
-            make=lambda clip: Assembly(clip, spec, args.half),
-        )
+        if workers is not None:
+            results = cluster_flags.run_on(workers, args, model.encoder, spec, windowing, clips, wanted)
+        else:
+            results = _run_here(args, clips, wanted, model, spec, windowing, device)
         start = time.monotonic()
         with FeatureWriter(store) as writer:
             for result in console.progress(results, len(wanted)):
@@ -148,12 +156,40 @@ def extract(args) -> int:
                 lengths.count(result.clip)
                 writer.write(result)
         bad += writer.bad
+        bad.sort(key=lambda clip: clip.index)
+        store.left_out(bad)
     took_s = time.monotonic() - start
     if len(clips) > 1:
         written = len(wanted) - len(bad)
         console.note(f"{written} clips written in {took_s:.1f} s ({len(wanted) / max(took_s, 1e-9):.1f} clips/s)")
     lengths.report()
     return console.report_bad_clips(bad, len(wanted), _errors_path(args))
+
+
+def _run_here(
+    args,
+    clips: Clips,
+    wanted: Sequence[int],
+    model: TrainedEncoder,
+    spec: FeatureSpec,
+    windowing: Windowing,
+    device: torch.device,
+) -> Iterator[Finished | BadClip]:
+    """Results of the wanted clips, computed by this process."""
+    if args.half:  # now that the settings have the checkpoint's weights
+        cast_weights(model, device)
+    return run_clips(
+        lambda source, padding_mask: spec.wanted(hidden_states(model.encoder, source, padding_mask, spec.layers)),
+        ((index, clips[index]) for index in wanted),
+        windowing,
+        device=device,
+        batch_size=args.batch_size,
+        half=args.half,
+        num_threads=args.num_workers,
+        h5_sample_rate_hz=args.h5_sample_rate,
+        together=clips_together(args.batch_size, windowing.padding) * args.shard[1],  # of the shard's own
+        make=lambda clip: Assembly(clip, spec, args.half),
+    )
 
 
 def _wanted(args, clips: Clips, store: FeatureStore) -> list[int]:
@@ -171,12 +207,13 @@ def _open_store(args, clips: Clips, model: TrainedEncoder, spec: FeatureSpec, wi
         return NpyFile(Path(args.target_file), args.timestamps)
     settings = _settings(args, model, spec, windowing)
     output = Path(args.output)
-    if output.suffix != ".h5":
+    kind = _TABLES.get(output.suffix)
+    if kind is None:
         return NpyTree(output, clips, settings, args.timestamps, args.resume, args.shard)
     number, count = args.shard
-    if count > 1:  # processes cannot write to one .h5 together
-        output = output.with_name(f"{output.stem}.{number}-of-{count}.h5")
-    return H5File(output, clips, settings, args.resume)
+    if count > 1:  # processes cannot write to one of them together
+        output = output.with_name(f"{output.stem}.{number}-of-{count}{output.suffix}")
+    return kind(output, clips, settings, args.resume)
 
 
 def _settings(args, model: TrainedEncoder, spec: FeatureSpec, windowing: Windowing) -> dict[str, Any]:
@@ -207,7 +244,7 @@ def _errors_path(args) -> Path | None:
     output = Path(args.output)
     number, count = args.shard
     name = "errors.tsv" if count == 1 else f"errors.{number}-of-{count}.tsv"
-    return output.with_name(f"{output.stem}.{name}") if output.suffix == ".h5" else output / name
+    return output.with_name(f"{output.stem}.{name}") if output.suffix in _TABLES else output / name
 
 
 if __name__ == "__main__":

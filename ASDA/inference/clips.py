@@ -15,6 +15,7 @@ from typing import TextIO
 from ..audio.finding import PassedOver, audio_file_names
 from ..data.containers import CONTAINER_SUFFIXES
 from ..data.manifest import Manifest
+from ..data.parquet_layout import PARQUET_SUFFIX, ParquetError, ParquetLayout
 
 logger = logging.getLogger(__name__)
 
@@ -114,8 +115,9 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
     """Lists the clips that the given inputs stand for.
 
     Args:
-        inputs: audio files, folders (searched for `pattern`), manifests (`.tsv`), or `-`: one path per line of `stdin`.
-            A file that is not there stays in the list: it is reported like any other unreadable clip.
+        inputs: audio files, folders (searched for `pattern`), manifests (`.tsv`), Parquet files with a column of audio,
+            or `-`: one path per line of `stdin`. A file that is not there stays in the list: it is reported like any
+            other unreadable clip.
         pattern: glob, relative to a folder.
         stdin: what `-` reads.
 
@@ -123,7 +125,7 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
     cannot be entered.
 
     Raises:
-        InputError: a folder without audio files, `-` without a line.
+        InputError: a folder without audio files, `-` without a line, a Parquet file without clips.
         ManifestError: a manifest that cannot be read.
     """
     parts: list[_ClipList] = []
@@ -153,7 +155,20 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
         elif path.suffix == ".tsv":
             flush()
             parts.append(_Rows(Manifest.read(path)))
+        elif path.suffix == PARQUET_SUFFIX and path.is_file():
+            single += _rows_of(entry)
         else:
             single.append(entry)
     flush()
     return Clips(parts)
+
+
+def _rows_of(file: str) -> list[str]:
+    """The clips of a Parquet file, by what `ClipReader` calls them."""
+    try:
+        column = ParquetLayout.open(file).audio_column()
+    except ParquetError as error:
+        raise InputError(f"{file}: {error}; asda-manifest parquet makes a manifest of what it is told") from error
+    if not column.num_rows:
+        raise InputError(f"{file}: column {column.name!r} has no rows")
+    return [f"{file}/{column.name}[{row}]" for row in range(column.num_rows)]

@@ -13,7 +13,7 @@ from ..atomic import OutputLock, atomic_binary, fitting_name
 from .clips import Clip, Clips
 from .features import ClipFeatures
 from .inventory import Source, source_of
-from .store import FeatureStore, OutputError, _ambiguous_stems, _differences_from, _refuse_to_mix
+from .store import FeatureStore, OutputError, _ambiguous_stems, _differences_from, _refuse_to_mix, _utf8
 
 CLIPS_PER_PART = 256
 BYTES_PER_PART = 256 * 2**20
@@ -61,14 +61,14 @@ class H5File(FeatureStore):
         self._lock.release()
 
     def done(self, clip: Clip) -> bool:
-        key = _h5_key(clip.name)
+        key = _utf8(clip.name)
         if key not in self._done:
             return False
         source = source_of(clip.path)
         return source is None or source == self._done[key]
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
-        self._pending.append((_h5_key(clip.name), source_of(clip.path), features))
+        self._pending.append((_utf8(clip.name), source_of(clip.path), features))
         held = sum(pending.values.nbytes for _, _, pending in self._pending)
         if len(self._pending) >= CLIPS_PER_PART or held >= BYTES_PER_PART:
             self.flush()
@@ -166,11 +166,6 @@ class H5File(FeatureStore):
                 path.unlink()
         with suppress(OSError):  # there is something else in it
             self.parts.rmdir()
-
-
-def _h5_key(name: str) -> str:
-    """The name under which a clip stands in an .h5, where names are UTF-8 and file names need not be."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _copy_datasets(source, target, require_going_on) -> None:

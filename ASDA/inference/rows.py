@@ -50,9 +50,16 @@ class Rows:
         if self._values is not None:
             self._values[:, first : first + part.shape[1]] = part
             return
-        for layer, rows in enumerate(part.numpy().astype(self._numpy_dtype, copy=False)):
-            self._file.seek((layer * self.shape[1] + first) * self._row_bytes)
-            self._file.write(np.ascontiguousarray(rows).tobytes())
+        for layer, rows in enumerate(part.numpy()):
+            self.put_block(layer, first, rows)
+
+    def put_block(self, layer: int, first: int, rows: np.ndarray) -> None:
+        """Fills the rows (r, ...) of one layer from ``first`` on."""
+        if self._values is not None:
+            self._values[layer, first : first + len(rows)] = torch.from_numpy(rows)
+            return
+        self._file.seek((layer * self.shape[1] + first) * self._row_bytes)
+        self._file.write(np.ascontiguousarray(rows, self._numpy_dtype).tobytes())
 
     def values(self) -> Tensor:
         """All of them; those of a file are mapped, not read."""

@@ -96,6 +96,7 @@ def run_clips(
     half: bool = False,
     num_threads: int = 2,
     h5_sample_rate_hz: int = 32_000,
+    together: int | None = None,
     make: Callable[[LoadedClip], R] = ClipResult,  # type: ignore[assignment]
 ) -> Iterator[R | BadClip]:
     """Yields a result or a BadClip for every clip, not necessarily in the order given.
@@ -111,12 +112,13 @@ def run_clips(
         half: compute in half precision (float16 on a GPU, bfloat16 on the CPU).
         num_threads: threads that decode.
         h5_sample_rate_hz: rate of HDF5 data that does not state its own.
+        together: which clips may share a batch, see :func:`.windows.batches`; their numbers then have to ascend.
         make: what takes the outputs of a clip's windows.
     """
     waiting = _Waiting(make)
     loaded = load_clips(numbered, windowing, num_threads=num_threads, h5_sample_rate_hz=h5_sample_rate_hz)
     precision = half_precision(device)
-    for batch in batches(waiting.windows(loaded), batch_size, windowing.padding):
+    for batch in batches(waiting.windows(loaded), batch_size, windowing.padding, together=together):
         source, padding_mask = collate(batch, windowing)
         with torch.inference_mode(), torch.autocast(device.type, precision) if half else nullcontext():
             outputs = model(source.to(device), None if padding_mask is None else padding_mask.to(device))

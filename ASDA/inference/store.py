@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..audio.finding import AUDIO_SUFFIXES
 from .clips import Clip, Clips, InputError
 from .features import ClipFeatures
+from .windows import BadClip
 
 SETTINGS_FILE = "extraction.json"
 _TIMES = ".times"
@@ -50,6 +52,9 @@ class FeatureStore(ABC):
             UnwritableClipError: they cannot be written, others can.
         """
 
+    def left_out(self, bad: Sequence[BadClip]) -> None:  # noqa: B027 (most keep no list of them)
+        """Takes the clips that could not be used, when all others are written."""
+
     def flush(self) -> None:  # noqa: B027 (most stores hold nothing back)
         """Saves what is held back; also when the run is interrupted."""
 
@@ -71,6 +76,11 @@ class FeatureStore(ABC):
                 self.close()
         finally:
             self.end()
+
+
+def _utf8(name: str) -> str:
+    """A name for where names are UTF-8, which file names need not be."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _stem(name: str) -> str:

@@ -24,6 +24,10 @@ PADDINGS = ("constant", "own", "mask")
 BLOCK_S = 300
 """Seconds that are decoded at a time of a clip that is longer than this, and is used window after window."""
 
+LOOKAHEAD_BATCHES = 16
+"""Batches' worth of windows that are sorted by length at a time."""
+
+_BATCHES_TOGETHER = 4
 _EDGE_S = 1
 _FRAMES_PER_S = 100
 
@@ -260,23 +264,38 @@ def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) 
     return LoadedClip(index, clip, own_length, num_samples / rate_hz, frames, windowing, later)
 
 
-def batches(windows: Iterable[Window], batch_size: int, padding: str, lookahead: int = 16) -> Iterator[list[Window]]:
+def clips_together(batch_size: int, padding: str) -> int:
+    """Clips that are worked on as one part: enough for full batches of windows of similar length."""
+    return batch_size * (_BATCHES_TOGETHER if padding == "constant" else LOOKAHEAD_BATCHES)
+
+
+def batches(
+    windows: Iterable[Window],
+    batch_size: int,
+    padding: str,
+    lookahead: int = LOOKAHEAD_BATCHES,
+    together: int | None = None,
+) -> Iterator[list[Window]]:
     """Groups windows into batches of similar length.
 
     Args:
-        windows: in any order.
+        windows: in any order; with `together`, in that of their clips.
         batch_size: most windows in a batch.
         padding: with `own` all windows of a batch have one length.
         lookahead: batches' worth of windows that are sorted by length at a time; not needed with `constant`.
+        together: clips whose numbers, divided by it, give different whole numbers share no batch; None: all may. What
+            a network computes for a clip depends in its last bits on the batch, so whoever computes the same part of
+            the clips gets the same.
     """
-    pending = iter(windows)
-    while group := list(islice(pending, batch_size * (1 if padding == "constant" else lookahead))):
-        group.sort(key=lambda window: window.padded_length, reverse=True)
-        runs = [group]
-        if padding == "own":
-            runs = [list(run) for _, run in groupby(group, key=lambda window: window.padded_length)]
-        for run in runs:
-            yield from (run[first : first + batch_size] for first in range(0, len(run), batch_size))
+    of_part = groupby(windows, key=lambda window: 0 if together is None else window.clip.index // together)
+    for _, pending in of_part:
+        while group := list(islice(pending, batch_size * (1 if padding == "constant" else lookahead))):
+            group.sort(key=lambda window: window.padded_length, reverse=True)
+            runs = [group]
+            if padding == "own":
+                runs = [list(run) for _, run in groupby(group, key=lambda window: window.padded_length)]
+            for run in runs:
+                yield from (run[first : first + batch_size] for first in range(0, len(run), batch_size))
 
 
 def collate(batch: list[Window], windowing: Windowing) -> tuple[Tensor, Tensor | None]:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import Protocol
 
 from ..atomic import signals_held
-from .features import Assembly
+from .features import ClipFeatures
 from .store import FeatureStore, UnwritableClipError
-from .windows import BadClip
+from .windows import BadClip, LoadedClip
 
 WAITING_BYTES = 64 * 2**20
 """So much may wait to be written; a clip with more waits alone."""
+
+
+class Finished(Protocol):
+    """A clip of which all is computed."""
+
+    clip: LoadedClip
+
+    @property
+    def num_bytes(self) -> int:
+        """Room that its features take."""
+
+    def features(self) -> ClipFeatures:
+        """They."""
 
 
 class FeatureWriter:
@@ -29,14 +43,14 @@ class FeatureWriter:
     def __init__(self, store: FeatureStore):
         self.bad: list[BadClip] = []
         self._store = store
-        self._waiting: deque[tuple[Assembly, int]] = deque()
+        self._waiting: deque[tuple[Finished, int]] = deque()
         self._num_bytes = 0  # of those that wait and the one that is being written
         self._changed = threading.Condition()
         self._is_over = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._write_all, name="features")
 
-    def write(self, result: Assembly) -> None:
+    def write(self, result: Finished) -> None:
         """Takes the features of a clip; waits while there is too much to be written.
 
         Raises:
@@ -84,13 +98,13 @@ class FeatureWriter:
                 self._num_bytes -= num_bytes
                 self._changed.notify_all()
 
-    def _next(self) -> tuple[Assembly, int] | None:
+    def _next(self) -> tuple[Finished, int] | None:
         with self._changed:
             while not self._waiting and not self._is_over:
                 self._changed.wait()
             return self._waiting.popleft() if self._waiting else None
 
-    def _write(self, result: Assembly) -> None:
+    def _write(self, result: Finished) -> None:
         clip = result.clip
         features = result.features()
         if not features.is_finite():

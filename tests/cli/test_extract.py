@@ -16,7 +16,7 @@ from ASDA.audio.front_end import fit_length, normalise
 from ASDA.audio.io import load_waveform
 from ASDA.cli.convert import main as convert
 from ASDA.cli.extract import main
-from ASDA.inference import load_encoder
+from ASDA.inference import load_encoder, windows
 
 
 def features_by_hand(path, checkpoint, target_length, mean=-4.268, std=4.569):
@@ -311,3 +311,74 @@ def test_extract__memory_does_not_grow_with_a_recording(tmp_path, models):
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         peaks.append(int(said.split()[-1]) / 1024)
     assert peaks[1] - peaks[0] < 40, peaks
+
+
+def test_extract__parquet_holds_what_the_npy_files_hold(tmp_path, corpus, models, run):
+    pq = pytest.importorskip("pyarrow.parquet")
+    (corpus / "clip_2.wav").write_bytes(b"")
+    flags = [corpus, "--checkpoint", models.finetuned, "--layers", "1,2"]
+    assert run(main, *flags, "--output", tmp_path / "tree", "--timestamps").code == 2
+    result = run(main, *flags, "--output", tmp_path / "f.parquet")
+    assert result.code == 2 and (tmp_path / "f.errors.tsv").exists()
+    rows = {row["clip"]: row for row in pq.read_table(tmp_path / "f.parquet").to_pylist()}
+    assert len(rows) == 9 and rows.pop("clip_2.wav")["error"] == "the file has 0 bytes"
+    for name, row in rows.items():
+        file = tmp_path / "tree" / name
+        values = np.array(row["features"], "float32").reshape(row["shape"])
+        assert np.array_equal(values, np.load(file.with_suffix(".npy")))
+        times_s = np.stack([row["start_s"], row["end_s"]], axis=1)
+        assert np.array_equal(times_s, np.load(file.with_suffix(".times.npy")))
+    soundfile.write(corpus / "clip_2.wav", np.zeros(8_000), 16_000)
+    result = run(main, *flags, "--output", tmp_path / "f.parquet", "--resume")
+    assert result.code == 0 and "8 of 9 clips are done already" in result.err
+    assert pq.read_table(tmp_path / "f.parquet")["error"].null_count == 9 and not (tmp_path / "f.errors.tsv").exists()
+
+
+def test_extract__shards_have_a_parquet_folder_each(tmp_path, corpus, models, run):
+    pq = pytest.importorskip("pyarrow.parquet")
+    flags = [
+        corpus,
+        "--output",
+        tmp_path / "out.parquet",
+        "--checkpoint",
+        models.finetuned,
+        "--granularity",
+        "utterance",
+    ]
+    assert [run(main, *flags, "--shard", f"{shard}/2").code for shard in (1, 2)] == [0, 0]
+    names = [
+        name for shard in (1, 2) for name in pq.read_table(tmp_path / f"out.{shard}-of-2.parquet")["clip"].to_pylist()
+    ]
+    assert len(names) == len(set(names)) == 9 and not (tmp_path / "out.parquet").exists()
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """Names of the clips in each batch that is computed."""
+    names = []
+
+    def collate(batch, windowing):
+        names.append([window.clip.clip.name for window in batch])
+        return windows.collate(batch, windowing)
+
+    monkeypatch.setattr("ASDA.inference.run.collate", collate)
+    return names
+
+
+def test_extract__a_bad_clip_changes_nothing_in_other_parts(tmp_path, corpus, models, run, batches):
+    """What a clip is batched with decides on its last bits: those of another part stay to the bit."""
+    flags = [corpus, "--checkpoint", models.finetuned, "--batch_size", 2, "--granularity", "utterance"]
+    assert run(main, *flags, "--output", tmp_path / "whole").code == 0
+    whole = list(batches)
+    batches.clear()
+    (corpus / "clip_0.wav").write_bytes(b"")
+    assert run(main, *flags, "--output", tmp_path / "less").code == 2
+    assert windows.clips_together(2, "constant") == 8 and len(whole[-1]) == 1
+    assert batches[-1] == whole[-1] and batches[0] != whole[0]
+
+
+@pytest.mark.parametrize("shard", [(1, 1), (2, 3)])
+def test_extract__batches_stay_full_in_a_shard(shard, tmp_path, corpus, models, run, batches):
+    flags = [corpus, "--checkpoint", models.finetuned, "--batch_size", 3, "--granularity", "utterance"]
+    assert run(main, *flags, "--output", tmp_path / "out", "--shard", "/".join(map(str, shard))).code == 0
+    assert list(map(len, batches)) == [3] * (9 // shard[1] // 3)

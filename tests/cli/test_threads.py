@@ -71,3 +71,11 @@ def test_share_cores__sets_the_threads_of_the_network_unless_the_user_has(given,
         assert torch.get_num_threads() == (before if given else 7)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("set_to", "expected"), [(None, None), ("3", 3), ("4,2", 4), ("0", None), ("many", None)])
+def test_threads__the_number_that_the_user_has_set(set_to, expected, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if set_to is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", set_to)
+    assert _threads.named_threads() == expected

@@ -96,3 +96,40 @@ def test_find_clips__relative_and_odd_paths_are_named_as_before(folder, monkeypa
     given = ["./b.wav", "sub/../sub//deep/d.ogg"]
     clips = find_clips(given)
     assert names(clips) == ["b.wav", "sub/deep/d.ogg"] and [clip.path for clip in clips] == given
+
+
+def test_find_clips__rows_of_parquet_files_by_their_place(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    for name in ("a/x.parquet", "b/x.parquet"):
+        (tmp_path / name).parent.mkdir()
+        pq.write_table(pa.table({"audio": [{"bytes": b"1", "path": "1.wav"}] * 2, "label": [0, 1]}), tmp_path / name)
+    files = [str(tmp_path / name) for name in ("a/x.parquet", "b/x.parquet")]
+    clips = list(find_clips(files))
+    assert [clip.name for clip in clips] == [f"{f}/x.parquet/audio[{row}]" for f in "ab" for row in (0, 1)]
+    assert clips[3].path == f"{tmp_path}/b/x.parquet/audio[1]"
+    assert [clip.name for clip in find_clips(files[:1])] == ["audio[0]", "audio[1]"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"label": [1]}, "no column of audio"),
+        ({"audio": []}, "column 'audio' has no rows"),
+        (None, "not a Parquet|too"),
+    ],
+)
+def test_find_clips__a_parquet_file_without_clips_is_refused(tmp_path, columns, message):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    file = tmp_path / "x.parquet"
+    if columns is None:
+        file.write_text("no such thing")
+    else:
+        schema = pa.schema({"audio": pa.struct({"bytes": pa.binary(), "path": pa.string()})})
+        pq.write_table(pa.table(columns, None if "label" in columns else schema), file)
+    with pytest.raises(InputError, match=message) as caught:
+        find_clips([str(file)])
+    assert str(file) in str(caught.value)

@@ -191,3 +191,22 @@ def test_load_clip__shorter_than_an_analysis_window_is_padding_as_in_training(tm
     [window] = result.windows
     expected = FrontEnd(64)(torch.zeros(300))
     assert torch.equal(window.spectrogram, expected[: 64 if padding == "constant" else 16])
+
+
+@pytest.mark.parametrize("padding", ["constant", "mask", "own"])
+def test_batches__none_holds_clips_of_two_parts(padding):
+    windowing = Windowing(FrontEnd(target_length_frames=64), padding)
+    clips = [loaded(20 + 16 * (index % 3), windowing, index) for index in range(21) if index not in (2, 9)]
+    found = list(batches((clip.windows[0] for clip in clips), 3, padding, together=7))
+    assert all(len({window.clip.index // 7 for window in batch}) == 1 for batch in found)
+    assert sorted(window.clip.index for batch in found for window in batch) == [clip.index for clip in clips]
+    for part in range(3):  # what is computed alone is computed in the same batches
+        own = [clip.windows[0] for clip in clips if clip.index // 7 == part]
+        alone = [[window.clip.index for window in batch] for batch in batches(own, 3, padding)]
+        assert alone == [[w.clip.index for w in batch] for batch in found if batch[0].clip.index // 7 == part]
+
+
+def test_batches__without_parts_any_clips_share_one():
+    windowing = Windowing(FrontEnd(target_length_frames=64))
+    clips = [loaded(64, windowing, index) for index in (0, 90, 5_000)]
+    assert [len(batch) for batch in batches((clip.windows[0] for clip in clips), 3, "constant")] == [3]

@@ -29,7 +29,7 @@ STARTED_BY_USERS = [
     *("pretraining_AS2M.sh", "pretraining_MAE_AST.sh", "pretraining_SSAST.sh", "finetuning_AS20K.sh"),
     *("eval.sh", "inference.sh", "feature_extract.sh"),
     *("scripts/finetune.sh", "scripts/adapt.sh", "scripts/demo.sh", "scripts/setup.sh"),
-    *("scripts/ablation.sh", "scripts/slurm_pretraining.sbatch"),
+    *("scripts/ablation.sh", "scripts/slurm_pretraining.sbatch", "scripts/slurm_extraction.sbatch"),
     *sorted(str(script.relative_to(ROOT)) for script in ROOT.glob("scripts/prepare_*.sh")),
     *OF_A_RECIPE,
 ]
@@ -69,7 +69,9 @@ def test_help__says_how_it_is_used_and_starts_nothing(script, tmp_path):
     elif script in ("scripts/setup.sh", "scripts/ablation.sh"):
         assert "Settings (environment variables):\n  " in result.stdout
     else:
-        assert re.search(r"\bDATA\b", result.stdout) and re.search(r"\b(SAVE_DIR|DATASET|DEMO_DIR)\b", result.stdout)
+        assert re.search(r"\bDATA\b", result.stdout) and re.search(
+            r"\b(SAVE_DIR|DATASET|DEMO_DIR|OUTPUT)\b", result.stdout
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -281,6 +283,39 @@ def test_slurm_script__passes_the_time_limits_signal_on_and_queues_again(code, s
 def test_slurm_script__does_not_repeat_a_run_that_fails(slurm, tmp_path):
     result = run("scripts/slurm_pretraining.sbatch", cwd=tmp_path, **slurm("exit 1"))
     assert result.returncode == 1 and not (tmp_path / "requeued").exists()
+
+
+def slurm_array(tmp_path: Path, numbers: tuple[int, int], count: int, task: int) -> dict[str, str]:
+    """Environment of a task of an array of jobs, with an srun that prints what it is to start."""
+    (tmp_path / "srun").write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "srun").chmod(0o755)
+    return {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_SUBMIT_DIR": str(ROOT),
+        "SLURM_ARRAY_TASK_ID": str(task),
+        "SLURM_ARRAY_TASK_COUNT": str(count),
+        "SLURM_ARRAY_TASK_MIN": str(numbers[0]),
+        "SLURM_ARRAY_TASK_MAX": str(numbers[1]),
+        "CHECKPOINT": "a model.pt",
+        "DATA": "/data/clips",
+        "OUTPUT": "/features",
+    }
+
+
+def test_slurm_extraction__each_task_does_its_part(tmp_path):
+    settings = slurm_array(tmp_path, (1, 8), 8, 3)
+    result = run("scripts/slurm_extraction.sbatch", "--granularity", "utterance", cwd=tmp_path, **settings)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        *("bash", "feature_extract.sh", "--checkpoint_dir", "a model.pt", "/data/clips", "--output", "/features"),
+        *("--shard", "3/8", "--resume", "--granularity", "utterance"),
+    ]
+
+
+@pytest.mark.parametrize(("numbers", "count", "task"), [((3, 3), 1, 3), ((0, 7), 8, 0), ((1, 9), 5, 3)])
+def test_slurm_extraction__an_array_that_is_no_whole_set_of_parts_is_refused(numbers, count, task, tmp_path):
+    result = run("scripts/slurm_extraction.sbatch", cwd=tmp_path, **slurm_array(tmp_path, numbers, count, task))
+    assert result.returncode == 1 and "--array=1-N without gaps" in result.stderr and result.stdout == ""
 
 
 @pytest.fixture
