@@ -7,6 +7,7 @@ import io
 import runpy
 import sys
 import warnings
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,13 +37,10 @@ def run_script(arguments: list[str], usage: str) -> None:
     """Runs a program of a host, in the folder where its files are; its arguments follow its name."""
     if not arguments or arguments[0].startswith("-"):
         raise SystemExit(f"usage: {usage}")
+    if not Path(arguments[0]).is_file():
+        raise SystemExit(f"{arguments[0]}: no such program here; usage: {usage}")
     sys.argv = arguments
-    try:
-        runpy.run_path(arguments[0], run_name="__main__")
-    except FileNotFoundError as error:
-        if error.filename != arguments[0]:
-            raise
-        raise SystemExit(f"{arguments[0]}: no such program here; usage: {usage}") from None
+    runpy.run_path(arguments[0], run_name="__main__")
 
 
 def load_with_soundfile_if_needed() -> None:
@@ -56,9 +54,12 @@ def load_with_soundfile_if_needed() -> None:
     wav.seek(0)
     try:
         torchaudio.load(wav)
-    except (ImportError, OSError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        warnings.warn(f"torchaudio.load cannot decode here ({reason}): soundfile does it in its place", stacklevel=2)
+    except (ImportError, OSError, RuntimeError):
+        warnings.warn(
+            "torchaudio.load cannot decode here, as torchcodec or FFmpeg's libraries are missing: soundfile does it in "
+            "its place",
+            stacklevel=3,
+        )
         torchaudio.load = _load
 
 
