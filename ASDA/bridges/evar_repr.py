@@ -36,6 +36,7 @@ class AR_ASDA(require("evar.ar_base", __name__, _INSTALL).BaseAudioRepr):  # typ
     def __init__(self, cfg):
         super().__init__(cfg)
         self.encoder = ClipEncoder(cfg["weight_file"], **{name: cfg[name] for name in SETTINGS if name in cfg})
+        self.encoder.requires_grad_(True)  # adapters have frozen the rest
         if cfg["feature_d"] != self.encoder.embed_dim:
             raise ValueError(f"feature_d={cfg['feature_d']}, but {cfg['weight_file']} has {self.encoder.embed_dim}")
         self.sample_rate_hz = cfg["sample_rate"]

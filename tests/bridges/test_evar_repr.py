@@ -1,10 +1,13 @@
 """EVAR: its class in a stand-in for its package, of which there is no release; its programs; clips that it fills up."""
 
+import importlib
+import json
 import sys
 
 import pytest
 import torch
 
+from ASDA.bridges.hosts import run_script
 from ASDA.inference.model import load_encoder
 from tests.bridges.conftest import noise, padded
 
@@ -43,9 +46,7 @@ def evar(tmp_path, monkeypatch):
     loaded = ("evar", "evar.ar_base", "ASDA.bridges.evar_repr")
     for module in loaded:
         monkeypatch.delitem(sys.modules, module, raising=False)
-    from ASDA.bridges import evar_repr
-
-    yield evar_repr
+    yield importlib.import_module("ASDA.bridges.evar_repr")
     for module in loaded:
         sys.modules.pop(module, None)
 
@@ -77,9 +78,10 @@ def test_evar__takes_the_rate_of_its_tasks(evar, checkpoints):
 
 
 def test_evar__can_be_trained(evar, checkpoints):
-    representation = evar.AR_ASDA(config(checkpoints["eat"])).train()
-    representation(padded(CLIPS)).square().sum().backward()
-    assert all(parameter.grad is not None for parameter in representation.parameters())
+    for name in ("eat", "adapted"):
+        representation = evar.AR_ASDA(config(checkpoints[name])).train()
+        representation(padded(CLIPS)).square().sum().backward()
+        assert all(parameter.grad is not None for parameter in representation.parameters())
 
 
 def test_evar__another_width_is_refused(evar, checkpoints):
@@ -88,10 +90,6 @@ def test_evar__another_width_is_refused(evar, checkpoints):
 
 
 def test_evar__its_programs_find_the_class(evar, checkpoints, monkeypatch, capsys):
-    import json
-
-    from ASDA.bridges.hosts import run_script
-
     evar.register()
     monkeypatch.setattr(sys, "argv", ["python"])
     run_script(["program.py", json.dumps(config(checkpoints["eat"], audio_repr="ar_asda.AR_ASDA"))], "usage")
