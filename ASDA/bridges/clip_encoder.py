@@ -233,6 +233,11 @@ class ClipEncoder(nn.Module):
         return [values[clip, :count] for clip, count in enumerate(counts)]
 
 
+def absolute(path: str | Path) -> str:
+    """Where a checkpoint is, whatever folder a host goes to; a name on the hub stays what it is."""
+    return str(Path(path).resolve() if Path(path).exists() else path)
+
+
 def own_lengths(audio: Tensor) -> list[int]:
     """Lengths of clips (B, W) that a host has filled up with zeros and says nothing of: up to the last other sample."""
     last = (audio != 0) * torch.arange(1, audio.shape[1] + 1, device=audio.device)

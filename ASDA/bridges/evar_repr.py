@@ -1,6 +1,6 @@
 """EVAR (eval-audio-repr): the encoder as one of its audio representations. From EVAR's folder:
 
-python -m ASDA.bridges.evar_repr lineareval.py asda.yaml esc50
+python -m ASDA.bridges evar lineareval.py asda.yaml esc50
 
 The yaml names the class, `audio_repr: ar_asda.AR_ASDA`, and the checkpoint, `weight_file: model.pt`.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from .clip_encoder import ClipEncoder, own_lengths
-from .hosts import load_with_soundfile_if_needed, require, run_script
+from .hosts import load_with_soundfile_if_needed, require
 
 _INSTALL = "run this in a checkout of github.com/nttcslab/eval-audio-repr"
 SETTINGS = ("layer", "pooling", "padding", "hop_ms", "adapter", "revision")
@@ -60,10 +60,3 @@ def register() -> None:
     load_with_soundfile_if_needed()
     evar = require("evar", __name__, _INSTALL)
     evar.ar_asda = sys.modules[__name__]  # type: ignore[attr-defined]
-
-
-if __name__ == "__main__":
-    from ASDA.bridges import evar_repr  # this file once more, under its own name
-
-    evar_repr.register()
-    run_script(sys.argv[1:], "python -m ASDA.bridges.evar_repr lineareval.py CONFIG.yaml TASK")

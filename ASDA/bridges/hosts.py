@@ -1,13 +1,10 @@
-"""Hosts that are not there or cannot decode, and programs of theirs that have to know a bridge before they start."""
+"""Hosts that are not there, or cannot decode."""
 
 from __future__ import annotations
 
 import importlib
 import io
-import runpy
-import sys
 import warnings
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -31,16 +28,6 @@ def require(module: str, bridge: str, install: str) -> ModuleType:
         if error.name is None or error.name.partition(".")[0] != host:
             raise  # the host is there, and something that it needs is not
         raise ModuleNotFoundError(f"{bridge} needs {host}: {install}", name=error.name) from None
-
-
-def run_script(arguments: list[str], usage: str) -> None:
-    """Runs a program of a host, in the folder where its files are; its arguments follow its name."""
-    if not arguments or arguments[0].startswith("-"):
-        raise SystemExit(f"usage: {usage}")
-    if not Path(arguments[0]).is_file():
-        raise SystemExit(f"{arguments[0]}: no such program here; usage: {usage}")
-    sys.argv = arguments
-    runpy.run_path(arguments[0], run_name="__main__")
 
 
 def load_with_soundfile_if_needed() -> None:

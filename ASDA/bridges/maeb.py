@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..inference.audio_input import read_waveform
-from .clip_encoder import ClipEncoder
+from .clip_encoder import ClipEncoder, absolute
 from .hosts import require
 
 _INSTALL = 'pip install "asda[bridges]"' + ("" if sys.version_info >= (3, 11) else ", on Python 3.11 or newer")
@@ -95,7 +95,8 @@ def model_meta(checkpoint: str | Path, name: str | None = None, *, facts: dict[s
         "use_instructions": False,
         "n_embedding_parameters": 0,
     }
-    stated["loader_kwargs"] = {"checkpoint": str(Path(checkpoint).resolve() if here else checkpoint)} | settings
+    places = {"checkpoint": checkpoint} | {key: settings.pop(key) for key in ("adapter",) if settings.get(key)}
+    stated["loader_kwargs"] = {key: absolute(path) for key, path in places.items()} | settings
     unknown = ("languages", "license", "max_tokens", "public_training_code", "public_training_data", "release_date")
     return _models.ModelMeta(**dict.fromkeys((*unknown, "training_datasets")) | stated | (facts or {}))
 

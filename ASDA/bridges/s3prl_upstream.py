@@ -1,12 +1,11 @@
 """s3prl and SUPERB: the encoder as an upstream, `asda`. From a checkout's folder s3prl/:
 
-python -m ASDA.bridges.s3prl_upstream run_downstream.py -m train -n NAME -u asda -k model.pt -d emotion
+python -m ASDA.bridges s3prl run_downstream.py -m train -n NAME -u asda -k model.pt -d emotion
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .clip_encoder import ClipEncoder
-from .hosts import load_with_soundfile_if_needed, require, run_script
+from .hosts import load_with_soundfile_if_needed, require
 
 SAMPLE_RATE_HZ = 16_000
 """What s3prl hands over; a checkpoint of another rate gets it resampled."""
@@ -97,10 +96,3 @@ def _read(model_config: str | Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{model_config}: expected an object with settings such as hop_ms, got {settings!r}"[:200])
     return settings
-
-
-if __name__ == "__main__":
-    from ASDA.bridges import s3prl_upstream  # this file once more, under its own name
-
-    s3prl_upstream.register()
-    run_script(sys.argv[1:], "python -m ASDA.bridges.s3prl_upstream run_downstream.py -u asda -k CHECKPOINT ...")

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .clip_encoder import ClipEncoder, own_lengths
+from .clip_encoder import ClipEncoder, absolute, own_lengths
 from .hosts import load_with_soundfile_if_needed
 
 
@@ -28,7 +28,9 @@ def from_checkpoint(checkpoint: str | Path, **settings) -> type[ClipEncoder]:
         settings: those of :class:`ClipEncoder`; `pooling` does not matter, as X-ARES takes frames.
     """
     load_with_soundfile_if_needed()
-    place = Path(checkpoint).resolve() if Path(checkpoint).exists() else checkpoint
+    place = absolute(checkpoint)
+    if settings.get("adapter"):
+        settings["adapter"] = absolute(settings["adapter"])
 
     def build(self) -> None:
         ClipEncoder.__init__(self, place, **settings)

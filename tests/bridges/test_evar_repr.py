@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ASDA.bridges.hosts import run_script
+from ASDA.bridges.__main__ import main
 from ASDA.inference.model import load_encoder
 from tests.bridges.conftest import noise, padded
 
@@ -89,8 +89,27 @@ def test_evar__another_width_is_refused(evar, checkpoints):
         evar.AR_ASDA(config(checkpoints["eat"], feature_d=768))
 
 
-def test_evar__its_programs_find_the_class(evar, checkpoints, monkeypatch, capsys):
-    evar.register()
+@pytest.mark.usefixtures("evar")
+def test_evar__its_programs_find_the_class(checkpoints, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["python"])
-    run_script(["program.py", json.dumps(config(checkpoints["eat"], audio_repr="ar_asda.AR_ASDA"))], "usage")
+    main(["evar", "program.py", json.dumps(config(checkpoints["eat"], audio_repr="ar_asda.AR_ASDA"))])
     assert "torch.Size([2, 32])" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "usage: python -m ASDA.bridges evar|s3prl PROGRAM.py"),
+        (["hear", "program.py"], "usage: python -m ASDA.bridges evar|s3prl PROGRAM.py"),
+        (["evar"], "usage: "),
+        (["evar", "lineareval.py"], "lineareval.py: no such program; start this in the folder where evar has it"),
+        (["evar", __file__], "ASDA.bridges.evar_repr needs evar: run this in a checkout of"),
+    ],
+)
+def test_main__says_what_is_missing(arguments, message, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "ASDA.bridges.evar_repr", raising=False)
+    monkeypatch.setitem(sys.modules, "evar", None)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert str(ended.value).startswith(message) and "\n" not in str(ended.value)

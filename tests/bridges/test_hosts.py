@@ -1,4 +1,4 @@
-"""What a user is told where a host is missing; its programs; a torchaudio that cannot decode."""
+"""What a user is told where a host is missing; a torchaudio that cannot decode."""
 
 import subprocess
 import sys
@@ -52,17 +52,6 @@ def test_require__passes_on_what_the_host_itself_lacks(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
         hosts.require("half_there", "a bridge", "pip install half_there")
-
-
-def test_run_script__hands_the_arguments_over(tmp_path, monkeypatch):
-    (tmp_path / "program.py").write_text("import sys, pathlib; pathlib.Path('seen').write_text(' '.join(sys.argv))")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["python"])
-    hosts.run_script(["program.py", "-u", "asda"], "usage")
-    assert (tmp_path / "seen").read_text() == "program.py -u asda"
-    for arguments in (["other.py"], [], ["-h"]):
-        with pytest.raises(SystemExit, match="usage: how"):
-            hosts.run_script(arguments, "how")
 
 
 @pytest.mark.parametrize("error", [ImportError("TorchCodec is required"), RuntimeError("Could not load libtorchcodec")])
