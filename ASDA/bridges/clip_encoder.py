@@ -222,14 +222,15 @@ class ClipEncoder(nn.Module):
         """Frames of clips, (T, D) or (T, L, D) each."""
         by_length = {length: self.num_frames(length, sample_rate_hz) for length in set(lengths)}
         counts = [by_length[length] for length in lengths]
-        places = [self.places.row_of(number) for number in range(max(counts))]
-        columns: list[Tensor] = [torch.empty(0)] * len(places)
-        for lead in sorted({lead for lead, _ in places}):
+        numbers_by_lead: dict[int, list[int]] = {}
+        for number in range(max(counts)):
+            numbers_by_lead.setdefault(self.places.row_of(number)[0], []).append(number)
+        parts, order = [], []
+        for lead, numbers in numbers_by_lead.items():
             rows = self._embed(waveforms, lengths, sample_rate_hz, layers, lead).frames.movedim(-2, 1)  # (B, P, [L,] D)
-            for number, (own_lead, row) in enumerate(places):
-                if own_lead == lead:
-                    columns[number] = rows[:, row]
-        values = torch.stack(columns, dim=1)  # (B, T, [L,] D)
+            parts.append(rows[:, [self.places.row_of(number)[1] for number in numbers]])
+            order += numbers
+        values = torch.cat(parts, dim=1)[:, torch.tensor(order).argsort()]  # (B, T, [L,] D)
         return [values[clip, :count] for clip, count in enumerate(counts)]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ..inference.audio_input import read_waveform
 from .clip_encoder import ClipEncoder, absolute
@@ -53,12 +54,22 @@ class MaebEncoder(_abs_encoder.AbsEncoder):  # type: ignore[misc,name-defined]
         self.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
     @torch.no_grad()
-    def encode(self, inputs: Any, **task: Any) -> np.ndarray:
-        """The vectors of a DataLoader's clips, (n, D) float32."""
+    def encode(
+        self, inputs: Any, *, precision: str | None = None, show_progress_bar: bool = True, **task: Any
+    ) -> np.ndarray:
+        """The vectors of a DataLoader's clips, (n, D) float32; what `task` they are for makes no difference.
+
+        Raises:
+            AudioError: a clip cannot be used.
+            ValueError: the task is not about audio, or the vectors are wanted in another precision.
+        """
+        if precision not in (None, "float32"):
+            raise ValueError(f"precision={precision}: vectors are float32")
         if "audio" not in inputs.dataset.features:
             raise ValueError(f"{self.model_name} hears audio alone; this task has {', '.join(inputs.dataset.features)}")
         inputs.collate_fn = partial(_waveforms, rate_hz=self.model.sample_rate_hz)
-        return np.concatenate([self.model.clip_vectors(clips).cpu().numpy() for clips in inputs])
+        batches = tqdm(inputs, disable=not show_progress_bar)
+        return np.concatenate([self.model.clip_vectors(clips).cpu().numpy() for clips in batches])
 
 
 def model_meta(checkpoint: str | Path, name: str | None = None, *, facts: dict[str, Any] | None = None, **settings):
@@ -104,4 +115,7 @@ def model_meta(checkpoint: str | Path, name: str | None = None, *, facts: dict[s
 def _waveforms(rows: Iterable[dict[str, Any]], rate_hz: int) -> list[Tensor]:
     """Mono waveforms at a rate; the rows have them at any rate, with any number of channels, decoded or as decoders."""
     clips = ((np.asarray(row["audio"]["array"]), int(row["audio"]["sampling_rate"])) for row in rows)
-    return [read_waveform({"array": array, "sampling_rate": own_hz}, rate_hz) for array, own_hz in clips]
+    return [
+        read_waveform({"array": array, "sampling_rate": own_hz}, rate_hz) if array.size else torch.zeros(0)
+        for array, own_hz in clips
+    ]

@@ -136,6 +136,19 @@ def test_clip_encoder__half_precision_networks_give_float32(checkpoints):
     torch.testing.assert_close(found, expected, atol=0.2, rtol=0)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_clip_encoder__is_the_same_on_a_gpu(checkpoints):
+    encoder = ClipEncoder(checkpoints["asda"], hop_ms=40)
+    vectors, frames = encoder.clip_vectors(CLIPS), encoder.frames(CLIPS)
+    encoder.to("cuda")
+    for clips in (CLIPS, [clip.cuda() for clip in CLIPS]):
+        found = encoder.frames(clips)
+        assert found.values.is_cuda and found.counts == frames.counts
+        torch.testing.assert_close(found.values.cpu(), frames.values, atol=1e-3, rtol=0)
+        torch.testing.assert_close(encoder.clip_vectors(clips).cpu(), vectors, atol=1e-3, rtol=0)
+
+
 def test_clip_encoder__adapters_beside_their_base_or_alone(checkpoints):
     alone, plain = (ClipEncoder(checkpoints[name]) for name in ("adapted", "asda"))
     beside = ClipEncoder(checkpoints["asda"], adapter=checkpoints["adapted"])

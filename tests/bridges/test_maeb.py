@@ -30,6 +30,9 @@ class Rows:
         self.dataset, self.rows, self.batch_size, self.collate_fn = self, rows, batch_size, None
         self.features = {"audio": None, "label": None}
 
+    def __len__(self):
+        return -(-len(self.rows) // self.batch_size)
+
     def __iter__(self):
         for first in range(0, len(self.rows), self.batch_size):
             yield self.collate_fn(self.rows[first : first + self.batch_size])
@@ -70,6 +73,11 @@ def test_maeb__takes_stereo_integers_and_other_rates(maeb, checkpoints):
     with torch.no_grad():
         resampled = model.model.trained.embed(noise(32_000)[None], sample_rate_hz=32_000, padding="mask").mean[0]
     np.testing.assert_allclose(found[5], resampled.numpy(), atol=1e-3)
+    with pytest.warns(UserWarning, match="shorter than the analysis window"):
+        short = model.encode(Rows([row(np.zeros(100)), row(np.zeros(0)), row(clip)]))
+    np.testing.assert_allclose(short[[0, 2]], [short[1], found[0]], atol=1e-5)
+    with pytest.raises(ValueError, match="precision=int8"):
+        model.encode(Rows([row(clip)]), precision="int8")
     with pytest.raises(ValueError, match="hears audio alone; this task has text"):
         texts = Rows([])
         texts.features = {"text": None}
