@@ -53,7 +53,7 @@ short_grid() {
 }
 
 # run_grid NAME [FLAG ...]: that yaml, on the generated corpus. Runs of `taken` (SETTING=FOLDER of its seeds) that are there are
-# copied and not repeated; asda-ablate refuses those that are not what the grid says.
+# copied and not repeated, the first of several; asda-ablate refuses those that are not what the grid says.
 taken=()
 run_grid() {
   local name=$1 one run
@@ -94,7 +94,7 @@ answer_attention() {
   [[ -f $placed/label_descriptors.csv ]] ||
     "$PYTHON" -m ASDA.demo.corpus "$placed" --num-clips "${PLACED_CLIPS:-240}" --seed 2 --quiet-stretches
   short_grid demo_attention
-  taken=("lambda_0.3=$ABLATION/paper" "lambda_0=$ABLATION/lambda_0" "plain=$ABLATION/plain")
+  taken=("lambda_0.3=$WORK/demo_students/runs/students_16" "lambda_0.3=$ABLATION/paper" "lambda_0=$ABLATION/lambda_0" "plain=$ABLATION/plain")
   run_grid demo_attention
   "$PYTHON" -m benchmarks.event_attention --runs "$WORK/demo_attention" --data "$placed" --command benchmarks/findings.sh \
     --settings "lambda 0.3=lambda_0.3" "lambda 0=lambda_0" plain --output "$OUTPUT/event_attention.md"
@@ -110,7 +110,7 @@ answer_cost() {
 
 answer_students() {
   short_grid demo_students
-  taken=("students_16=$ABLATION/paper")
+  taken=("students_16=$WORK/demo_attention/runs/lambda_0.3" "students_16=$ABLATION/paper")
   run_grid demo_students
   report_grid demo_students students_equal_work.md
 }
