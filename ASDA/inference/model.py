@@ -85,6 +85,7 @@ class TrainedEncoder(nn.Module):
         layers: int | Sequence[int] | str | None = None,
         padding: str | None = None,
         long: str = "crop",
+        lead_frames: int = 0,
     ) -> Embeddings:
         """Features of a batch of waveforms, per clip and per row of patches, on the encoder's device, with gradients.
 
@@ -101,6 +102,8 @@ class TrainedEncoder(nn.Module):
                 which a clip gives the same in any batch; None: as the model was trained.
             long: of clips longer than the window: `crop` uses its beginning, with a warning, `windows` all of it,
                 window after window.
+            lead_frames: of 10 ms, which are put before each clip as padding, fewer than a row is apart from the next:
+                its rows are then those that lie so much earlier, so that several calls give rows between the rows.
 
         Raises:
             AudioError: a clip cannot be used: it is shorter than 25 ms, holds NaN, or is not on the scale of [-1, 1].
@@ -109,7 +112,14 @@ class TrainedEncoder(nn.Module):
         rate_hz = self.front_end.sample_rate_hz
         samples, num_samples = waveform_batch(waveforms, lengths, sample_rate_hz, rate_hz, self.encoder.device)
         return embed(
-            self.encoder, self.front_end_module, samples, num_samples, layers=layers, padding=padding, long=long
+            self.encoder,
+            self.front_end_module,
+            samples,
+            num_samples,
+            layers=layers,
+            padding=padding,
+            long=long,
+            lead_frames=lead_frames,
         )
 
     def spectrogram(self, audio: Audio, sample_rate_hz: int | None = None) -> Tensor:

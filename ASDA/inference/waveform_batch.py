@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Union
 
 import numpy as np
@@ -46,7 +46,7 @@ def waveform_batch(
             )
     own = torch.arange(samples.shape[1], device=device) < torch.tensor(num_samples, device=device)[:, None]
     samples = samples.masked_fill(~own, 0.0)  # so that the resampler does not hear it either
-    _require_audio(samples)
+    require_audio(samples)
     return resample(samples, rate_hz, to_rate_hz), at_rate
 
 
@@ -94,8 +94,14 @@ def _whole_rate(rate_hz: Any) -> int:
     return whole
 
 
-def _require_audio(samples: Tensor) -> None:
-    for clip, peak in enumerate(samples.detach().abs().amax(dim=1).tolist()):
+def require_audio(clips: Iterable[Tensor]) -> None:
+    """Refuses a batch with a clip, of one sample at least, that is not finite or not on the scale of [-1, 1].
+
+    Raises:
+        AudioError: there is one.
+    """
+    peaks = torch.stack([clip.detach().abs().amax() for clip in clips]).tolist()  # the device is waited for once
+    for clip, peak in enumerate(peaks):
         if not peak <= MAX_ABS_SAMPLE:  # written so that NaN fails as well
             raise AudioError(f"clip {clip} of the batch", "holds NaN or infinity, expected finite values in [-1, 1]")
         if peak > MAX_PLAUSIBLE_PEAK:

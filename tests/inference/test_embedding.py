@@ -11,6 +11,7 @@ from ASDA.audio.errors import AudioError
 from ASDA.audio.front_end import FrontEnd
 from ASDA.audio.resampling import resample
 from ASDA.cli.extract import main as extract
+from ASDA.inference import embedding
 from ASDA.inference.embedding import LONG
 from ASDA.inference.model import TrainedEncoder, load_encoder
 from ASDA.inference.windows import PADDINGS
@@ -113,6 +114,39 @@ def test_embed__padding_mask_says_where_there_is_sound(encoder):
             found = encoder.embed(sounds(lengths), lengths, padding=padding)
         assert (~found.padding_mask).sum(dim=1).tolist() == [4, 1, 1, 2]
     assert found.num_rows == (4, 1, 1, 2)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_embed__few_windows_at_a_time_are_the_same(encoder, padding, monkeypatch):
+    lengths = [*LENGTHS, 25_000]
+    settings = {"lengths": lengths, "padding": padding, "long": "windows", "layers": "all"}
+    with torch.no_grad():
+        expected = encoder.embed(sounds(lengths), **settings)
+        monkeypatch.setattr(embedding, "MOST_WINDOWS", 2)
+        found = encoder.embed(sounds(lengths), **settings)
+    assert found.num_rows == expected.num_rows
+    torch.testing.assert_close(found.patches, expected.patches, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.cls, expected.cls, atol=1e-5, rtol=0)
+
+
+def test_embed__leading_frames_move_the_rows(encoder):
+    """They are those of the padded spectrogram, and stand where those of the clip without 12 frames do."""
+    batch, later = sounds([9_600]), sounds([9_600])[:, 12 * 160 :]
+    with torch.no_grad():
+        found = encoder.embed(batch, padding="mask", lead_frames=4)
+        cut = encoder.embed(later, padding="mask")
+        model = encoder.encoder
+        own = encoder.front_end_module.log_mel(batch)
+        source = torch.nn.functional.pad(own, (0, 0, 4, 64 - 4 - own.shape[1]))
+        normalised = (source - encoder.front_end.norm_mean) / (2 * encoder.front_end.norm_std)
+        expected = model.split(model.features(normalised[:, None]))[1].unflatten(1, (4, 8))
+    assert found.num_rows == (4,) and cut.num_rows == (3,)
+    torch.testing.assert_close(found.patches, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.times_s[1:], cut.times_s + 0.12)
+    assert found.times_s[0, 0].item() == pytest.approx(-0.04)
+    for wrong in (-1, 16):
+        with pytest.raises(ValueError, match=f"lead_frames={wrong}: expected 0 to 15"):
+            encoder.embed(batch, lead_frames=wrong)
 
 
 def test_embed__layers(encoder):
