@@ -23,6 +23,8 @@ _MOST_CPUS = 4
 
 _AUTH_MODE = "RAY_AUTH_MODE"
 _THERE_IS_ONE = "connecting to an existing cluster"
+_TOO_SLOW = "timed out during startup"
+_START_TRIES = 4  # Ray gives its start half a minute, which is not enough on a busy machine
 """What Ray says of `num_cpus` where it would connect rather than start."""
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -168,17 +170,17 @@ def _start(ray: Any, address: str, **options: Any) -> bool:
     """
     chosen = os.environ.get(_AUTH_MODE)
     os.environ.setdefault(_AUTH_MODE, "disabled")  # its port is this machine's own
-    for is_last in (False, True):
+    for tries_left in reversed(range(_START_TRIES)):
         try:
             ray.init(address=None if address == AUTO else address, **options)
             return True
-        except Exception as error:  # a bare one says that a busy machine took longer than half a minute
+        except Exception as error:
             ray.shutdown()
             if address == AUTO and _THERE_IS_ONE in str(error):
                 if chosen is None:
                     del os.environ[_AUTH_MODE]
                 return False
-            if is_last:
+            if tries_left == 0 or _TOO_SLOW not in str(error):
                 raise ClusterError(f"--ray {address}: Ray does not start here ({_first_line(error)})") from error
     raise AssertionError("unreachable")
 
