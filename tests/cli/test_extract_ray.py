@@ -107,6 +107,12 @@ def test_extract_ray__parquet_as_source_and_output_and_resuming(tmp_path, clips,
     assert refused.code == 1 and "granularity was all, now frame" in refused.err
 
 
+def skip_if_ray_is_too_slow(said: str) -> None:
+    """Ray gives its processes half a minute to start, which on a busy machine is too little."""
+    if "Ray does not start here" in said:
+        pytest.skip("Ray has not started on this machine within its own limit")
+
+
 class Failing(torch.nn.Module):
     """An encoder that is none."""
 
@@ -144,13 +150,16 @@ def test_extract_ray__a_run_that_ends_early_goes_on_where_it_was(number, tmp_pat
         until = time.monotonic() + 400
         while process.poll() is None and len(contents(tmp_path / "out")) < 10 and time.monotonic() < until:
             time.sleep(0.05)
-        os.killpg(process.pid, number)
+        if process.poll() is None:
+            os.killpg(process.pid, number)
         _, said = process.communicate(timeout=120)
+    skip_if_ray_is_too_slow(said)
     early = contents(tmp_path / "out")
     assert 10 <= len(early) < 240
     if number == signal.SIGINT:
         assert process.returncode == 130 and "asda-extract: interrupted" in said and "Traceback" not in said
     again = subprocess.run([*on_ray, "--resume"], env=settings, capture_output=True, text=True)
+    skip_if_ray_is_too_slow(again.stderr)
     assert again.returncode == 0, again.stderr
     assert f"{len(early)} of 240 clips are done already" in again.stderr
     assert contents(tmp_path / "out") == contents(tmp_path / "alone")
