@@ -232,8 +232,9 @@ def main(argv: list[str] | None = None) -> int:
             write_clips(folder / "audio", args.clips, args.seconds)
             rows = [row for depth in args.depths for row in measure(folder, folder / "audio", depth, args)]
             tables.append(measuring.table(["way", "s per clip", "clips/s", "ratio"], rows))
+    what = "Clips" if (args.growth or args.recording) and not args.compare else f"{args.clips} clips"
     text = (
-        f"{args.clips} clips of {args.seconds:g} s (16 kHz flac) to features, models of width {args.width} "
+        f"{what} of {args.seconds:g} s (16 kHz flac) to features, models of width {args.width} "
         f"({measuring.clock_name(args.device)}, {threads} threads).\n"
         f"{measuring.environment(args.device)}\n\n" + "\n\n".join(tables)
     )

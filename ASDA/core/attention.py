@@ -42,8 +42,9 @@ _EXPLICIT_MAP_TOKENS = 1024
 @lru_cache(maxsize=1)
 def _multiplies_tiles() -> bool:
     """Whether the processor has AMX, which the fused kernel uses."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # older releases do not tell
-    return bool(capabilities().get("amx_tile", False))
+    if not hasattr(torch.cpu, "get_capabilities"):  # older releases do not tell
+        return False
+    return bool(torch.cpu.get_capabilities().get("amx_tile", False))
 
 
 def _wants_explicit_map(q: Tensor, num_keys: int) -> bool:
