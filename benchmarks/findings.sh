@@ -8,7 +8,7 @@
 #   cls        does it matter where CLS stands, where its place has a position?    cls_place.md
 #   lambda     is the best lambda task-dependent?                                  lambda_tasks.md
 #
-# Given again with the same WORK, it goes on where it was stopped. All of it takes about an hour of processor time.
+# Given again with the same WORK, it goes on where it was stopped. All of it takes about four hours of processor time.
 #
 # Settings (environment variables):
 #   QUESTIONS  some of them (default: all, in this order)
@@ -18,9 +18,8 @@
 #   SEEDS      (default: the grids', "1 2 3")
 #   JOBS       runs at a time (default 2)
 #   TASKS      that lambda is judged by (default "events polyphony samples speech")
-#   PRETRAINING_UPDATES   of every setting, or with equal arithmetic of 16 students (default 60)
-#   FINETUNING_UPDATES    (default: the grids', 60; 0: judge by the probe alone)
-#   ABLATION   folder of asda-ablate demo_ASDA (make ablation: ablation/demo_ASDA); encoders that it holds are not pre-trained again
+#   PRETRAINING_UPDATES   of every setting, or with equal arithmetic of 16 students (default: the grids', 320)
+#   FINETUNING_UPDATES    (default: the grids', 120; 0: judge by the probe alone)
 #   NUM_CLIPS, TARGET_LENGTH   as for make demo
 #   PLACED_CLIPS       of the corpus for attention (default 240, of which a fifth is looked at)
 #   COST_FLAGS         of benchmarks.run_all, as --tiny
@@ -38,7 +37,6 @@ read -ra tasks <<<"${TASKS:-events polyphony samples speech}"
 read -ra cost_flags <<<"${COST_FLAGS:-}"
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} PYTHONPATH=$ROOT
 EVENTS=$WORK/data/events
-ABLATION=$(absolute "${ABLATION:-$WORK/none}")/runs
 
 # short_grid NAME [FLAG ...]: the ready grid with this script's seeds and lengths, as a yaml in WORK.
 short_grid() {
@@ -47,13 +45,13 @@ short_grid() {
   if [[ ${FINETUNING_UPDATES:-} == 0 ]]; then flags+=(--probe-alone); fi
   mkdir -p "$WORK/grids"
   "$PYTHON" -m benchmarks.shorter_grid "$name" --seeds ${seeds[@]+"${seeds[@]}"} \
-    --pretraining "$length $(shorter "${PRETRAINING_UPDATES:-60}")" \
+    --pretraining "$length $(shorter "${PRETRAINING_UPDATES:-}")" \
     --finetuning "$length $(shorter "${FINETUNING_UPDATES:-}")" ${flags[@]+"${flags[@]}"} "$@" >"$WORK/grids/$name.yaml.$$"
   mv "$WORK/grids/$name.yaml.$$" "$WORK/grids/$name.yaml"
 }
 
 # run_grid NAME [FLAG ...]: that yaml, on the generated corpus. Runs of `taken` (SETTING=FOLDER of its seeds) that are there are
-# copied and not repeated, the first of several; asda-ablate refuses those that are not what the grid says.
+# copied and not repeated; asda-ablate refuses those that are not what the grid says.
 taken=()
 run_grid() {
   local name=$1 one run
@@ -94,7 +92,7 @@ answer_attention() {
   [[ -f $placed/label_descriptors.csv ]] ||
     "$PYTHON" -m ASDA.demo.corpus "$placed" --num-clips "${PLACED_CLIPS:-240}" --seed 2 --quiet-stretches
   short_grid demo_attention
-  taken=("lambda_0.3=$WORK/demo_students/runs/students_16" "lambda_0.3=$ABLATION/paper" "lambda_0=$ABLATION/lambda_0" "plain=$ABLATION/plain")
+  taken=("lambda_0.3=$WORK/demo_students/runs/students_16")
   run_grid demo_attention
   "$PYTHON" -m benchmarks.event_attention --runs "$WORK/demo_attention" --data "$placed" --command benchmarks/findings.sh \
     --settings "lambda 0.3=lambda_0.3" "lambda 0=lambda_0" plain --output "$OUTPUT/event_attention.md"
@@ -110,7 +108,7 @@ answer_cost() {
 
 answer_students() {
   short_grid demo_students
-  taken=("students_16=$WORK/demo_attention/runs/lambda_0.3" "students_16=$ABLATION/paper")
+  taken=("students_16=$WORK/demo_attention/runs/lambda_0.3")
   run_grid demo_students
   report_grid demo_students students_equal_work.md
 }
@@ -138,8 +136,7 @@ answer_lambda() {
     esac
   done
   short_grid demo_lambda_tasks --tasks "${tasks[@]}"
-  taken=("lambda_0.1=$ABLATION/lambda_0.1" "lambda_0.5=$ABLATION/lambda_0.5")
-  taken+=("lambda_0.3=$WORK/demo_attention/runs/lambda_0.3" "lambda_0=$WORK/demo_attention/runs/lambda_0")
+  taken=("lambda_0.3=$WORK/demo_attention/runs/lambda_0.3" "lambda_0=$WORK/demo_attention/runs/lambda_0")
   run_grid demo_lambda_tasks "${data[@]}"
   report_grid demo_lambda_tasks lambda_tasks.md
 }
