@@ -107,7 +107,6 @@ def test_s3prl__hub(checkpoints, monkeypatch):
         effects.apply_effects_tensor = effects.apply_effects_file = None
         monkeypatch.setitem(sys.modules, "torchaudio.sox_effects", effects)
         monkeypatch.setattr(torchaudio, "sox_effects", effects, raising=False)
-    monkeypatch.setattr(torchaudio, "load", torchaudio.load)
     register()
     from s3prl.nn import Featurizer, S3PRLUpstream
 
