@@ -26,8 +26,8 @@ MAX_NAME = 20
 
 plt.rcParams.update(
     {"figure.dpi": 140, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25}
-    | {"text.parse_math": False}  # names of classes, clips and runs are no formulas, whatever dollars they hold
 )
+plt.rcParams["text.parse_math"] = False  # names of classes, clips and runs are no formulas, whatever dollars they hold
 
 
 def save(figure: plt.Figure, file: Path) -> None:
