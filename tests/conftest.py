@@ -1,11 +1,16 @@
 """Fixtures that every folder of tests may use."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 _ENVIRONMENT = dict(os.environ)
+
+# A shell starts what it runs in the background deaf to Ctrl-C, and so would be all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

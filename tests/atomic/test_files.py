@@ -1,7 +1,6 @@
 """A file is the old one or the new one, whatever is in its place and whatever happens meanwhile."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -145,16 +144,22 @@ def test_atomic_writer__removes_what_a_killed_program_left_and_nothing_else(tmp_
 
 # Libraries written in C that end the process, or fail in some other way, where they cannot write.
 WRITERS = {
-    "torch": "import torch; torch.save({'w': torch.ones(100_000)}, file)",
-    "h5py": "import h5py, numpy\nwith h5py.File(file, 'w') as h5: h5['a/b'] = numpy.ones(100_000)",
-    "h5py, many": "import h5py\nwith h5py.File(file, 'w') as h5:\n for n in range(3000): h5[f'a/{n}'] = [1.0] * 9",
-    "numpy": "import numpy; numpy.save(file, numpy.ones(100_000))",
+    "torch": ("import torch", "torch.save({'w': torch.ones(100_000)}, file)"),
+    "h5py": ("import h5py, numpy", "with h5py.File(file, 'w') as h5: h5['a/b'] = numpy.ones(100_000)"),
+    "h5py, many": (
+        "import h5py",
+        "with h5py.File(file, 'w') as h5:\n for n in range(3000): h5[f'a/{n}'] = [1.0] * 9",
+    ),
+    "numpy": ("import numpy", "numpy.save(file, numpy.ones(100_000))"),
 }
 FULL = """
-import sys
+import resource, sys
 from ASDA.atomic import atomic_binary
+exec(sys.argv[2])  # before there is no room: some of what torch imports looks for a folder to write to
+limit = int(sys.argv[4])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 def write(file):
-    exec(sys.argv[2])
+    exec(sys.argv[3])
 try:
     with atomic_binary(sys.argv[1]) as file:
         write(file)
@@ -168,8 +173,7 @@ except OSError as error:
 @pytest.mark.parametrize("limit", [0, 50_000])
 def test_atomic_binary__a_full_disk_is_an_error_not_a_crash(tmp_path, writer, limit):
     (tmp_path / "file").write_text("old")
-    full = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
-    result = python(FULL, tmp_path / "file", WRITERS[writer], preexec_fn=full)
+    result = python(FULL, tmp_path / "file", *WRITERS[writer], limit)
     assert result.returncode == 0 and result.stderr == b""
     assert b"File too large" in result.stdout and str(tmp_path / "file").encode() in result.stdout
     assert names(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"

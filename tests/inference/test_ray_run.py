@@ -251,7 +251,7 @@ def test_connected__finds_a_cluster_or_starts_one_and_ends_it(address, fake, cal
         ("10.0.0.1:1", FakeRay(NOBODY), r"--ray 10.0.0.1:1: no cluster can be reached there \(nobody\)"),
         ("auto", FakeRay(NOBODY, runs=True), r"--ray head:6379: no cluster can be reached there \(nobody\)"),
         ("ray://10.0.0.1:10001", FakeRay(), "a Ray client's address"),
-        ("local", FakeRay(SLOW, SLOW), r"--ray local: Ray does not start here \(The current node timed out"),
+        ("local", FakeRay(*[SLOW] * 4), r"--ray local: Ray does not start here \(The current node timed out"),
     ],
 )
 def test_connected__no_cluster_is_one_line(address, fake, message, monkeypatch):
