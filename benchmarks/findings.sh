@@ -8,7 +8,7 @@
 #   cls        does it matter where CLS stands, where its place has a position?    cls_place.md
 #   lambda     is the best lambda task-dependent?                                  lambda_tasks.md
 #
-# Given again with the same WORK, it goes on where it was stopped. All of it takes about four hours of processor time.
+# Given again with the same WORK, it goes on where it was stopped. All of it took an hour and a half on two busy cores.
 #
 # Settings (environment variables):
 #   QUESTIONS  some of them (default: all, in this order)

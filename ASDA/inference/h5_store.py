@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..atomic import OutputLock, atomic_binary, fitting_name
+from ..checkpoints.files import first_line
 from .clips import Clip, Clips
 from .features import ClipFeatures
 from .inventory import Source, source_of
@@ -147,9 +148,9 @@ class H5File(FeatureStore):
                         _refuse_to_mix(path, different)
                     file["features"].visititems(collect)
         except (OSError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise OutputError(
-                f"{path}: cannot be read as an .h5 with features ({reason}); remove it or name another output"
+                f"{path}: cannot be read as an .h5 with features ({first_line(error)}); remove it or name another "
+                "output"
             ) from error
         return names
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..checkpoints.files import first_line
+
 PACKAGE = Path(__file__).resolve().parents[1]
 AUTO, LOCAL = "auto", "local"
 
@@ -23,9 +25,10 @@ _MOST_CPUS = 4
 
 _AUTH_MODE = "RAY_AUTH_MODE"
 _THERE_IS_ONE = "connecting to an existing cluster"
+"""What Ray says of `num_cpus` where it would connect rather than start."""
+
 _TOO_SLOW = "timed out during startup"
 _START_TRIES = 4  # Ray gives its start half a minute, which is not enough on a busy machine
-"""What Ray says of `num_cpus` where it would connect rather than start."""
 
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _QUIET = {
@@ -159,7 +162,7 @@ def _connect(ray: Any, address: str, num_cpus: int) -> str:
     try:
         ray.init(address=None if address == AUTO else address, **common)
     except Exception as error:
-        raise ClusterError(f"--ray {where}: no cluster can be reached there ({_first_line(error)})") from error
+        raise ClusterError(f"--ray {where}: no cluster can be reached there ({first_line(error)})") from error
     return f"the cluster at {ray.get_runtime_context().gcs_address}"
 
 
@@ -181,12 +184,8 @@ def _start(ray: Any, address: str, **options: Any) -> bool:
                     del os.environ[_AUTH_MODE]
                 return False
             if tries_left == 0 or _TOO_SLOW not in str(error):
-                raise ClusterError(f"--ray {address}: Ray does not start here ({_first_line(error)})") from error
+                raise ClusterError(f"--ray {address}: Ray does not start here ({first_line(error)})") from error
     raise AssertionError("unreachable")
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @contextmanager
