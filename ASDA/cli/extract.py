@@ -24,13 +24,12 @@ from . import _threads  # noqa: F401 (its settings are to be there when torch lo
 import torch
 
 from ..inference.clips import Clips, find_clips
-from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, Assembly, FeatureSpec, hidden_states
+from ..inference.features import GRANULARITIES, MEAN_OF_LAYERS, POOLS, FeatureSpec, run_encoder
 from ..inference.h5_store import H5File
 from ..inference.half_precision import cast_weights
 from ..inference.model import TrainedEncoder, build_encoder
 from ..inference.npy_store import NpyFile, NpyTree
 from ..inference.parquet_store import ParquetFolder
-from ..inference.run import run_clips
 from ..inference.store import FeatureStore
 from ..inference.windows import BadClip, Windowing, clips_together
 from ..inference.writing import FeatureWriter, Finished
@@ -178,8 +177,9 @@ def _run_here(
     """Results of the wanted clips, computed by this process."""
     if args.half:  # now that the settings have the checkpoint's weights
         cast_weights(model, device)
-    return run_clips(
-        lambda source, padding_mask: spec.wanted(hidden_states(model.encoder, source, padding_mask, spec.layers)),
+    return run_encoder(
+        model.encoder,
+        spec,
         ((index, clips[index]) for index in wanted),
         windowing,
         device=device,
@@ -188,7 +188,6 @@ def _run_here(
         num_threads=args.num_workers,
         h5_sample_rate_hz=args.h5_sample_rate,
         together=clips_together(args.batch_size, windowing.padding) * args.shard[1],  # of the shard's own
-        make=lambda clip: Assembly(clip, spec, args.half),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from ..core.classifier import POOLINGS
 from ..core.encoder import SpectrogramEncoder
+from .clips import Clip
 from .rows import Rows
-from .windows import LoadedClip, Window, seconds
+from .run import run_clips
+from .windows import BadClip, LoadedClip, Window, Windowing, seconds
 
 GRANULARITIES = ("all", "frame", "utterance", "patch-grid")
 POOLS = ("mean", "frequency", "time")
@@ -253,3 +256,32 @@ def assemble(clip: LoadedClip, outputs: list[Tensor], spec: FeatureSpec) -> Clip
     for window, states in zip(clip.windows, outputs, strict=True):
         assembly.add(window, states)
     return assembly.features()
+
+
+def run_encoder(
+    encoder: SpectrogramEncoder,
+    spec: FeatureSpec,
+    numbered: Iterable[tuple[int, Clip]],
+    windowing: Windowing,
+    *,
+    half: bool,
+    **settings: Any,
+) -> Iterator[Assembly | BadClip]:
+    """Yields the features or a BadClip for every clip, not necessarily in the order given.
+
+    Args:
+        encoder: where `device` says, cast for half precision.
+        spec: which features.
+        numbered: clips with their numbers.
+        windowing: how they are cut and padded.
+        half: compute and keep them in half precision.
+        settings: further ones of :func:`.run.run_clips`.
+    """
+    return run_clips(
+        lambda source, padding_mask: spec.wanted(hidden_states(encoder, source, padding_mask, spec.layers)),
+        numbered,
+        windowing,
+        half=half,
+        make=lambda clip: Assembly(clip, spec, half),
+        **settings,
+    )

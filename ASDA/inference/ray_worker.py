@@ -13,9 +13,8 @@ import torch
 from ..core.encoder import SpectrogramEncoder
 from ..host_memory import bound_compiled_kernels, keep_freed_memory
 from .clips import Clip
-from .features import Assembly, FeatureSpec, hidden_states
+from .features import Assembly, FeatureSpec, run_encoder
 from .half_precision import cast_weights
-from .run import run_clips
 from .windows import BadClip, Windowing
 
 REMARK = -1
@@ -109,8 +108,9 @@ class Worker:
     def _rows(self, part: dict[str, list]) -> Iterator[dict[str, Any]]:
         work = self.work
         clips = ((number, Clip(path := os.fsdecode(name), path)) for number, name in zip(*part.values(), strict=True))
-        results = run_clips(
-            lambda source, mask: work.spec.wanted(hidden_states(self.encoder, source, mask, work.spec.layers)),
+        results = run_encoder(
+            self.encoder,
+            work.spec,
             clips,
             work.windowing,
             device=self.device,
@@ -119,7 +119,6 @@ class Worker:
             num_threads=work.num_decoders,
             h5_sample_rate_hz=work.h5_sample_rate_hz,
             together=work.together,
-            make=lambda clip: Assembly(clip, work.spec, work.half),
         )
         for result in results:
             if isinstance(result, BadClip):
