@@ -29,6 +29,7 @@ import torch
 
 from ASDA.audio.front_end import FrontEnd
 from ASDA.data.containers import ClipReader
+from ASDA.inference import features
 from ASDA.inference.clips import Clip, Clips, find_clips
 from ASDA.inference.loading import load_clips
 from ASDA.inference.windows import LoadedClip, Windowing, load_clip
@@ -71,7 +72,7 @@ def extracted(folder: Path, model: Path, workers: int) -> Iterable[object]:
     output = folder / "features"
     words = [folder / "audio", "--checkpoint_dir", model, "--output", output, "--granularity", "utterance"]
     words += ["--padding", "mask", "--device", "cpu", "--num_workers", workers]
-    with mock.patch.object(program, "hidden_states", no_network):
+    with mock.patch.object(features, "hidden_states", no_network):
         if program.main([str(word) for word in words]) != 0:
             raise RuntimeError("asda-extract failed")
     shutil.rmtree(output)
