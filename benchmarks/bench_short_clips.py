@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> int:
         ways: dict[str, Callable[[], Iterable[object]]] = {}
         for workers in args.workers:
             ways[f"decoding, {workers} threads"] = lambda n=workers: by_threads(clips, n)
-            for method in sorted({"fork", "spawn"} & set(multiprocessing.get_all_start_methods())):
+            for method in METHODS:
                 ways[f"decoding, {workers} processes ({method})"] = lambda n=workers, m=method: by_processes(
                     clips, n, m
                 )

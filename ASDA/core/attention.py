@@ -51,7 +51,10 @@ def _wants_explicit_map(q: Tensor, num_keys: int) -> bool:
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or num_keys > _EXPLICIT_MAP_TOKENS:
         return False
     # With AMX the fused kernel alone takes less time at any length, with its backward pass more (up to 513 tokens).
-    # Whoever trains computes teacher, checkpointed layers and students in one way, which is the other.
+    # Whoever trains computes teacher, checkpointed layers and students in one way, which is the other. So does compiled
+    # code: torch.compile cannot trace the question.
+    if torch.compiler.is_compiling():
+        return True
     return not (torch.is_inference_mode_enabled() and _multiplies_tiles())
 
 
