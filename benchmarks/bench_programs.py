@@ -1,6 +1,7 @@
 """asda-extract against other programs that do the same: transformers' AST over a folder, a process for each file.
 
     python -m benchmarks.bench_programs [--clips 32] [--turns 3] [--single 3] [--output TABLE.md]
+    python -m benchmarks.bench_programs --against files --clips 128
 
 Each program runs in a process of its own, on the same generated clips, by turns. A clip's time is the difference of a
 run over all clips and one over a single clip, by the others; what a run takes before its first clip stands beside it.
@@ -25,6 +26,8 @@ import torch
 
 from benchmarks import measuring
 from benchmarks.bench_extract import Run, run_extract, run_program, write_clips, write_model
+
+OTHERS = ("transformers", "files")
 
 HALF_TOLERANCE = 0.05
 """Of two ways to compute in half precision, beside the largest feature."""
@@ -154,6 +157,7 @@ def extract(size: Size, model: Path, *arguments: object) -> Run:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--against", nargs="+", choices=OTHERS, default=OTHERS, help="[%(default)s]")
     parser.add_argument("--clips", type=int, default=32, help="clips in the folder [%(default)s]")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip [%(default)s]")
     parser.add_argument("--turns", type=int, default=3, help="runs of each program over the folder [%(default)s]")
@@ -171,12 +175,13 @@ def main(argv: list[str] | None = None) -> int:
         folder = Path(name)
         audio = folder / "audio"
         write_clips(audio, args.clips, args.seconds)
-        of_transformers = against_transformers(folder, audio, size, args.turns)
-        per_file = against_process_per_file(folder, audio, size, args.single)
-    tables = [
-        measuring.table(["over a folder", "s to the first clip", "s per clip", "ratio", "peak MiB"], of_transformers),
-        measuring.table(["with a pre-training checkpoint", "s per clip", "times", "peak MiB"], per_file),
-    ]
+        tables = []
+        if "transformers" in args.against:
+            headings = ["over a folder", "s to the first clip", "s per clip", "ratio", "peak MiB"]
+            tables.append(measuring.table(headings, against_transformers(folder, audio, size, args.turns)))
+        if "files" in args.against:
+            headings = ["with a pre-training checkpoint", "s per clip", "times", "peak MiB"]
+            tables.append(measuring.table(headings, against_process_per_file(folder, audio, size, args.single)))
     text = (
         f"{args.clips} clips of {args.seconds:g} s (16 kHz flac), networks of {args.depth} layers of width "
         f"{args.width}, 512 patches a clip ({measuring.clock_name(args.device)}, {args.threads} threads).\n"

@@ -2,24 +2,24 @@
 
     python -m benchmarks.bench_short_clips [--clips 4000] [--seconds 1] [--workers 1 2] [--turns 3] [--output TABLE.md]
 
-* Decoding to log-mel values, as extraction does it: by threads of one process, and by processes that get 32 clips at a
-  time and send back what they made of them. Processes are forked, which costs nothing but is not safe in a program
-  that has threads, or spawned, each of which imports torch first; both are started and ended within the time.
-* asda-extract with a network that takes no time: what the program itself can do, with so many decoding threads.
+* Decoding to log-mel values, as extraction does it, by threads and by processes, which are started and ended within the
+  time.
+* asda-extract with a network that takes no time: what the program itself can do, with so many workers.
 
-Processor time is that of all processes; clips per second are on the wall, and mean something on a quiet machine only.
+What starting costs is told by the same with a few clips, and is taken off. Processor time is that of all processes;
+clips per second are on the wall, and mean something on a quiet machine only.
 """
 
 import argparse
-import multiprocessing
+import itertools
 import os
-import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from unittest import mock
 
 from ASDA.cli import extract as program  # its settings for OpenMP are to be there when torch loads
@@ -28,103 +28,101 @@ from ASDA.cli import extract as program  # its settings for OpenMP are to be the
 import torch
 
 from ASDA.audio.front_end import FrontEnd
-from ASDA.data.containers import ClipReader
 from ASDA.inference import features
-from ASDA.inference.clips import Clip, Clips, find_clips
+from ASDA.inference.clips import find_clips
 from ASDA.inference.loading import load_clips
-from ASDA.inference.windows import LoadedClip, Windowing, load_clip
+from ASDA.inference.windows import Windowing
 from benchmarks import measuring
 from benchmarks.bench_extract import write_clips, write_model
 
-CHUNK = 32
-METHODS = sorted({"fork", "spawn"} & set(multiprocessing.get_all_start_methods()))
 WINDOW_FRAMES = 96
 
 
-def decoded(numbered: list[tuple[int, Clip]]) -> list[LoadedClip]:
-    """What extraction makes of some clips before the network."""
-    torch.set_num_threads(1)
-    reader, windowing = ClipReader(), Windowing(FrontEnd(WINDOW_FRAMES))
-    return [load_clip(index, clip, reader, windowing) for index, clip in numbered]
+class Times(NamedTuple):
+    """Seconds: of all processes on their cores, and on the wall."""
+
+    processor: float
+    wall: float
+
+    @classmethod
+    def now(cls) -> "Times":
+        """So far; of other processes those that this one has waited for."""
+        return cls(sum(os.times()[:4]), time.perf_counter())
 
 
-def by_threads(clips: Clips, workers: int) -> Iterable[object]:
-    return load_clips(enumerate(clips), Windowing(FrontEnd(WINDOW_FRAMES)), num_threads=workers)
+def decode(folder: Path, workers: int, processes: bool) -> None:
+    """Decodes the clips of a folder."""
+    clips = enumerate(find_clips([str(folder)]))
+    for _ in load_clips(clips, Windowing(FrontEnd(WINDOW_FRAMES)), num_workers=workers, processes=processes):
+        pass
 
 
-def by(pool: Executor, clips: Clips) -> Iterable[object]:
-    numbered = list(enumerate(clips))
-    with pool:
-        for chunk in pool.map(decoded, (numbered[first : first + CHUNK] for first in range(0, len(numbered), CHUNK))):
-            yield from chunk
-
-
-def by_processes(clips: Clips, workers: int, method: str) -> Iterable[object]:
-    return by(ProcessPoolExecutor(workers, multiprocessing.get_context(method)), clips)
-
-
-def extracted(folder: Path, model: Path, workers: int) -> Iterable[object]:
+def extract(folder: Path, workers: int, processes: bool, model: Path) -> None:
     """Runs asda-extract over the clips, with zeros in the place of what the network gives."""
 
     def no_network(encoder, source: torch.Tensor, *_: object) -> torch.Tensor:
         return torch.zeros(len(source), 1, 1, encoder.config.stack.embed_dim)
 
-    output = folder / "features"
-    words = [folder / "audio", "--checkpoint_dir", model, "--output", output, "--granularity", "utterance"]
+    # A folder for each run: ext4 is slow, 0.8 ms a file, to make new ones where some were removed just before.
+    output = tempfile.mkdtemp(dir=model.parent)
+    words = [folder, "--checkpoint_dir", model, "--output", output, "--granularity", "utterance"]
     words += ["--padding", "mask", "--device", "cpu", "--num_workers", workers]
+    words += ["--worker_processes"] if processes else []
     with mock.patch.object(features, "hidden_states", no_network):
         if program.main([str(word) for word in words]) != 0:
             raise RuntimeError("asda-extract failed")
-    shutil.rmtree(output)
-    return ()
 
 
-def processor_s() -> float:
-    """Processor time so far, of this process and those that it has waited for."""
-    return sum(os.times()[:4])
+def measured(way: Callable[[Path], None], folder: Path) -> Times:
+    start, _, end = Times.now(), way(folder), Times.now()
+    return Times(end.processor - start.processor, end.wall - start.wall)
 
 
-def measured(ways: dict[str, Callable[[], Iterable[object]]], clips: int, turns: int) -> list[tuple[str, ...]]:
-    """A table row for each way, by turns, after one that counts for nothing."""
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for turn in range(turns + 1):
-        for name, way in ways.items():
-            wall, used = time.perf_counter(), processor_s()
-            for _ in way():
-                pass
-            if turn:
-                times[name].append((processor_s() - used, time.perf_counter() - wall))
-    rows = []
-    for name, each in times.items():
-        processor, wall = (statistics.median(numbers) for numbers in zip(*each, strict=True))
-        rows.append((name, f"{1000 * processor / clips:.2f}", f"{clips / wall:.0f}"))
-    return rows
+def row(name: str, turns: list[tuple[Times, Times]], few: int, clips: int) -> list[str]:
+    """Medians of a way's turns, each with few clips and with all."""
+    further = [
+        ((all_.processor - of_few.processor) / (clips - few), (all_.wall - of_few.wall) / (clips - few))
+        for of_few, all_ in turns
+    ]
+    processor, wall = (statistics.median(numbers) for numbers in zip(*further, strict=True))
+    start = statistics.median(of_few.wall for of_few, _ in turns)
+    return [name, f"{start:.1f}", f"{1000 * processor:.2f}", f"{1 / wall:.0f}"]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--clips", type=int, default=4000, help="in the folder [%(default)s]")
+    parser.add_argument("--few", type=int, default=64, help="clips that tell the time to start [%(default)s]")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a clip [%(default)s]")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="threads or processes [%(default)s]")
     parser.add_argument("--turns", type=int, default=3, help="runs of each way [%(default)s]")
     parser.add_argument("--output", type=Path, help="markdown file to write the report to as well")
     args = parser.parse_args(argv)
+    if not 0 < args.few < args.clips:
+        parser.error(f"--few has to be between 1 and --clips - 1, got {args.few} of {args.clips}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_clips(folder / "audio", args.clips, args.seconds)
-        model, clips = write_model(folder, 64, 1), find_clips([str(folder / "audio")])
-        ways: dict[str, Callable[[], Iterable[object]]] = {}
-        for workers in args.workers:
-            ways[f"decoding, {workers} threads"] = lambda n=workers: by_threads(clips, n)
-            for method in METHODS:
-                ways[f"decoding, {workers} processes ({method})"] = lambda n=workers, m=method: by_processes(
-                    clips, n, m
-                )
-            ways[f"asda-extract without a network, {workers} threads"] = lambda n=workers: extracted(folder, model, n)
-        rows = measured(ways, args.clips, args.turns)
+        few, clips = folder / "few", folder / "audio"
+        write_clips(few, args.few, args.seconds)
+        write_clips(clips, args.clips, args.seconds)
+        extraction = partial(extract, model=write_model(folder, 64, 1))
+        ways = {
+            f"{what}, {workers} {kind}": partial(do, workers=workers, processes=kind == "processes")
+            for (what, do), workers, kind in itertools.product(
+                (("decoding", decode), ("asda-extract without a network", extraction)),
+                args.workers,
+                ("threads", "processes"),
+            )
+        }
+        turns: dict[str, list[tuple[Times, Times]]] = {name: [] for name in ways}
+        for _ in range(args.turns):
+            for name, way in ways.items():
+                turns[name].append((measured(way, few), measured(way, clips)))
+    rows = [row(name, of_way, args.few, args.clips) for name, of_way in turns.items()]
+    headings = ["way", f"s for {args.few} clips", "processor ms per further clip", "further clips/s"]
     text = (
         f"{args.clips} clips of {args.seconds:g} s (16 kHz flac).\n{measuring.environment()}\n\n"
-        f"{measuring.table(['way', 'processor ms per clip', 'clips/s'], rows)}"
+        f"{measuring.table(headings, rows)}"
     )
     measuring.publish("bench_short_clips", argv, text, args.output)
     return 0

@@ -77,13 +77,19 @@ PLANS = {
     ),
     "step": Plan(
         "bench_step",
-        "--compiled --checkpointed --trainer --repeats 2",
+        "--compiled --checkpointed --repeats 2",
         "--clips 12 --compiled --checkpointed --trainer --repeats 10",
         "--students 2 --depth 1 --embed-dim 64 --repeats 1 --checkpointed --trainer",
     ),
+    "trainer": Plan(
+        "bench_step",
+        "--trainer --precisions fp32 --threads 1 --clips 1 --repeats 2",
+        None,  # `step` has it
+        "--trainer --precisions fp32 --students 2 --depth 1 --embed-dim 64 --repeats 1",
+    ),
     "update": Plan(
         "bench_update",
-        "pretraining finetuning --threads 1 --clips 1 --precisions fp32 --repeats 1",
+        "pretraining finetuning --threads 1 --clips 1 --precisions fp32 --repeats 3",
         "pretraining finetuning --clips 12 --precisions fp32 bf16 fp16 --repeats 10",
         "pretraining finetuning --clips 1 --students 2 --depth 1 --embed-dim 64 --precisions fp32 --repeats 1",
     ),
@@ -121,12 +127,20 @@ PLANS = {
         "--growth 1000 4000 20000 --seconds 1 --width 64 --depths 1",
         "--growth 2 3 --seconds 1 --width 64 --depths 1",
     ),
-    "short_clips": Plan("bench_short_clips", "", "--workers 1 2 4 8", "--clips 4 --seconds 0.5 --workers 1 --turns 1"),
+    "short_clips": Plan(
+        "bench_short_clips", "", "--workers 1 2 4 8", "--clips 4 --few 1 --seconds 0.5 --workers 1 --turns 1"
+    ),
     "programs": Plan(
         "bench_programs",
         "",
         "--clips 256",
         "--clips 2 --seconds 1 --turns 1 --single 1 --width 64 --depth 1",
+    ),
+    "process_per_file": Plan(
+        "bench_programs",
+        "--against files --clips 128",
+        "--against files --clips 512",
+        "--against files --clips 2 --seconds 1 --single 1 --width 64 --depth 1",
     ),
     "ray": Plan(
         "bench_ray",

@@ -44,25 +44,31 @@ def atomic_path(file: str | os.PathLike, *, durable: bool = True) -> Iterator[Pa
         with _spooled(file) as temporary:
             yield temporary
         return
-    target = Path(os.path.realpath(file))
-    _require_replaceable(target, file)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(target.parent)
+    target = Path(file).absolute()
+    status = _status(target)
+    if status is not None and stat.S_ISLNK(status.st_mode):
+        target = Path(os.path.realpath(target))
+        status = _status(target)
+    _require_replaceable(target, status, file)
+    _make_folder(target.parent)
     temporary, descriptor = _create_temporary(target)
+    waits = True
     try:
         yield temporary
-        os.chmod(temporary, _mode(target))
+        os.chmod(temporary, _mode(status))
         if durable:
             sync(temporary)
         os.replace(temporary, target)
+        waits = False
         if durable:
             sync(target.parent)
     except OSError as error:
         _raise_for(error, temporary, file)
         raise
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+        if waits:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
         os.close(descriptor)  # which gives up the lock: from here on it could be taken for a leftover
 
 
@@ -108,17 +114,32 @@ def look_for_leftovers_again() -> None:
     _looked_for_leftovers.clear()
 
 
-def _require_replaceable(target: Path, file: str | os.PathLike) -> None:
+def _status(path: Path) -> os.stat_result | None:
+    """What is there, a link as such; None: nothing."""
     try:
-        mode = os.lstat(target).st_mode
+        return os.lstat(path)
     except FileNotFoundError:
+        return None
+
+
+def _require_replaceable(target: Path, status: os.stat_result | None, file: str | os.PathLike) -> None:
+    if status is None:
         return
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a folder, a file is to be written", os.fspath(file))
-    if stat.S_ISLNK(mode):  # realpath has found no end
+    if stat.S_ISLNK(status.st_mode):  # realpath has found no end
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(file))
     if not os.access(target, os.W_OK):  # a rename would not ask
         raise PermissionError(errno.EACCES, "is write-protected", os.fspath(file))
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes it, and removes leftovers from it the first time."""
+    if str(folder) in _looked_for_leftovers and folder.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    _looked_for_leftovers.add(str(folder))
+    _remove_leftovers(folder)
 
 
 def _create_temporary(target: Path) -> tuple[Path, int]:
@@ -134,9 +155,6 @@ def _create_temporary(target: Path) -> tuple[Path, int]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    if str(folder) in _looked_for_leftovers:
-        return
-    _looked_for_leftovers.add(str(folder))
     with os.scandir(folder) as entries:
         leftovers = [
             entry.path for entry in entries if is_temporary(entry.name) and entry.is_file(follow_symlinks=False)
@@ -161,12 +179,9 @@ def _spooled(file: str | os.PathLike) -> Iterator[Path]:
             shutil.copyfileobj(source, target)
 
 
-def _mode(target: Path) -> int:
-    """What the file's permissions are to be: those of the one it replaces, or the usual ones."""
-    try:
-        return stat.S_IMODE(os.stat(target).st_mode)
-    except FileNotFoundError:
-        return 0o666 & ~umask()
+def _mode(replaced: os.stat_result | None) -> int:
+    """What a file's permissions are to be: those of the one that it replaces, or the usual ones."""
+    return 0o666 & ~umask() if replaced is None else stat.S_IMODE(replaced.st_mode)
 
 
 def umask() -> int:

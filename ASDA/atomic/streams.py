@@ -83,8 +83,9 @@ class PatientFile(io.RawIOBase):
             raise InterruptedError("interrupted")
 
     def write(self, data) -> int:
-        rest = memoryview(data).cast("B")
-        num_bytes = rest.nbytes
+        view = memoryview(data)
+        num_bytes = view.nbytes
+        rest = view.cast("B") if num_bytes else b""  # a view of nothing cannot be cast
         try:
             while rest and self._failure is None:
                 rest = rest[self._file.write(rest) :]  # systems write 2 GB at a time at most

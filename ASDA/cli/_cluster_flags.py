@@ -40,6 +40,8 @@ def check(parser: Parser, args: argparse.Namespace) -> None:
         return
     if not args.ray.strip():
         parser.error("--ray: expected an address, or auto")
+    if args.worker_processes:
+        parser.error("--ray starts the processes itself; --worker_processes does not go with it")
     if args.source_file:
         parser.error("--ray spreads several clips; it does not go with --source_file")
     if args.shard != (1, 1):

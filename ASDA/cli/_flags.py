@@ -86,6 +86,11 @@ def add_hearing_arguments(group: Any, batch_size: int = 8) -> None:
         "--num_workers", type=positive, metavar="N", help="threads that decode audio [by the cores: 1 to 4]"
     )
     group.add_argument(
+        "--worker_processes",
+        action="store_true",
+        help="the workers are processes: for many clips of a few seconds and cores that are free",
+    )
+    group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
     )
 

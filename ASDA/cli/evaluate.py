@@ -146,7 +146,8 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
         device=next(model.parameters()).device,
         batch_size=args.batch_size,
         half=args.half,
-        num_threads=args.num_workers,
+        num_workers=args.num_workers,
+        processes=args.worker_processes,
         h5_sample_rate_hz=args.h5_sample_rate,
     )
     for result in console.progress(results, len(clips)):

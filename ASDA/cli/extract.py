@@ -185,7 +185,8 @@ def _run_here(
         device=device,
         batch_size=args.batch_size,
         half=args.half,
-        num_threads=args.num_workers,
+        num_workers=args.num_workers,
+        processes=args.worker_processes,
         h5_sample_rate_hz=args.h5_sample_rate,
         together=clips_together(args.batch_size, windowing.padding) * args.shard[1],  # of the shard's own
     )

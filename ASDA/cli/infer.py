@@ -81,7 +81,8 @@ def infer(args) -> int:
         device=device,
         batch_size=args.batch_size,
         half=args.half,
-        num_threads=args.num_workers,
+        num_workers=args.num_workers,
+        processes=args.worker_processes,
         h5_sample_rate_hz=args.h5_sample_rate,
     )
     for result in results:

@@ -48,6 +48,7 @@ class H5File(FeatureStore):
         self.resume = resume
         self._lock = OutputLock(path)
         self._pending: list[tuple[str, Source | None, ClipFeatures]] = []
+        self._pending_bytes = 0
         self._read_earlier()
 
     def begin(self) -> None:
@@ -70,8 +71,8 @@ class H5File(FeatureStore):
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
         self._pending.append((_utf8(clip.name), source_of(clip.path), features))
-        held = sum(pending.values.nbytes for _, _, pending in self._pending)
-        if len(self._pending) >= CLIPS_PER_PART or held >= BYTES_PER_PART:
+        self._pending_bytes += features.values.nbytes
+        if len(self._pending) >= CLIPS_PER_PART or self._pending_bytes >= BYTES_PER_PART:
             self.flush()
 
     def flush(self) -> None:
@@ -83,17 +84,20 @@ class H5File(FeatureStore):
         with atomic_binary(part) as raw, h5py.File(raw, "w") as file:
             self._describe(file)
             for name, source, features in self._pending:
-                values = file.create_dataset(
-                    f"features/{name}", tuple(features.values.shape), features.values.numpy().dtype
-                )
-                for place, block in features.blocks():
-                    values[place] = block
-                file[f"times_s/{name}"] = features.times_s.numpy()
+                values = features.values.numpy()
+                if features.in_memory:
+                    stored = file.create_dataset(f"features/{name}", data=values)
+                else:
+                    stored = file.create_dataset(f"features/{name}", values.shape, values.dtype)
+                    for place, block in features.blocks():
+                        stored[place] = block
+                file.create_dataset(f"times_s/{name}", data=features.times_s.numpy())
                 if source is not None:
-                    file[f"features/{name}"].attrs[_SOURCE] = source
+                    stored.attrs[_SOURCE] = source
         self._earlier.append(part)
         self._next_part += 1
         self._pending.clear()
+        self._pending_bytes = 0
 
     def close(self) -> None:
         if self._earlier == [self.path]:  # all was done before: there is nothing to join
@@ -170,11 +174,12 @@ class H5File(FeatureStore):
 
 
 def _copy_datasets(source, target, require_going_on) -> None:
+    """Copies the datasets of a group, and of the groups in it, that the target has not."""
     import h5py
 
-    def copy(name: str, item) -> None:
-        if isinstance(item, h5py.Dataset) and name not in target:
+    for name in source:
+        if source.get(name, getclass=True) is h5py.Group:
+            _copy_datasets(source[name], target.require_group(name), require_going_on)
+        elif name not in target:
             require_going_on()
-            source.copy(item, target.require_group(os.path.dirname(name)), os.path.basename(name))
-
-    source.visititems(copy)
+            h5py.h5o.copy(source.id, name.encode(), target.id, name.encode())

@@ -1,12 +1,22 @@
-"""Clips are decoded ahead of their use: as many as a bounded memory holds."""
+"""Clips are decoded ahead of their use, by threads or by processes: as many as a bounded memory holds."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from multiprocessing import resource_tracker
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from ..audio.errors import AudioError
@@ -20,52 +30,165 @@ AHEAD_BYTES = 128 * 2**20
 MOST_AHEAD = 1024
 """Clips ahead that take next to no memory, as short ones do, and long ones that are decoded when they are cut."""
 
+CHUNK_CLIPS = 32
+"""Clips that a process gets at a time: sending each by itself would take longer than to decode it."""
+
+CHUNK_BYTES = 16 * 2**20
+"""A process sends what it has once it holds so much."""
+
+Chunk = tuple[tuple[int, Clip], ...]
+Loaded = LoadedClip | BadClip
+
 
 def load_clips(
-    numbered: Iterable[tuple[int, Clip]], windowing: Windowing, *, num_threads: int = 2, h5_sample_rate_hz: int = 32_000
-) -> Iterator[LoadedClip | BadClip]:
-    """Loads clips ahead of their use on several threads; yields in the order given, an error in a bad clip's place.
+    numbered: Iterable[tuple[int, Clip]],
+    windowing: Windowing,
+    *,
+    num_workers: int = 2,
+    processes: bool = False,
+    h5_sample_rate_hz: int = 32_000,
+) -> Iterator[Loaded]:
+    """Loads clips ahead of their use; yields in the order given, an error in a bad clip's place.
 
-    Each of the threads computes on one core: the clips are what is done in parallel.
+    Each of the workers computes on one core: the clips are what is done in parallel. Threads share Python's lock, so
+    that many decode short clips no faster than one. Processes do not, but each takes a second or two to start.
+
+    Args:
+        numbered: clips with their numbers.
+        windowing: how they are cut and padded.
+        num_workers: threads or processes that decode.
+        processes: whether they are processes.
+        h5_sample_rate_hz: rate of HDF5 data that does not state its own.
+
+    Raises:
+        ChildProcessError: a process has died.
     """
-    local = threading.local()  # a reader for each thread: open containers have no lock
-
-    def attempt(index: int, clip: Clip) -> LoadedClip | BadClip:
-        if not hasattr(local, "reader"):
-            local.reader = ClipReader(windowing.front_end.sample_rate_hz, h5_sample_rate_hz)
-        try:
-            return load_clip(index, clip, local.reader, windowing)
-        except AudioError as error:
-            return BadClip(index, clip, error.reason)
-
-    pending = iter(numbered)
     computing = torch.get_num_threads()
-    with ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        ahead = _Ahead(2 * num_threads)
+    pool = (_processes if processes else _threads)(num_workers, (windowing, h5_sample_rate_hz))
+    decode: Callable[[Chunk], Sequence[Loaded | _Sent]] = _decode_apart if processes else _decode
+    chunk_clips = CHUNK_CLIPS if processes else 1
+    pending = iter(numbered)
+    ahead = _Ahead(2 * num_workers, MOST_AHEAD // chunk_clips)
+    with pool:
         try:
             while True:
-                while ahead.has_room and (entry := next(pending, None)) is not None:
-                    ahead.add(pool.submit(attempt, *entry))
+                while ahead.has_room and (chunk := tuple(islice(pending, chunk_clips))):
+                    ahead.add(chunk, pool.submit(decode, chunk))
                 if ahead.is_empty:
                     return
-                yield ahead.first()
+                chunk, loaded = ahead.first()
+                yield from (clip.unpacked() if isinstance(clip, _Sent) else clip for clip in loaded)
+                if rest := chunk[len(loaded) :]:  # it was too large, and the next ones may be
+                    chunk_clips = len(loaded)
+                    ahead.add_first(rest, pool.submit(decode, rest))
         finally:
             ahead.cancel()
             torch.set_num_threads(computing)  # threads that are yet to come would take over the decoders' number
 
 
+_of_worker = threading.local()  # what a thread that decodes has for itself: open containers have no lock
+
+
+def _begin(windowing: Windowing, h5_sample_rate_hz: int) -> None:
+    torch.set_num_threads(1)
+    _of_worker.windowing = windowing
+    _of_worker.reader = ClipReader(windowing.front_end.sample_rate_hz, h5_sample_rate_hz)
+
+
+def _decode(chunk: Chunk) -> list[Loaded]:
+    """The first clips of the chunk, as many as `CHUNK_BYTES` take, at least one."""
+    loaded: list[Loaded] = []
+    num_bytes = 0
+    for index, clip in chunk:
+        try:
+            loaded.append(load_clip(index, clip, _of_worker.reader, _of_worker.windowing))
+        except AudioError as error:
+            loaded.append(BadClip(index, clip, error.reason))
+        num_bytes += loaded[-1].num_bytes
+        if num_bytes >= CHUNK_BYTES:
+            break
+    return loaded
+
+
+def _threads(number: int, settings: tuple) -> Executor:
+    return ThreadPoolExecutor(number, initializer=_begin, initargs=settings)
+
+
+def _processes(number: int, settings: tuple) -> Executor:
+    context = multiprocessing.get_context("spawn")  # this process has threads, which a fork would leave in any state
+    pool = ProcessPoolExecutor(number, context, initializer=_begin_process, initargs=settings)
+    with _deaf_to_interrupts():
+        for _ in range(number):  # each starts one, as none is there to take it
+            pool.submit(int)
+    return pool
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started inside never hear Ctrl-C, which reaches all; the program ends them itself."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which, when it starts, would end what is begun here
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_process(*settings: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _begin(*settings)
+
+
+def _end_with_parent() -> None:
+    """Ends this process with the program: where that is killed, nobody else would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+class _Sent(NamedTuple):
+    """A clip on its way from a process; its frames are an array, as torch opens a shared file for each tensor."""
+
+    clip: Loaded
+    frames: np.ndarray | None
+
+    @property
+    def num_bytes(self) -> int:
+        return 0 if self.frames is None else self.frames.nbytes
+
+    def unpacked(self) -> Loaded:
+        if self.frames is None or isinstance(self.clip, BadClip):
+            return self.clip
+        return replace(self.clip, frames=torch.from_numpy(self.frames))
+
+
+def _decode_apart(chunk: Chunk) -> list[_Sent]:
+    """`_decode` in a process."""
+    return [
+        _Sent(clip, None)
+        if isinstance(clip, BadClip) or clip.frames is None
+        else _Sent(replace(clip, frames=None), clip.frames.numpy())
+        for clip in _decode(chunk)
+    ]
+
+
 class _Ahead:
-    """The clips that are being decoded, or are and nobody has asked for, in their order.
+    """The chunks of clips that are being decoded, or are and nobody has asked for, in their order.
 
     Of those that are not decoded yet, each is taken for as large as the largest that was.
 
     Args:
         least: so many are decoded ahead, however large they are.
+        most: and no more than so many, however small.
     """
 
-    def __init__(self, least: int):
-        self._least = least
-        self._futures: deque[Future] = deque()
+    def __init__(self, least: int, most: int):
+        self._least, self._most = least, most
+        self._chunks: deque[tuple[Chunk, Future]] = deque()
         self._lock = threading.Lock()
         self._num_decoded = 0
         self._num_bytes = 0  # of those that are decoded
@@ -73,33 +196,43 @@ class _Ahead:
 
     @property
     def is_empty(self) -> bool:
-        return not self._futures
+        return not self._chunks
 
     @property
     def has_room(self) -> bool:
         """Whether one more fits in."""
         with self._lock:
-            number = len(self._futures)
+            number = len(self._chunks)
             under_way = number - self._num_decoded + 1
             largest = self._largest
             fits = largest is not None and self._num_bytes + under_way * largest <= AHEAD_BYTES
-        return number < self._least or (number < MOST_AHEAD and fits)
+        return number < self._least or (number < self._most and fits)
 
-    def add(self, future: Future) -> None:
-        self._futures.append(future)
+    def add(self, chunk: Chunk, future: Future) -> None:
+        self._chunks.append((chunk, future))
         future.add_done_callback(self._count)
 
-    def first(self) -> LoadedClip | BadClip:
+    def add_first(self, chunk: Chunk, future: Future) -> None:
+        self._chunks.appendleft((chunk, future))
+        future.add_done_callback(self._count)
+
+    def first(self) -> tuple[Chunk, Sequence[Loaded | _Sent]]:
         """Waits for the first one, and takes it out."""
-        future = self._futures.popleft()
-        loaded = future.result()
+        chunk, future = self._chunks.popleft()
+        try:
+            loaded = future.result()
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"a process that decoded has died, killed or out of memory, at or before the {len(chunk)} clips from "
+                f"{chunk[0][1].path} on"
+            ) from error
         with self._lock:
             self._num_decoded -= 1
             self._num_bytes -= _num_bytes(loaded)
-        return loaded
+        return chunk, loaded
 
     def cancel(self) -> None:
-        for future in self._futures:
+        for _, future in self._chunks:
             future.cancel()
 
     def _count(self, future: Future) -> None:
@@ -112,5 +245,5 @@ class _Ahead:
             self._largest = max(self._largest or 0, num_bytes)
 
 
-def _num_bytes(loaded: LoadedClip | BadClip) -> int:
-    return 0 if isinstance(loaded, BadClip) else loaded.num_bytes
+def _num_bytes(loaded: Sequence[Loaded | _Sent]) -> int:
+    return sum(clip.num_bytes for clip in loaded)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import time
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +59,14 @@ class NpyFile(FeatureStore):
         return False
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
-        values, times_s = features.values.numpy(), features.times_s.numpy()
-        for path, array in ((times_path(self.path), times_s), (self.path, values)):
-            if (self.timestamps or path == self.path) and not _may_replace(path, array):
-                raise OutputError(_kept(path))
+        to_write: dict[Path, ClipFeatures | np.ndarray] = {self.path: features}
         if self.timestamps:
-            _save(times_path(self.path), times_s)
-        _save(self.path, features)
+            to_write = {times_path(self.path): features.times_s.numpy(), **to_write}
+        for path, values in to_write.items():
+            if not _may_replace(path, values):
+                raise OutputError(_kept(path))
+        for path, values in to_write.items():
+            _save(path, values)
 
 
 class NpyTree(FeatureStore):
@@ -156,19 +160,20 @@ class NpyTree(FeatureStore):
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
         path, source = self.path(clip), source_of(clip.path)
-        arrays = {times_path(path): features.times_s.numpy(), path: features.values.numpy()}
+        to_write: dict[Path, ClipFeatures | np.ndarray] = {path: features}
+        if self.timestamps:
+            to_write = {times_path(path): features.times_s.numpy(), **to_write}
         try:
-            for file, array in arrays.items():
+            for file in (times_path(path), path):
                 if file in self._inventory and not file.is_symlink():  # of an earlier sound
                     file.unlink(missing_ok=True)
-                elif (file == path or self.timestamps) and not _may_replace(file, array):
+                elif file in to_write and not _may_replace(file, to_write[file]):
                     raise UnwritableClipError(_kept(file))
-            for file, array in arrays.items():
-                if file == path or self.timestamps:
-                    self._inventory.add(file, clip.name, source)
-                    # So many files that waiting for the disk would take longer than computing them. After a loss of
-                    # power the last may be incomplete, which `done` notices.
-                    _save(file, features if file == path else array, durable=False)
+            for file, values in to_write.items():
+                self._inventory.add(file, clip.name, source)
+                # So many files that waiting for the disk would take longer than computing them. After a loss of power
+                # the last may be incomplete, which `done` notices.
+                _save(file, values, durable=False)
         except OSError as error:
             if error.errno in _OF_ONE_FILE:
                 raise UnwritableClipError(f"{file}: the features cannot be written: {error.strerror}") from error
@@ -207,28 +212,38 @@ def times_path(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix(_SUFFIX)}{_TIMES}{_SUFFIX}")
 
 
-def _save(path: Path, features: ClipFeatures | np.ndarray, durable: bool = True) -> None:
-    """Writes a .npy file; values that are too large to be held are copied block by block."""
+def _save(path: Path, values: ClipFeatures | np.ndarray, durable: bool = True) -> None:
+    """Writes a .npy file, of features block by block as they may be too large to be held."""
+    if isinstance(values, np.ndarray):
+        like, blocks = values, iter([values])
+    else:
+        like, blocks = values.values.numpy(), (block for _, block in values.blocks())
     with atomic_binary(path, durable=durable) as file:
-        if isinstance(features, np.ndarray):
-            np.save(file, features)
-        elif features.in_memory:
-            np.save(file, features.values.numpy())
-        else:
-            header = np.lib.format.header_data_from_array_1_0(features.values.numpy())
-            np.lib.format.write_array_header_1_0(file, header)
-            for _, block in features.blocks():
-                file.write(np.ascontiguousarray(block).tobytes())
+        file.write(_header(like.shape, like.dtype))
+        for block in blocks:
+            file.write(np.ascontiguousarray(block))
 
 
-def _may_replace(path: Path, values: np.ndarray) -> bool:
+@lru_cache(maxsize=64)
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """What numpy.save writes before an array in C order; the clips of a run have few shapes."""
+    file = BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    return file.getvalue()
+
+
+def _may_replace(path: Path, values: ClipFeatures | np.ndarray) -> bool:
     """Whether nothing is lost: no file, an empty one, or an array that only differs in the number of rows."""
-    if is_stream(path) or not path.exists() or (path.is_file() and path.stat().st_size == 0):
+    if not os.path.lexists(path) or is_stream(path) or not path.exists():
+        return True
+    if path.is_file() and path.stat().st_size == 0:
         return True
     found = array_header(path)
     if found is None or not found[0] or found[1].kind != "f":
         return False
-    return found[0][-1] == values.shape[-1]
+    shape = values.shape if isinstance(values, np.ndarray) else values.values.shape
+    return found[0][-1] == shape[-1]
 
 
 def _kept(path: Path) -> str:

@@ -116,7 +116,7 @@ class Worker:
             device=self.device,
             batch_size=work.batch_size,
             half=work.half,
-            num_threads=work.num_decoders,
+            num_workers=work.num_decoders,
             h5_sample_rate_hz=work.h5_sample_rate_hz,
             together=work.together,
         )

@@ -94,7 +94,8 @@ def run_clips(
     device: torch.device,
     batch_size: int = 8,
     half: bool = False,
-    num_threads: int = 2,
+    num_workers: int = 2,
+    processes: bool = False,
     h5_sample_rate_hz: int = 32_000,
     together: int | None = None,
     make: Callable[[LoadedClip], R] = ClipResult,  # type: ignore[assignment]
@@ -110,13 +111,16 @@ def run_clips(
         device: where the model is.
         batch_size: most windows in a batch.
         half: compute in half precision (float16 on a GPU, bfloat16 on the CPU).
-        num_threads: threads that decode.
+        num_workers: threads that decode.
+        processes: they are processes instead, see :func:`.loading.load_clips`.
         h5_sample_rate_hz: rate of HDF5 data that does not state its own.
         together: which clips may share a batch, see :func:`.windows.batches`; their numbers then have to ascend.
         make: what takes the outputs of a clip's windows.
     """
     waiting = _Waiting(make)
-    loaded = load_clips(numbered, windowing, num_threads=num_threads, h5_sample_rate_hz=h5_sample_rate_hz)
+    loaded = load_clips(
+        numbered, windowing, num_workers=num_workers, processes=processes, h5_sample_rate_hz=h5_sample_rate_hz
+    )
     precision = half_precision(device)
     for batch in batches(waiting.windows(loaded), batch_size, windowing.padding, together=together):
         source, padding_mask = collate(batch, windowing)

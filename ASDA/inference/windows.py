@@ -233,6 +233,11 @@ class BadClip:
     reason: str
     not_finite: bool = False
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory that its frames take: it has none."""
+        return 0
+
 
 def load_clip(index: int, clip: Clip, reader: ClipReader, windowing: Windowing) -> LoadedClip:
     """Decodes a clip: all of it, what its only window needs or, if it is long and has many, nothing yet.

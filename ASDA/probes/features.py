@@ -34,7 +34,8 @@ class FeatureSettings:
             the frames heard.
         half: compute in half precision.
         batch_size: windows in a batch.
-        num_threads: that decode.
+        num_workers: threads that decode.
+        processes: they are processes instead.
         h5_sample_rate_hz: of HDF5 data that does not say.
     """
 
@@ -43,7 +44,8 @@ class FeatureSettings:
     all_windows: bool = False
     half: bool = False
     batch_size: int = 16
-    num_threads: int = 2
+    num_workers: int = 2
+    processes: bool = False
     h5_sample_rate_hz: int = 32_000
 
     def windowing(self, encoder: TrainedEncoder) -> Windowing:
@@ -119,7 +121,8 @@ class FeatureSource:
             device=encoder.encoder.device,
             batch_size=self.settings.batch_size,
             half=self.settings.half,
-            num_threads=self.settings.num_threads,
+            num_workers=self.settings.num_workers,
+            processes=self.settings.processes,
             h5_sample_rate_hz=self.settings.h5_sample_rate_hz,
         )
         failed: dict[str, BadClip] = {}

@@ -61,6 +61,19 @@ def test_extract__folder_mirrored_and_equal_to_single_files(tmp_path, corpus, mo
         )
 
 
+def test_extract__worker_processes_change_nothing(tmp_path, corpus, models, run):
+    (tmp_path / "broken.wav").write_text("no audio")
+    inputs = [corpus, tmp_path / "broken.wav", "--long", "windows"]
+    for name, flags in (("threads", []), ("processes", ["--worker_processes", "--num_workers", 2])):
+        out = tmp_path / name
+        result = run(main, *inputs, "--output", out, "--checkpoint", models.finetuned, "--timestamps", *flags)
+        assert result.code == 2 and "1 of 10 clips could not be read" in result.err
+    written = sorted(path.relative_to(out) for path in out.rglob("*.npy"))
+    assert len(written) == 18
+    for path in (*written, "errors.tsv"):
+        assert (tmp_path / "processes" / path).read_bytes() == (tmp_path / "threads" / path).read_bytes()
+
+
 def test_extract__inputs_by_manifest_stdin_and_glob(tmp_path, corpus, models, run, monkeypatch):
     common = ["--checkpoint", models.finetuned, "--granularity", "utterance"]
     assert run(main, corpus / "eval.tsv", "--output", tmp_path / "manifest", *common).code == 0
@@ -257,6 +270,7 @@ def test_extract__windows_leave_no_gap_when_their_length_is_not_whole_patches(tm
         ["x.wav", "--output", "o", "--shard", "5/4"],
         ["x.wav", "--output", "o", "--layers", "last"],
         ["x.wav", "--output", "o", "--batch_size", "0"],
+        ["x.wav", "--output", "o", "--ray", "auto", "--worker_processes"],
     ],
 )
 def test_extract__usage_errors(flags, models, capsys):

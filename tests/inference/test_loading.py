@@ -1,7 +1,14 @@
 """Decoding ahead: order, errors in their place, a bounded memory, the threads of others."""
 
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,23 +31,96 @@ def write(path, num_samples, seed=0):
     return Clip(str(path), path.name)
 
 
-def test_load_clips__keeps_the_order_and_reports_bad_clips_in_their_place(tmp_path):
+both_kinds = pytest.mark.parametrize("processes", [False, True], ids=["threads", "processes"])
+
+
+@both_kinds
+def test_load_clips__keeps_the_order_and_reports_bad_clips_in_their_place(tmp_path, processes):
     clips = [write(tmp_path / f"{n}.wav", 8_000, n) for n in range(12)]
     (tmp_path / "4.wav").write_text("no audio")
     clips[7] = Clip(str(tmp_path / "missing.wav"), "missing.wav")
     write(tmp_path / "9.wav", 300)  # less than an analysis window
-    results = list(load_clips(enumerate(clips), Windowing(FrontEnd(64)), num_threads=3))
+    results = list(load_clips(enumerate(clips), Windowing(FrontEnd(64)), num_workers=3, processes=processes))
     assert [result.index for result in results] == list(range(12))
     bad = {result.index: result.reason for result in results if isinstance(result, BadClip)}
     assert bad.keys() == {4, 7} and "no such file" in bad[7]
     assert (results[9].num_frames, results[9].duration_s) == (1, 300 / RATE_HZ)
 
 
-def test_load_clips__gives_what_decoding_one_by_one_gives(tmp_path):
+@both_kinds
+def test_load_clips__gives_what_decoding_one_by_one_gives(tmp_path, processes):
+    """Of a long recording the parts that are decoded when it is cut, too."""
     clips = [write(tmp_path / f"{n}.wav", 4_000 + 900 * n, n) for n in range(8)]
+    clips.append(write(tmp_path / "long.wav", 301 * RATE_HZ))
     windowing = Windowing(FrontEnd(64), hop_frames=32)
-    for index, loaded in enumerate(load_clips(enumerate(clips), windowing, num_threads=3)):
-        assert torch.equal(loaded.frames, load_clip(index, clips[index], ClipReader(RATE_HZ), windowing).frames)
+    for index, loaded in enumerate(load_clips(enumerate(clips), windowing, num_workers=3, processes=processes)):
+        alone = load_clip(index, clips[index], ClipReader(RATE_HZ), windowing)
+        assert (loaded.num_frames, loaded.duration_s) == (alone.num_frames, alone.duration_s)
+        for window, expected in islice(zip(loaded.cut(), alone.cut(), strict=True), 3):
+            assert torch.equal(window.frames, expected.frames)
+
+
+def test_load_clips__a_chunk_that_is_too_large_comes_in_parts(tmp_path, monkeypatch):
+    """So that a process that meets long clips holds few of them."""
+    lengths = [*[8_000] * 10, *[32_000] * 10, *[8_000] * 10]
+    clips = [write(tmp_path / f"{n}.wav", length, n) for n, length in enumerate(lengths)]
+    windowing = Windowing(FrontEnd(256))
+    sizes = []
+    decode = loading._decode
+
+    def counting(chunk):
+        loaded = decode(chunk)
+        sizes.append(sum(clip.num_bytes for clip in loaded))
+        assert len(loaded) == len(chunk) or sizes[-1] >= loading.CHUNK_BYTES
+        return loaded
+
+    monkeypatch.setattr(loading, "_processes", loading._threads)  # constants of a process cannot be changed
+    monkeypatch.setattr(loading, "_decode", counting)
+    monkeypatch.setattr(loading, "CHUNK_CLIPS", 8)
+    monkeypatch.setattr(loading, "CHUNK_BYTES", 3 * 198 * 128 * 4)  # of two seconds
+    results = list(load_clips(enumerate(clips), windowing, processes=True))
+    assert [result.index for result in results] == list(range(30))
+    for index, result in enumerate(results):
+        assert torch.equal(result.frames, load_clip(index, clips[index], ClipReader(RATE_HZ), windowing).frames)
+    assert max(sizes) < 4 * 198 * 128 * 4
+
+
+def test_load_clips__a_process_that_died_is_an_error_that_names_where(tmp_path):
+    clip = write(tmp_path / "clip.wav", 8_000)
+    results = load_clips(((n, clip) for n in range(3000)), Windowing(FrontEnd(64)), processes=True)
+    next(results)
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match=r"has died.* \d+ clips from .*clip\.wav on"):
+        list(results)
+
+
+def test_load_clips__processes_end_with_the_program_that_is_killed(tmp_path):
+    clip = write(tmp_path / "clip.wav", 8_000)
+    code = f"""
+import multiprocessing, os, signal
+from ASDA.audio.front_end import FrontEnd
+from ASDA.inference.clips import Clip
+from ASDA.inference.loading import load_clips
+from ASDA.inference.windows import Windowing
+
+if __name__ == "__main__":
+    clip = Clip({clip.path!r}, "clip")
+    results = load_clips(((n, clip) for n in range(3000)), Windowing(FrontEnd(64)), processes=True)
+    next(results)
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    env = {**os.environ, "PYTHONPATH": os.getcwd()}
+    result = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, env=env)
+    pids = [int(pid) for pid in result.stdout.split()]
+    assert len(pids) == 2, result.stderr
+    give_up = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
 
 
 def test_load_clips__opens_each_clip_once(tmp_path, monkeypatch):
@@ -66,7 +146,7 @@ def decoded_ahead(clips, windowing, taken):
             asked.append(number)
             yield number, clips[number % len(clips)]
 
-    results = load_clips(numbered(), windowing, num_threads=2)
+    results = load_clips(numbered(), windowing, num_workers=2)
     for _ in range(taken):
         next(results)
     time.sleep(0.2)  # for what is under way
