@@ -52,21 +52,21 @@ def atomic_path(file: str | os.PathLike, *, durable: bool = True) -> Iterator[Pa
     _require_replaceable(target, status, file)
     _make_folder(target.parent)
     temporary, descriptor = _create_temporary(target)
-    waits = True
+    replaced = False
     try:
         yield temporary
         os.chmod(temporary, _mode(status))
         if durable:
             sync(temporary)
         os.replace(temporary, target)
-        waits = False
+        replaced = True
         if durable:
             sync(target.parent)
     except OSError as error:
         _raise_for(error, temporary, file)
         raise
     finally:
-        if waits:
+        if not replaced:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
         os.close(descriptor)  # which gives up the lock: from here on it could be taken for a leftover

@@ -182,4 +182,4 @@ def _copy_datasets(source, target, require_going_on) -> None:
             _copy_datasets(source[name], target.require_group(name), require_going_on)
         elif name not in target:
             require_going_on()
-            h5py.h5o.copy(source.id, name.encode(), target.id, name.encode())
+            source.copy(name, target, name)
