@@ -73,8 +73,9 @@ class BadClips:
         self._check()
 
     def _check(self, cause: Exception | None = None) -> None:
+        is_bad = self._is_bad.clone()  # others may add meanwhile, which makes torch's nonzero fail
         for part in self._manifest.parts:
-            rows = part.rows.start + self._is_bad[part.rows.start : part.rows.stop].nonzero().flatten()
+            rows = part.rows.start + is_bad[part.rows.start : part.rows.stop].nonzero().flatten()
             num_clips = min(len(part.rows), self._num_clips)
             if len(rows) > self._max_fraction * num_clips:
                 raise TooManyBadClipsError(self._message(rows.tolist(), num_clips, part.manifest)) from cause
@@ -84,7 +85,7 @@ class BadClips:
 
     def indices(self) -> list[int]:
         """Rows of the manifest, in order."""
-        return self._is_bad.nonzero().flatten().tolist()
+        return self._is_bad.clone().nonzero().flatten().tolist()
 
     def _message(self, rows: list[int], num_clips: int, manifest: Manifest) -> str:
         listed = [f"  {self._manifest.where(row)} {self._manifest.path(row)}" for row in rows[:MAX_LISTED]]
