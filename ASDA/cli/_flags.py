@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,20 @@ from ..checkpoints.hub import local_path
 from ..checkpoints.reading import read_checkpoint
 from ..data.labels import LabelTable
 from ..host_memory import bound_compiled_kernels, keep_freed_memory
+from ..inference.clips import ClipList
+from ..inference.loading import typical_duration_s
 from ..inference.model import TrainedClassifier
 from ..inference.windows import PADDINGS, Windowing
 from . import _threads
 from ._console import note
 from ._parser import positive, seconds_to_frames
+
+MANY_CLIPS = 10_000
+"""Threads decode fewer short ones within some ten seconds, and processes take a few to start."""
+
+SHORT_CLIP_S = 4.0
+
+_LOOKED_AT = 32
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -87,8 +97,8 @@ def add_hearing_arguments(group: Any, batch_size: int = 8) -> None:
     )
     group.add_argument(
         "--worker_processes",
-        action="store_true",
-        help="the workers are processes: for many clips of a few seconds and cores that are free",
+        action=argparse.BooleanOptionalAction,
+        help="the workers are processes: for many clips of a few seconds [only then, and for a GPU]",
     )
     group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"
@@ -195,6 +205,28 @@ def share_cores(args: argparse.Namespace, device: torch.device) -> None:
     threads = _threads.compute_threads(args.num_workers)
     if on_cpu and threads is not None:
         torch.set_num_threads(threads)
+
+
+def decodes_in_processes(
+    args: argparse.Namespace, device: torch.device, clips: ClipList, wanted: Sequence[int]
+) -> bool:
+    """--worker_processes; where it is not given, whether a GPU waits for many short clips.
+
+    On a CPU the network takes longer than to decode, and would have to share its cores.
+    """
+    if args.worker_processes is not None:
+        return args.worker_processes
+    if device.type == "cpu" or len(wanted) < MANY_CLIPS:
+        return False
+    some = (clips[wanted[place]] for place in range(0, len(wanted), len(wanted) // _LOOKED_AT))
+    seconds = typical_duration_s(some, args.h5_sample_rate)
+    if seconds is None or seconds > SHORT_CLIP_S:
+        return False
+    note(
+        f"clips of about {seconds:.1f} s: {args.num_workers} processes decode, as threads would be slower "
+        "(--no-worker_processes: threads)"
+    )
+    return True
 
 
 def score_windowing(args: argparse.Namespace, model: TrainedClassifier) -> Windowing:

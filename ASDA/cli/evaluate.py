@@ -139,15 +139,16 @@ def score_clips(args, model: TrainedClassifier, manifest: Manifest) -> tuple[np.
     scores = np.zeros((len(clips), model.num_classes), dtype=np.float32)
     bad: list[BadClip] = []
     lengths = console.ClipLengths(windowing)
+    device = next(model.parameters()).device
     results = run_clips(
         model.logits,
         enumerate(clips),
         windowing,
-        device=next(model.parameters()).device,
+        device=device,
         batch_size=args.batch_size,
         half=args.half,
         num_workers=args.num_workers,
-        processes=args.worker_processes,
+        processes=flags.decodes_in_processes(args, device, clips, range(len(clips))),
         h5_sample_rate_hz=args.h5_sample_rate,
     )
     for result in console.progress(results, len(clips)):

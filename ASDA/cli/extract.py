@@ -186,7 +186,7 @@ def _run_here(
         batch_size=args.batch_size,
         half=args.half,
         num_workers=args.num_workers,
-        processes=args.worker_processes,
+        processes=flags.decodes_in_processes(args, device, clips, wanted),
         h5_sample_rate_hz=args.h5_sample_rate,
         together=clips_together(args.batch_size, windowing.padding) * args.shard[1],  # of the shard's own
     )

@@ -82,7 +82,7 @@ def infer(args) -> int:
         batch_size=args.batch_size,
         half=args.half,
         num_workers=args.num_workers,
-        processes=args.worker_processes,
+        processes=flags.decodes_in_processes(args, device, clips, range(len(clips))),
         h5_sample_rate_hz=args.h5_sample_rate,
     )
     for result in results:

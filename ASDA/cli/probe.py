@@ -124,7 +124,7 @@ def _source(args: argparse.Namespace, cache: Path) -> FeatureSource:
         args.half,
         args.batch_size,
         args.num_workers,
-        args.worker_processes,
+        bool(args.worker_processes),
         args.h5_sample_rate,
     )
     return FeatureSource(cache, settings, console.progress)

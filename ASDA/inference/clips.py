@@ -37,7 +37,7 @@ class Clip:
     name: str
 
 
-class _ClipList(ABC):
+class ClipList(ABC):
     """Clips by their number; each is made when it is asked for."""
 
     @abstractmethod
@@ -50,7 +50,7 @@ class _ClipList(ABC):
         return (self[index] for index in range(len(self)))
 
 
-class _Folder(_ClipList):
+class _Folder(ClipList):
     """The audio files of a folder; holds only their names, as there may be millions."""
 
     def __init__(self, root: str, names: list[str]):
@@ -63,7 +63,7 @@ class _Folder(_ClipList):
         return Clip(os.path.join(self.root, self.names[index]), self.names[index])
 
 
-class _Listed(_ClipList):
+class _Listed(ClipList):
     """Files given one by one, named after their path below the folder they have in common."""
 
     def __init__(self, paths: list[str]):
@@ -81,7 +81,7 @@ class _Listed(_ClipList):
         return Clip(path, os.path.abspath(path)[self._start :])
 
 
-class _Rows(_ClipList):
+class _Rows(ClipList):
     """The clips of a manifest."""
 
     def __init__(self, manifest: Manifest):
@@ -94,10 +94,10 @@ class _Rows(_ClipList):
         return Clip(self.manifest.path(index), self.manifest.relative_path(index).lstrip("/"))
 
 
-class Clips(_ClipList):
+class Clips(ClipList):
     """All clips of a run, in the order given; made by `find_clips`."""
 
-    def __init__(self, parts: list[_ClipList]):
+    def __init__(self, parts: list[ClipList]):
         self._parts = parts
         self._ends = list(accumulate(len(part) for part in parts))
 
@@ -128,7 +128,7 @@ def find_clips(inputs: Iterable[str], pattern: str = "**/*", stdin: TextIO | Non
         InputError: a folder without audio files, `-` without a line, a Parquet file without clips.
         ManifestError: a manifest that cannot be read.
     """
-    parts: list[_ClipList] = []
+    parts: list[ClipList] = []
     single: list[str] = []
 
     def flush() -> None:

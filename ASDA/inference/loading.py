@@ -10,10 +10,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from multiprocessing import resource_tracker
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -84,6 +85,17 @@ def load_clips(
         finally:
             ahead.cancel()
             torch.set_num_threads(computing)  # threads that are yet to come would take over the decoders' number
+
+
+def typical_duration_s(clips: Iterable[Clip], h5_sample_rate_hz: int = 32_000) -> float | None:
+    """The median of the clips' lengths by their headers, of those that can be read; None: of none."""
+    reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
+    lengths = []
+    for clip in clips:
+        with suppress(AudioError):
+            lengths.append(reader.probe(clip.path).duration_s)
+    reader.close()
+    return median(lengths) if lengths else None
 
 
 _of_worker = threading.local()  # what a thread that decodes has for itself: open containers have no lock

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from ASDA.cli import _flags, _threads
+from ASDA.inference.clips import find_clips
 
 SHOW = """
 import os, sys
@@ -79,3 +82,26 @@ def test_threads__the_number_that_the_user_has_set(set_to, expected, monkeypatch
     if set_to is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", set_to)
     assert _threads.named_threads() == expected
+
+
+@pytest.mark.parametrize(
+    ("device", "seconds", "number", "flag", "expected"),
+    [
+        ("cuda", 1, 10_000, None, True),
+        ("cuda", 1, 10_000, False, False),
+        ("cuda", 1, 9_999, None, False),
+        ("cuda", 5, 10_000, None, False),
+        ("cpu", 1, 10_000, None, False),
+        ("cpu", 5, 1, True, True),
+    ],
+)
+def test_decodes_in_processes__where_a_gpu_would_wait_for_short_clips(
+    device, seconds, number, flag, expected, tmp_path, capsys
+):
+    soundfile.write(tmp_path / "clip.wav", np.zeros(16_000 * seconds), 16_000)
+    (tmp_path / "list.tsv").write_text(f"{tmp_path}\nmissing.wav\t1\n" + "clip.wav\t1\n" * (number - 1))
+    clips = find_clips([str(tmp_path / "list.tsv")])
+    args = SimpleNamespace(worker_processes=flag, num_workers=4, h5_sample_rate=32_000)
+    assert _flags.decodes_in_processes(args, torch.device(device), clips, range(number)) == expected
+    said = capsys.readouterr().err
+    assert ("clips of about 1.0 s: 4 processes decode" in said) == (expected and flag is None)
