@@ -80,8 +80,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     add_hearing_arguments(group)
 
 
-def add_hearing_arguments(group: Any, batch_size: int = 8) -> None:
-    """The flags about what a model hears and how it computes."""
+def add_hearing_arguments(group: Any, batch_size: int = 8, chooses_processes: bool = True) -> None:
+    """The flags about what a model hears and how it computes; whether it asks :func:`decodes_in_processes`."""
     group.add_argument(
         "--target_length", type=int, metavar="FRAMES", help="window in frames of 10 ms [the checkpoint's]"
     )
@@ -95,10 +95,11 @@ def add_hearing_arguments(group: Any, batch_size: int = 8) -> None:
     group.add_argument(
         "--num_workers", type=positive, metavar="N", help="threads that decode audio [by the cores: 1 to 4]"
     )
+    default = "then, for a GPU" if chooses_processes else "no"
     group.add_argument(
         "--worker_processes",
         action=argparse.BooleanOptionalAction,
-        help="the workers are processes: for many clips of a few seconds [only then, and for a GPU]",
+        help=f"the workers are processes: for many clips of a few seconds [{default}]",
     )
     group.add_argument(
         "--trust-checkpoint", action="store_true", help="let the checkpoint hold arbitrary objects, which can run code"

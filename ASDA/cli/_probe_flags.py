@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--json", type=Path, metavar="FILE", help="also write the table's rows to this file")
     model = parser.add_argument_group("model")
     flags.add_adapter_argument(model)
-    flags.add_hearing_arguments(model, batch_size=16)
+    flags.add_hearing_arguments(model, batch_size=16, chooses_processes=False)
     flags.add_window_arguments(model)
     flags.add_h5_argument(parser)
 

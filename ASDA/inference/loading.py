@@ -82,6 +82,8 @@ def load_clips(
                 if rest := chunk[len(loaded) :]:  # it was too large, and the next ones may be
                     chunk_clips = len(loaded)
                     ahead.add_first(rest, pool.submit(decode, rest))
+        except BrokenProcessPool as error:  # where a chunk is waited for, or the next one is given
+            raise ChildProcessError(f"a process that decoded has died, killed or out of memory, {ahead}") from error
         finally:
             ahead.cancel()
             torch.set_num_threads(computing)  # threads that are yet to come would take over the decoders' number
@@ -230,18 +232,20 @@ class _Ahead:
 
     def first(self) -> tuple[Chunk, Sequence[Loaded | _Sent]]:
         """Waits for the first one, and takes it out."""
-        chunk, future = self._chunks.popleft()
-        try:
-            loaded = future.result()
-        except BrokenProcessPool as error:
-            raise ChildProcessError(
-                f"a process that decoded has died, killed or out of memory, at or before the {len(chunk)} clips from "
-                f"{chunk[0][1].path} on"
-            ) from error
+        chunk, future = self._chunks[0]
+        loaded = future.result()
+        self._chunks.popleft()
         with self._lock:
             self._num_decoded -= 1
             self._num_bytes -= _num_bytes(loaded)
         return chunk, loaded
+
+    def __str__(self) -> str:
+        """Where it is, for an error."""
+        if not self._chunks:
+            return "with no clip under way"
+        first, _ = self._chunks[0]
+        return f"at one of the {sum(len(chunk) for chunk, _ in self._chunks)} clips from {first[0][1].path} on"
 
     def cancel(self) -> None:
         for _, future in self._chunks:

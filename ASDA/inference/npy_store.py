@@ -59,9 +59,7 @@ class NpyFile(FeatureStore):
         return False
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
-        to_write: dict[Path, ClipFeatures | np.ndarray] = {self.path: features}
-        if self.timestamps:
-            to_write = {times_path(self.path): features.times_s.numpy(), **to_write}
+        to_write = _files(self.path, features, self.timestamps)
         for path, values in to_write.items():
             if not _may_replace(path, values):
                 raise OutputError(_kept(path))
@@ -160,9 +158,7 @@ class NpyTree(FeatureStore):
 
     def write(self, clip: Clip, features: ClipFeatures) -> None:
         path, source = self.path(clip), source_of(clip.path)
-        to_write: dict[Path, ClipFeatures | np.ndarray] = {path: features}
-        if self.timestamps:
-            to_write = {times_path(path): features.times_s.numpy(), **to_write}
+        to_write = _files(path, features, self.timestamps)
         try:
             for file in (times_path(path), path):
                 if file in self._inventory and not file.is_symlink():  # of an earlier sound
@@ -210,6 +206,11 @@ class NpyTree(FeatureStore):
 def times_path(path: Path) -> Path:
     """`dog.npy` -> `dog.times.npy`."""
     return path.with_name(f"{path.name.removesuffix(_SUFFIX)}{_TIMES}{_SUFFIX}")
+
+
+def _files(path: Path, features: ClipFeatures, timestamps: bool) -> dict[Path, ClipFeatures | np.ndarray]:
+    """What goes where, the time stamps first."""
+    return ({times_path(path): features.times_s.numpy()} if timestamps else {}) | {path: features}
 
 
 def _save(path: Path, values: ClipFeatures | np.ndarray, durable: bool = True) -> None:

@@ -85,12 +85,15 @@ def test_load_clips__a_chunk_that_is_too_large_comes_in_parts(tmp_path, monkeypa
     assert max(sizes) < 4 * 198 * 128 * 4
 
 
-def test_load_clips__a_process_that_died_is_an_error_that_names_where(tmp_path):
+@pytest.mark.parametrize("noticed", [False, True], ids=["while waiting", "before the next is given"])
+def test_load_clips__a_process_that_died_is_an_error_that_names_where(tmp_path, noticed):
     clip = write(tmp_path / "clip.wav", 8_000)
     results = load_clips(((n, clip) for n in range(3000)), Windowing(FrontEnd(64)), processes=True)
     next(results)
     for process in multiprocessing.active_children():
         os.kill(process.pid, signal.SIGKILL)
+    if noticed:
+        time.sleep(1)
     with pytest.raises(ChildProcessError, match=r"has died.* \d+ clips from .*clip\.wav on"):
         list(results)
 
