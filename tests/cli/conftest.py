@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 
+from ASDA.inference import loading
 from tests.published_files import published_finetuned, published_pretraining
 
 CLASSES = ["bark", "meow, purr", "rain"]
@@ -55,3 +56,16 @@ def run(capsys):
 
 def json_lines(text):
     return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def processes_started(monkeypatch):
+    """How many processes decode, each time that some are started; threads stand for them, which start at once."""
+    numbers = []
+
+    def processes(number, settings):
+        numbers.append(number)
+        return loading._threads(number, settings)
+
+    monkeypatch.setattr(loading, "_processes", processes)
+    return numbers

@@ -399,3 +399,11 @@ def test_probe__adapters_are_part_of_what_is_probed(files, tmp_path, run, comput
     assert computed == [24, 24, 24, 0]
     other = run(probe.main, files / "model1.pt", *words[1:], "--adapter", tmp_path / "adapter")
     assert other.code == 1 and "give the checkpoint that they were trained on" in other.err
+
+
+def test_probe__worker_processes_decode(files, tmp_path, run, processes_started):
+    words = [files / "model0.pt", files / "single", "--method", "knn", "--no-random-weights", *SHORT]
+    assert run(probe.main, *words, "--output", tmp_path / "threads").code == 0 and not processes_started
+    words += ["--output", tmp_path / "processes", "--worker_processes", "--num_workers", 2]
+    assert run(probe.main, *words).code == 0 and set(processes_started) == {2}
+    assert rows_of(tmp_path / "threads")[0] == rows_of(tmp_path / "processes")[0]

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from ASDA.cli import _flags, _threads
+from ASDA.cli import _flags, _threads, evaluate, infer
 from ASDA.inference.clips import find_clips
 
 SHOW = """
@@ -105,3 +105,15 @@ def test_decodes_in_processes__where_a_gpu_would_wait_for_short_clips(
     assert _flags.decodes_in_processes(args, torch.device(device), clips, range(number)) == expected
     said = capsys.readouterr().err
     assert ("clips of about 1.0 s: 4 processes decode" in said) == (expected and flag is None)
+
+
+@pytest.mark.parametrize("program", ["infer", "evaluate"])
+def test_worker_processes__are_what_each_program_decodes_in(program, corpus, models, run, processes_started):
+    flags = ["--worker_processes", "--num_workers", 2, "--device", "cpu"]
+    words = {
+        "infer": [infer.main, corpus / "clip_4.wav", "--checkpoint_dir", models.finetuned],
+        "evaluate": [evaluate.main, "--eval_dir", corpus, "--checkpoint_dir", models.finetuned],
+    }
+    main, *own = words[program]
+    assert run(main, *own, *flags).code == 0 and processes_started == [2]
+    assert run(main, *own, *flags[1:]).code == 0 and processes_started == [2]
