@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from . import warm_start
+
 pytest.importorskip("fairseq", reason="training runs inside fairseq")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,9 +74,10 @@ def either(request) -> str:
 def run(command: list, timeout_s: int = 300, **environment) -> subprocess.CompletedProcess:
     """Runs a command of the project from another folder than the repository; output is kept."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(
-        [str(part) for part in command], env=env, capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    command = [str(part) for part in command]
+    if warm_start.applies_to(command, env):
+        return warm_start.run(command, env, timeout_s)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def train(

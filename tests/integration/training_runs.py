@@ -14,6 +14,7 @@ import numpy as np
 import soundfile as sf
 import torch
 
+from . import warm_start
 from .conftest import ROOT, TINY, TINY_RUN
 
 PROBE = Path(__file__).parent / "asda_probe"
@@ -61,11 +62,9 @@ class Run:
         self._arguments = (folder, data, *overrides), {"processes": processes, "config": config}
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / "output.txt"
-        launcher = []
-        if processes > 1:
-            launcher = ["-m", "ASDA.launch.torchrun", "--standalone", f"--nproc_per_node={processes}"]
-        self.command = [
-            *(sys.executable, *launcher, "-m", "fairseq_cli.hydra_train"),
+        launcher = ["-m", "ASDA.launch.torchrun", "--standalone", f"--nproc_per_node={processes}"]
+        self._program = [
+            *("-m", "fairseq_cli.hydra_train"),
             *("--config-dir", ROOT / "config", "--config-name", config),
             *(f"common.user_dir={PROBE}", f"task._name=probe_{config}", f"task.data={data}"),
             *(f"checkpoint.save_dir={folder}", f"hydra.run.dir={folder}", "common.tensorboard_logdir=null"),
@@ -74,6 +73,7 @@ class Run:
             *([*GLOO, f"distributed_training.distributed_world_size={processes}"] if processes > 1 else []),
             *overrides,
         ]
+        self.command = [sys.executable, *(launcher if processes > 1 else []), *self._program]
 
     # -- running
 
@@ -82,11 +82,16 @@ class Run:
         positional, named = self._arguments
         return Run(*positional, **named)
 
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ASDA_PROBE": str(self.folder)}
+
     def start(self, environment: dict | None = None, **options) -> "Run":
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "ASDA_PROBE": str(self.folder)}
-        env |= environment or {}
+        env = self._environment() | (environment or {})
+        command = [str(part) for part in self.command]
+        if not options and warm_start.applies_to(command, env):
+            self.process = warm_start.WarmProcess(command, env, self.output, self.output)
+            return self
         with open(self.output, "a") as output:
-            command = [str(part) for part in self.command]
             # A session of its own, so that its processes can be signalled together.
             self.process = subprocess.Popen(
                 command, env=env, stdout=output, stderr=output, start_new_session=True, **options
@@ -101,9 +106,14 @@ class Run:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise AssertionError(f"still running after {timeout_s} s:\n{self.text[-3000:]}") from None
 
-    def finish(self, **options) -> "Run":
+    def finish(self, environment: dict | None = None) -> "Run":
         """Runs to the end, which has to be a good one."""
-        code = self.start(**options).wait()
+        if self.num_processes == 1:
+            code = self.start(environment).wait()
+        else:  # what torchrun tells its processes is all of it that such a run needs
+            command = [str(part) for part in (sys.executable, *self._program)]
+            env = self._environment() | (environment or {})
+            code = warm_start.run_ranks(self.num_processes, command, env, self.output)
         assert code == 0, f"exit code {code}\n{self.text[-5000:]}"
         return self
 
