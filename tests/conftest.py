@@ -13,6 +13,15 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+MINUTES_EACH = ("test_findings.py", "test_benchmarks_adaptation.py", "test_demo_script.py", "test_benchmarks.py")
+"""Files with tests that run whole scripts."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: of two processes none is left with one of them when the other is done."""
+    items.sort(key=lambda item: item.path.name not in MINUTES_EACH)
+
+
 @pytest.fixture(autouse=True)
 def environment_stays_as_it_was():
     """What a program sets for its own process (how many kernels oneDNN keeps) must not reach the runs of others."""

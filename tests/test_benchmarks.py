@@ -321,7 +321,7 @@ def test_padding_script__writes_its_table(tmp_path):
         folder.mkdir(parents=True)
         for number in range(9):
             soundfile.write(folder / f"{number}.ogg", rng.normal(0, level, 2_000 * (1 + number)), 16_000)
-    rows = run_script("padding.sh", tmp_path, DATA=str(tmp_path / "clips"), SEEDS="1 2")
+    rows = run_script("padding.sh", tmp_path, DATA=str(tmp_path / "clips"), SEEDS="1")
     assert [row[0] for row in rows] == ["constant, constant", "constant, mask", "mask, mask"]
     assert len((tmp_path / "work" / "labels.csv").read_text().splitlines()) == 19
 

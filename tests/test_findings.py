@@ -299,7 +299,11 @@ def test_findings_script__writes_its_tables_and_goes_on(tmp_path):
     settings = {"DATA": str(tmp_path), "TASKS": "samples", "SEEDS": "1", "NUM_CLIPS": "150", "JOBS": "1"}
     settings |= {"PLACED_CLIPS": "150", "COST_FLAGS": "--tiny"}
     settings["OUTPUT"] = str(tmp_path / "out")
-    assert run_script("findings.sh", tmp_path, table="out/lambda_tasks.md", **settings)
+    assert run_script(
+        "findings.sh", tmp_path, table="out/lambda_tasks.md", **settings, QUESTIONS="attention cost lambda"
+    )
+    by_probe = {"QUESTIONS": "students cls", "FINETUNING_UPDATES": "0"}
+    assert run_script("findings.sh", tmp_path, table="out/cls_place.md", **settings | by_probe)
     tables = {file.name: rows_of(file) for file in (tmp_path / "out").rglob("*.md")}
     assert {name: len(rows) for name, rows in tables.items() if name != "event_attention.md"} == {
         "attention_cost.md": 8,
@@ -318,5 +322,7 @@ def test_findings_script__writes_its_tables_and_goes_on(tmp_path):
     logs = {run: (run / "output.txt").read_text() for run in runs}
     taken_over = logs[work / "demo_lambda_tasks" / "runs" / "lambda_0" / "seed1"]
     assert len(re.findall(r"=== \S+ \S+ pretraining: ", taken_over)) == 1 and str(work / "demo_attention") in taken_over
-    again = run_script("findings.sh", tmp_path, table="out/lambda_tasks.md", **settings)
+    again = run_script(
+        "findings.sh", tmp_path, table="out/lambda_tasks.md", **settings, QUESTIONS="attention cost lambda"
+    )
     assert again == tables["lambda_tasks.md"] and {run: (run / "output.txt").read_text() for run in runs} == logs

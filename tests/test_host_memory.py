@@ -151,16 +151,16 @@ def test_compiled_kernels__of_many_shapes_stay_few():
             run(
                 f"""
 {setting}
-weight, x = torch.randn(3072, 768), torch.randn(4096, 768)
+weight, x = torch.randn(3072, 768), torch.randn(1024, 768)
 
 def linear(rows):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         torch.nn.functional.linear(x[:rows], weight)
 
-linear(4096)
+linear(1024)
 host_memory.return_freed_memory()
 before = resident_mib()
-for rows in range(16, 4096, 32):
+for rows in range(8, 1024, 8):
     linear(rows)
 host_memory.return_freed_memory()
 print(resident_mib() - before)

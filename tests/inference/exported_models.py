@@ -30,6 +30,12 @@ ARCHITECTURES = {
     },
 }
 
+WITH_PADDING = [
+    *((name, ("constant", "mask")[number % 2]) for number, name in enumerate(ARCHITECTURES)),
+    ("differential", "mask"),
+]
+"""Architectures and paddings: each of both in every way that touches the other; exporting one takes seconds."""
+
 
 def trained(architecture: str = "differential", *, head: str | None = None, softmax: bool = False, **front_end):
     """A model with random weights: an encoder, or a classifier that pools by `head`."""

@@ -6,19 +6,18 @@ import pytest
 import torch
 
 from ASDA.inference.exporting import FEATURES, PADDING_MASK, SPECTROGRAM, WAVEFORM, Graph, exported_program
-from tests.inference.exported_models import ARCHITECTURES, FRAMES, sounds, trained
+from tests.inference.exported_models import ARCHITECTURES, FRAMES, WITH_PADDING, sounds, trained
 
 SIZES = [(1, 400), (3, 6_123), (2, 10_480), (4, 30_000)]
 # The others are as quick, and there are many.
 SHORT = [("differential", "constant"), ("differential",)]
 
 
-def cases(*more):
-    every = [(name, *rest) for name in ARCHITECTURES for rest in more]
+def cases(every):
     return [pytest.param(*case, marks=[] if case in SHORT else pytest.mark.long) for case in every]
 
 
-@pytest.mark.parametrize(("architecture", "padding"), cases(("constant",), ("mask",)))
+@pytest.mark.parametrize(("architecture", "padding"), cases(WITH_PADDING))
 def test_exported_program__of_waveforms_is_embed(architecture, padding):
     model = trained(architecture, padding=padding)
     graph = Graph(model)
@@ -42,7 +41,7 @@ def test_exported_program__of_waveforms_is_embed(architecture, padding):
             torch.testing.assert_close(~padding_mask[0].unflatten(1, (-1, Q))[:, :, 0], features[:, X::Q].any(dim=2))
 
 
-@pytest.mark.parametrize(("architecture",), cases(()))
+@pytest.mark.parametrize(("architecture",), cases((name,) for name in ARCHITECTURES))
 def test_exported_program__of_spectrograms_is_the_encoder(architecture):
     model = trained(architecture)
     program = exported_program(model, SPECTROGRAM).module()

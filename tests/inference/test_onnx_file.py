@@ -10,7 +10,7 @@ from ASDA.inference import onnx_file
 from ASDA.inference.exporting import FEATURES, LOGITS, PADDING_MASK, PROBABILITIES, SPECTROGRAM, WAVEFORM, Graph
 from ASDA.inference.model import TrainedClassifier
 from ASDA.inference.onnx_file import TOLERANCE, require_same, write_onnx
-from tests.inference.exported_models import ARCHITECTURES, FRAMES, LABELS, sounds, trained
+from tests.inference.exported_models import ARCHITECTURES, FRAMES, LABELS, WITH_PADDING, sounds, trained
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
@@ -39,8 +39,7 @@ def assert_same(session, names, source, expected, tolerance=TOLERANCE):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("padding", ["constant", "mask"])
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("architecture", "padding"), WITH_PADDING)
 def test_write_onnx__of_waveforms(tmp_path, architecture, padding):
     model = trained(architecture, padding=padding)
     graph = Graph(model)

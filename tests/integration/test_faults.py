@@ -173,10 +173,9 @@ def assert_all_end_with_the_reason(run, failed, reason):
     assert reason in run.text
 
 
-@pytest.mark.parametrize("failed", [0, 1])
 @pytest.mark.parametrize(
-    ("text", "reason"),
-    [("the sky falls", "RuntimeError: the sky falls"), ("CUDA out of memory. Tried", "Set a smaller BATCH_SIZE")],
+    ("failed", "text", "reason"),
+    [(1, "the sky falls", "RuntimeError: the sky falls"), (0, "CUDA out of memory. Tried", "Set a smaller BATCH_SIZE")],
 )
 def test_error__of_one_process_ends_both_with_its_reason(clips, tmp_path, failed, text, reason):
     run = Run(tmp_path, clips, *NOT_SAVING, processes=2)
