@@ -1,9 +1,10 @@
-"""What short clips cost beside the network: decoding by threads and by processes, and all of asda-extract without one.
+"""What short clips cost where there is no network, by threads and by processes: decoding, statistics, asda-extract.
 
     python -m benchmarks.bench_short_clips [--clips 4000] [--seconds 1] [--workers 1 2] [--turns 3] [--output TABLE.md]
 
 * Decoding to log-mel values, as extraction does it, by threads and by processes, which are started and ended within the
   time.
+* Their statistics, as `asda-manifest stats` takes them.
 * asda-extract with a network that takes no time: what the program itself can do, with so many workers.
 
 What starting costs is told by the same with a few clips, and is taken off. Processor time is that of all processes;
@@ -28,6 +29,8 @@ from ASDA.cli import extract as program  # its settings for OpenMP are to be the
 import torch
 
 from ASDA.audio.front_end import FrontEnd
+from ASDA.data.manifest import Manifest, write_manifest
+from ASDA.data.preparation.statistics import feature_statistics
 from ASDA.inference import features
 from ASDA.inference.clips import find_clips
 from ASDA.inference.loading import load_clips
@@ -55,6 +58,11 @@ def decode(folder: Path, workers: int, processes: bool) -> None:
     clips = enumerate(find_clips([str(folder)]))
     for _ in load_clips(clips, Windowing(FrontEnd(WINDOW_FRAMES)), num_workers=workers, processes=processes):
         pass
+
+
+def take_statistics(folder: Path, workers: int, processes: bool) -> None:
+    """Passes over the manifest of a folder's clips."""
+    feature_statistics(Manifest.read(folder.with_suffix(".tsv")), workers=workers, processes=processes)
 
 
 def extract(folder: Path, workers: int, processes: bool, model: Path) -> None:
@@ -103,13 +111,19 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         few, clips = folder / "few", folder / "audio"
-        write_clips(few, args.few, args.seconds)
-        write_clips(clips, args.clips, args.seconds)
+        for part, number in ((few, args.few), (clips, args.clips)):
+            write_clips(part, number, args.seconds)
+            rows = [(file.name, round(args.seconds * 16_000)) for file in sorted(part.iterdir())]
+            write_manifest(part.with_suffix(".tsv"), part, rows)
         extraction = partial(extract, model=write_model(folder, 64, 1))
         ways = {
             f"{what}, {workers} {kind}": partial(do, workers=workers, processes=kind == "processes")
             for (what, do), workers, kind in itertools.product(
-                (("decoding", decode), ("asda-extract without a network", extraction)),
+                (
+                    ("decoding", decode),
+                    ("asda-manifest stats", take_statistics),
+                    ("asda-extract without a network", extraction),
+                ),
                 args.workers,
                 ("threads", "processes"),
             )
@@ -118,11 +132,11 @@ def main(argv: list[str] | None = None) -> int:
         for _ in range(args.turns):
             for name, way in ways.items():
                 turns[name].append((measured(way, few), measured(way, clips)))
-    rows = [row(name, of_way, args.few, args.clips) for name, of_way in turns.items()]
+    table = [row(name, of_way, args.few, args.clips) for name, of_way in turns.items()]
     headings = ["way", f"s for {args.few} clips", "processor ms per further clip", "further clips/s"]
     text = (
         f"{args.clips} clips of {args.seconds:g} s (16 kHz flac).\n{measuring.environment()}\n\n"
-        f"{measuring.table(headings, rows)}"
+        f"{measuring.table(headings, table)}"
     )
     measuring.publish("bench_short_clips", argv, text, args.output)
     return 0

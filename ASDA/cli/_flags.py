@@ -18,19 +18,12 @@ from ..checkpoints.reading import read_checkpoint
 from ..data.labels import LabelTable
 from ..host_memory import bound_compiled_kernels, keep_freed_memory
 from ..inference.clips import ClipList
-from ..inference.loading import typical_duration_s
 from ..inference.model import TrainedClassifier
 from ..inference.windows import PADDINGS, Windowing
 from . import _threads
 from ._console import note
 from ._parser import positive, seconds_to_frames
-
-MANY_CLIPS = 10_000
-"""Threads decode fewer short ones within some ten seconds, and processes take a few to start."""
-
-SHORT_CLIP_S = 4.0
-
-_LOOKED_AT = 32
+from ._worker_processes import processes_pay
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -217,17 +210,9 @@ def decodes_in_processes(
     """
     if args.worker_processes is not None:
         return args.worker_processes
-    if device.type == "cpu" or len(wanted) < MANY_CLIPS:
+    if device.type == "cpu":
         return False
-    some = (clips[wanted[place]] for place in range(0, len(wanted), len(wanted) // _LOOKED_AT))
-    seconds = typical_duration_s(some, args.h5_sample_rate)
-    if seconds is None or seconds > SHORT_CLIP_S:
-        return False
-    note(
-        f"clips of about {seconds:.1f} s: {args.num_workers} processes decode, as threads would be slower "
-        "(--no-worker_processes: threads)"
-    )
-    return True
+    return processes_pay(lambda number: clips[wanted[number]].path, len(wanted), args.h5_sample_rate, args.num_workers)
 
 
 def score_windowing(args: argparse.Namespace, model: TrainedClassifier) -> Windowing:

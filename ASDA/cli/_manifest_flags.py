@@ -96,7 +96,12 @@ def _writer(commands, name: str, help: str) -> argparse.ArgumentParser:
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=int, default=0, help="threads (default: one per core)")
+    parser.add_argument("--workers", type=int, default=0, help="threads or processes (default: one per core)")
+    parser.add_argument(
+        "--worker-processes",
+        action=argparse.BooleanOptionalAction,
+        help="the workers are processes (default: for 10,000 clips of at most 4 s, and more)",
+    )
     parser.add_argument("--h5-sample-rate", type=int, default=32_000, metavar="HZ", help="of h5 data that does not say")
 
 

@@ -26,6 +26,7 @@ from ._hub_formats import HUB_FORMATS
 from ._known_data_sets import KNOWN_DATA_SETS, KnownDataSet
 from ._manifest_flags import manifest_parser
 from ._outputs import holds, one_line, printable, refuse_foreign
+from ._worker_processes import reads_in_processes
 
 EXIT_PROBLEMS = 1
 """`check` has found problems."""
@@ -143,13 +144,15 @@ def _run_stats(args: argparse.Namespace) -> int:
     else:
         statistics = FeatureStatistics(target_length_frames=args.target_length)
         for file in args.files:
+            manifest = Manifest.read(file)
             part, bad_clips = feature_statistics(
-                Manifest.read(file),
+                manifest,
                 target_length_frames=args.target_length,
                 shard=args.shard,
                 workers=args.workers,
                 max_bad_fraction=args.max_bad_fraction,
                 h5_sample_rate_hz=args.h5_sample_rate,
+                processes=reads_in_processes(args, manifest, range(args.shard[0] - 1, len(manifest), args.shard[1])),
             )
             statistics = statistics.merge(part)
             if len(bad_clips):
@@ -171,7 +174,7 @@ def _run_check(args: argparse.Namespace) -> int:
     num_problems = 0
     splits: dict[Path, list[SplitContents]] = {}  # of a folder: those of a fold are not compared with another fold's
     for file in _manifests(args.paths):
-        result = check_manifest(file, args.workers, args.h5_sample_rate)
+        result = check_manifest(file, args.workers, args.h5_sample_rate, partial(reads_in_processes, args))
         if result.contents is not None:
             splits.setdefault(file.resolve().parent, []).append(result.contents)
             result.notes += identical_clips([result.contents])[1]

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
-from multiprocessing import resource_tracker
-from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from ..audio.errors import AudioError
 from ..data.containers import ClipReader
+from ..data.worker_processes import CHUNK_CLIPS, spawned_pool
 from .clips import Clip
 from .windows import BadClip, LoadedClip, Windowing, load_clip
 
@@ -30,9 +25,6 @@ AHEAD_BYTES = 128 * 2**20
 
 MOST_AHEAD = 1024
 """Clips ahead that take next to no memory, as short ones do, and long ones that are decoded when they are cut."""
-
-CHUNK_CLIPS = 32
-"""Clips that a process gets at a time: sending each by itself would take longer than to decode it."""
 
 CHUNK_BYTES = 16 * 2**20
 """A process sends what it has once it holds so much."""
@@ -89,17 +81,6 @@ def load_clips(
             torch.set_num_threads(computing)  # threads that are yet to come would take over the decoders' number
 
 
-def typical_duration_s(clips: Iterable[Clip], h5_sample_rate_hz: int = 32_000) -> float | None:
-    """The median of the clips' lengths by their headers, of those that can be read; None: of none."""
-    reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
-    lengths = []
-    for clip in clips:
-        with suppress(AudioError):
-            lengths.append(reader.probe(clip.path).duration_s)
-    reader.close()
-    return median(lengths) if lengths else None
-
-
 _of_worker = threading.local()  # what a thread that decodes has for itself: open containers have no lock
 
 
@@ -129,39 +110,7 @@ def _threads(number: int, settings: tuple) -> Executor:
 
 
 def _processes(number: int, settings: tuple) -> Executor:
-    context = multiprocessing.get_context("spawn")  # this process has threads, which a fork would leave in any state
-    pool = ProcessPoolExecutor(number, context, initializer=_begin_process, initargs=settings)
-    with _deaf_to_interrupts():
-        for _ in range(number):  # each starts one, as none is there to take it
-            pool.submit(int)
-    return pool
-
-
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes that are started inside never hear Ctrl-C, which reaches all; the program ends them itself."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # which, when it starts, would end what is begun here
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_process(*settings: Any) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _begin(*settings)
-
-
-def _end_with_parent() -> None:
-    """Ends this process with the program: where that is killed, nobody else would."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    return spawned_pool(number, _begin, *settings)
 
 
 class _Sent(NamedTuple):

@@ -84,7 +84,7 @@ def _search(plan: Plan, subsets: Sequence[str], workers: int) -> dict[str, list[
         return [_clip(row) for row in rows], [replace(p, clip=f"{speaker}/{p.clip}") for p in problems]
 
     found: dict[str, list[PlannedClip]] = {subset: [] for subset in subsets}
-    results = parallel_map(search, speakers, workers, "searching speakers", unit="speaker")
+    results = parallel_map(lambda: search, speakers, workers, "searching speakers", unit="speaker")
     for speaker, (clips, problems) in zip(speakers, results, strict=True):
         found[speaker.partition("/")[0]] += clips
         plan.problems += problems

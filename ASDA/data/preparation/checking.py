@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Optional, Union
 
 from ...audio.errors import AmplitudeError, AudioError
 from ...audio.fbank import FRAME_LENGTH_MS
@@ -42,8 +44,21 @@ class CheckResult:
     formats: Counter = field(default_factory=Counter)
 
 
-def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000) -> CheckResult:
-    """Decodes every clip of a manifest completely, and checks its labels if a label file lies beside it."""
+Heard = Union[tuple[AudioInfo, float, Optional[bytes]], AudioError]
+"""A clip's header, its peak, what tells its samples from others; or what is wrong with it."""
+
+
+def check_manifest(
+    file: Path,
+    workers: int = 0,
+    h5_sample_rate_hz: int = 32_000,
+    in_processes: Callable[[Manifest, Sequence[int]], bool] = lambda manifest, rows: False,
+) -> CheckResult:
+    """Decodes every clip of a manifest completely, and checks its labels if a label file lies beside it.
+
+    Args:
+        in_processes: whether the workers are processes, which pays for many short clips.
+    """
     result = CheckResult()
     try:
         manifest = Manifest.read(file)
@@ -53,33 +68,32 @@ def check_manifest(file: Path, workers: int = 0, h5_sample_rate_hz: int = 32_000
     _check_labels(manifest, result)
     _check_repeats(manifest, result)
     contents = result.contents = SplitContents.of(manifest)
-    readers = threading.local()
+    rows = range(len(manifest))
+    make, paths = partial(_reader_of_clips, h5_sample_rate_hz), map(manifest.path, rows)
+    processes = in_processes(manifest, rows)
+    heard = parallel_map(make, paths, workers, file.name, total=len(rows), processes=processes)
+    for index, found in enumerate(heard):
+        _judge_clip(manifest, index, found, result, contents)
+    result.num_clips = len(manifest)
+    return result
 
-    def read(index: int) -> tuple[AudioInfo, float, bytes | None] | AudioError:
-        if not hasattr(readers, "reader"):
-            readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
-        path = manifest.path(index)
+
+def _reader_of_clips(h5_sample_rate_hz: int) -> Callable[[str], Heard]:
+    reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
+
+    def read(path: str) -> Heard:
         try:
-            with readers.reader.open(path) as audio:
+            with reader.open(path) as audio:
                 info, waveform = audio.info, audio.load()
         except AudioError as error:
             return error
         peak = float(waveform.abs().max())
         return info, peak, content_digest(waveform) if peak else None
 
-    for index, found in enumerate(parallel_map(read, range(len(manifest)), workers, file.name)):
-        _judge_clip(manifest, index, found, result, contents)
-    result.num_clips = len(manifest)
-    return result
+    return read
 
 
-def _judge_clip(
-    manifest: Manifest,
-    index: int,
-    found: tuple[AudioInfo, float, bytes | None] | AudioError,
-    result: CheckResult,
-    contents: SplitContents,
-) -> None:
+def _judge_clip(manifest: Manifest, index: int, found: Heard, result: CheckResult, contents: SplitContents) -> None:
     clip = f"{manifest.relative_path(index)} ({manifest.where(index)})"
     if isinstance(found, AudioError):
         kind = "amplitude" if isinstance(found, AmplitudeError) else "unreadable"

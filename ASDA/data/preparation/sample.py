@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ...audio.errors import AudioError
+from ...audio.io import AudioInfo
 from ...audio.spelling import existing_spelling
 from ..bad_clips import BadClips
 from ..containers import ClipReader, split_container
@@ -68,23 +69,31 @@ class ManifestSample:
             ManifestError: too many unreadable clips, or nothing else.
         """
         bad_clips, lengths = BadClips(self.manifest, max_bad_fraction, len(self.rows)), LengthDistribution()
-        readers = threading.local()
-
-        def duration_s(row: int) -> float | None:
-            if not hasattr(readers, "reader"):
-                readers.reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
-            try:
-                return readers.reader.probe(self.manifest.path(row)).duration_s
-            except AudioError as error:
-                bad_clips.add(row, error)
-                return None
-
-        for seconds in parallel_map(duration_s, self.rows, workers, "lengths"):
-            if seconds is not None:
-                lengths.add(seconds)
+        paths = map(self.manifest.path, self.rows)
+        read = parallel_map(
+            partial(reader_of_headers, h5_sample_rate_hz), paths, workers, "lengths", total=len(self.rows)
+        )
+        for row, found in zip(self.rows, read, strict=True):
+            if isinstance(found, AudioError):
+                bad_clips.add(row, found)
+            else:
+                lengths.add(found.duration_s)
         if not lengths.counts:
             raise ManifestError(f"{self.manifest.file}: none of its clips can be read")
         return lengths
+
+
+def reader_of_headers(h5_sample_rate_hz: int = 32_000) -> Callable[[str], AudioInfo | AudioError]:
+    """A worker's function: what the header of a clip says, or what is wrong with it."""
+    reader = ClipReader(h5_sample_rate_hz=h5_sample_rate_hz)
+
+    def read(path: str) -> AudioInfo | AudioError:
+        try:
+            return reader.probe(path)
+        except AudioError as error:
+            return error
+
+    return read
 
 
 def _state(file: str) -> str:

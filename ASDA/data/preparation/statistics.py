@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +153,16 @@ def feature_statistics(
     h5_sample_rate_hz: int = 32_000,
     rows: Sequence[int] | None = None,
     front_end: FrontEnd | None = None,
+    processes: bool = False,
 ) -> tuple[FeatureStatistics, BadClips]:
-    """Passes over a manifest once; memory does not grow with it.
+    """Passes over a manifest once; memory does not grow with it, and the result not depend on the workers.
 
     Args:
         target_length_frames: use only this many frames of each clip, as training does; None for all.
         shard: (k, n): the k-th of n interleaved parts of the manifest, counted from 1.
         rows: those of the manifest to read; None for all.
         front_end: what the features are, by default the published ones; its length and normalisation do not matter.
+        processes: whether the workers are processes, which pays for many short clips.
 
     Returns:
         The statistics, and the clips that could not be read.
@@ -173,31 +175,39 @@ def feature_statistics(
         raise ManifestError(f"expected a shard k/n with 1 <= k <= n, got {part}/{num_parts}")
     rows = (range(len(manifest)) if rows is None else rows)[part - 1 :: num_parts]
     bad_clips = BadClips(manifest, max_bad_fraction, len(rows))
-    front_end = front_end or FrontEnd()
-    features = replace(front_end, target_length_frames=None, norm_mean=0.0, norm_std=0.5)  # (x - 0) / (2 * 0.5)
-    readers = threading.local()
-
-    def of_clip(index: int) -> tuple[FeatureStatistics | None, float | None]:
-        if not hasattr(readers, "reader"):
-            readers.reader = ClipReader(front_end.sample_rate_hz, h5_sample_rate_hz)
-        duration_s = None if target_length_frames is None else excerpt_s(target_length_frames)
-        length_s = None
-        try:
-            with readers.reader.open(manifest.path(index)) as audio:
-                length_s = audio.info.duration_s
-                waveform = audio.load(duration_s=duration_s)
-            frames = features(waveform)[:target_length_frames]
-            if not torch.isfinite(frames).all():
-                raise AudioError(manifest.path(index), "its log-mel features hold NaN or infinity")
-        except AudioError as error:
-            bad_clips.add(index, error)
-            return None, length_s
-        return FeatureStatistics.of_frames(frames, target_length_frames), length_s
-
+    make = partial(_reader_of_moments, front_end or FrontEnd(), target_length_frames, h5_sample_rate_hz)
     total, lengths = FeatureStatistics(target_length_frames=target_length_frames), LengthDistribution()
-    for found, length_s in parallel_map(of_clip, rows, workers, "statistics"):
-        if found is not None:
+    paths = map(manifest.path, rows)
+    read = parallel_map(make, paths, workers, "statistics", total=len(rows), processes=processes)
+    for row, (found, length_s) in zip(rows, read, strict=True):
+        if isinstance(found, AudioError):
+            bad_clips.add(row, found)
+        else:
             total = total.merge(found)
         if length_s is not None:
             lengths.add(length_s)
     return replace(total, lengths=lengths), bad_clips
+
+
+def _reader_of_moments(
+    front_end: FrontEnd, target_length_frames: int | None, h5_sample_rate_hz: int
+) -> Callable[[str], tuple[FeatureStatistics | AudioError, float | None]]:
+    """A worker's function: a clip's statistics, or what is wrong with it, and its length if that can be read."""
+    reader = ClipReader(front_end.sample_rate_hz, h5_sample_rate_hz)
+    features = replace(front_end, target_length_frames=None, norm_mean=0.0, norm_std=0.5)  # (x - 0) / (2 * 0.5)
+    duration_s = None if target_length_frames is None else excerpt_s(target_length_frames)
+
+    def of_clip(path: str) -> tuple[FeatureStatistics | AudioError, float | None]:
+        length_s = None
+        try:
+            with reader.open(path) as audio:
+                length_s = audio.info.duration_s
+                waveform = audio.load(duration_s=duration_s)
+            frames = features(waveform)[:target_length_frames]
+            if not torch.isfinite(frames).all():
+                raise AudioError(path, "its log-mel features hold NaN or infinity")
+        except AudioError as error:
+            return error, length_s
+        return FeatureStatistics.of_frames(frames, target_length_frames), length_s
+
+    return of_clip

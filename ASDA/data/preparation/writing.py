@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +17,14 @@ import numpy as np
 from ...atomic import OutputLock
 from ...atomic.names import is_temporary, temporary_name
 from ...audio.io import AudioError, AudioInfo
-from ..containers import ClipReader, split_container
+from ..containers import split_container
 from ..labels import ClipLabels, LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError, check_writable, clip_id, write_manifest
 from ..sampling import class_balanced_weights
 from .cached_statistics import SUFFIX, is_cached
 from .parallel import parallel_map
 from .plan import Plan, PlannedClip, Problem
+from .sample import reader_of_headers
 
 _ROW = re.compile(rb"[^\t]+\t[0-9]+\s*")
 REPORT_NAME = "report.txt"
@@ -169,18 +169,10 @@ def write_table(file: Path, table: LabelTable) -> None:
 def _read_headers(plan: Plan, workers: int) -> dict[str, AudioInfo]:
     """Header of each usable clip, whose lengths the plan gets; the others become problems of the plan."""
     rows = list(dict.fromkeys(clip.row for clips in plan.splits.values() for clip in clips))
-    readers = threading.local()
-
-    def read(row: str) -> AudioInfo | AudioError:
-        if not hasattr(readers, "reader"):
-            readers.reader = ClipReader()
-        try:
-            return readers.reader.probe(os.path.join(plan.root, row))
-        except AudioError as error:
-            return error
-
+    paths = (os.path.join(plan.root, row) for row in rows)
+    read = parallel_map(reader_of_headers, paths, workers, "reading headers", total=len(rows))
     infos = {}
-    for row, result in zip(rows, parallel_map(read, rows, workers, "reading headers"), strict=True):
+    for row, result in zip(rows, read, strict=True):
         if isinstance(result, AudioError):
             there = os.path.exists(split_container(result.path)[0])
             plan.problems.append(Problem("unreadable" if there else "missing", row, result.reason))

@@ -1,9 +1,13 @@
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import soundfile
+
+from ASDA.data import worker_processes
+from ASDA.data.preparation import parallel
 
 
 def test_stats__prints_overrides_and_merges_shards(audio, run, tmp_path):
@@ -86,3 +90,49 @@ def test_stats__silence_has_nothing_to_normalise_by(run, tmp_path):
     run("folder", "{data}", "--out", "{out}")
     code, text = run("stats", "{out}/train.tsv")
     assert code == 1 and "all features have one value" in text
+
+
+@pytest.fixture
+def short_clips(audio, run, tmp_path):
+    """A manifest of 70 clips, two of them unreadable."""
+    for number in range(70):
+        audio(f"{number:02}.wav", 0.05 + 0.01 * (number % 7))
+    assert run("folder", "{data}", "--out", "{out}")[0] == 0
+    (tmp_path / "data" / "03.wav").unlink()
+    (tmp_path / "data" / "65.wav").write_bytes(b"no audio")
+    return tmp_path / "out" / "train.tsv"
+
+
+@pytest.mark.parametrize("command", [("stats", "--max-bad-fraction", "0.1"), ("check",)], ids=lambda words: words[0])
+def test_worker_processes__find_what_threads_find(command, short_clips, run, caplog):
+    name, *flags = command
+    found = {}
+    for kind, words in {"threads": [], "processes": ["--worker-processes"]}.items():
+        caplog.clear()
+        done = run(name, short_clips, *flags, "--workers", "2", *words)
+        found[kind] = done, [record.getMessage() for record in caplog.records]
+    assert found["threads"] == found["processes"]
+    (code, text), warnings = found["threads"]
+    if name == "stats":
+        assert (
+            code == 0 and "68 clips, " in text and [line.split()[2][-6:] for line in warnings] == ["03.wav", "65.wav"]
+        )
+    else:
+        assert code == 1 and "03.wav" in text and "65.wav" in text and "2 problems" in text
+
+
+@pytest.mark.parametrize(
+    ("many", "flags", "expected"), [(70, [], True), (71, [], False), (70, ["--no-worker-processes"], False)]
+)
+@pytest.mark.parametrize("name", ["stats", "check"])
+def test_worker_processes__are_taken_for_many_short_clips(name, many, flags, expected, short_clips, run, monkeypatch):
+    started = []
+
+    def pool(number, initializer, *initargs):
+        started.append(number)
+        return ThreadPoolExecutor(number, "", initializer, initargs)
+
+    monkeypatch.setattr(parallel, "spawned_pool", pool)
+    monkeypatch.setattr(worker_processes, "MANY_CLIPS", many)
+    _, text = run(name, short_clips, "--workers", "3", *flags, *(["--max-bad-fraction=1"] if name == "stats" else []))
+    assert started == [3] * expected and ("clips of about 0.1 s: 3 processes decode" in text) == expected
