@@ -9,7 +9,8 @@ run over all clips and one over a single clip, by the others; what a run takes b
 * transformers: the same AST directory with random weights is read by both, at 512 patches without overlap. ASDA's own
   network, which has a second attention map, is a further row: of equal tokens, not of equal work.
 * A process for each file: both read the same pre-training checkpoint, as a run writes it (teacher, decoder and the
-  optimiser's state included). Here a clip's time is a whole process's, and that of the folder its whole run's.
+  optimiser's state included), of EAT's network and of ASDA's. Here a clip's time is a whole process's, and that of the
+  folder its whole run's.
 
 Both compare the features, too. On the CPU, seconds are processor time with one thread unless --threads says otherwise.
 """
@@ -28,6 +29,9 @@ from benchmarks import measuring
 from benchmarks.bench_extract import Run, run_extract, run_program, write_clips, write_model
 
 OTHERS = ("transformers", "files")
+
+NETWORKS = {"EAT": "EAT", "ASDA": ""}
+"""Recipes behind that of the pre-training checkpoint."""
 
 HALF_TOLERANCE = 0.05
 """Of two ways to compute in half precision, beside the largest feature."""
@@ -71,13 +75,13 @@ def write_ast(folder: Path, size: Size) -> Path:
     return folder
 
 
-def write_checkpoint(folder: Path, size: Size) -> Path:
+def write_checkpoint(folder: Path, size: Size, network: str) -> Path:
     """A pre-training checkpoint after one update on noise, with two students instead of sixteen."""
     from benchmarks.bench_step import Size as Step
     from benchmarks.real_update import RealUpdate
 
     words = Step(clips=1, students=2, depth=size.depth, embed_dim=size.width).words
-    update = RealUpdate(words, 1, "fp32", torch.device("cpu"), folder)
+    update = RealUpdate(f"{words} {NETWORKS[network]}", 1, "fp32", torch.device("cpu"), folder)
     update()
     update.trainer.consolidate_optimizer()
     update.trainer.save_checkpoint(str(folder / "checkpoint_last.pt"), {})
@@ -132,9 +136,11 @@ def against_transformers(folder: Path, audio: Path, size: Size, turns: int) -> l
     return rows
 
 
-def against_process_per_file(folder: Path, audio: Path, size: Size, single: int) -> list[tuple[str, ...]]:
+def against_process_per_file(folder: Path, audio: Path, size: Size, single: int, network: str) -> list[tuple[str, ...]]:
     """Table rows of a process for each file and of one run over the folder."""
-    checkpoint = write_checkpoint(folder, size)
+    folder = folder / network
+    folder.mkdir()
+    checkpoint = write_checkpoint(folder, size, network)
     features = folder / "features"
     paths = sorted(audio.iterdir())
     whole = extract(size, checkpoint, audio, "--output", features)
@@ -146,8 +152,8 @@ def against_process_per_file(folder: Path, audio: Path, size: Size, single: int)
     each, ours = size.seconds(runs), size.seconds([whole]) / len(paths)
     peaks = max(run.peak_mib for run in runs), whole.peak_mib
     return [
-        ("a process for each file", f"{each:.2f}", "1.0", f"{peaks[0]:.0f}"),
-        (f"asda-extract over {len(paths)}", f"{ours:.2f}", f"{each / ours:.1f}", f"{peaks[1]:.0f}"),
+        (f"{network}, a process for each file", f"{each:.2f}", "1.0", f"{peaks[0]:.0f}"),
+        (f"{network}, asda-extract over {len(paths)}", f"{ours:.2f}", f"{each / ours:.1f}", f"{peaks[1]:.0f}"),
     ]
 
 
@@ -181,7 +187,10 @@ def main(argv: list[str] | None = None) -> int:
             tables.append(measuring.table(headings, against_transformers(folder, audio, size, args.turns)))
         if "files" in args.against:
             headings = ["with a pre-training checkpoint", "s per clip", "times", "peak MiB"]
-            tables.append(measuring.table(headings, against_process_per_file(folder, audio, size, args.single)))
+            rows = [
+                row for name in NETWORKS for row in against_process_per_file(folder, audio, size, args.single, name)
+            ]
+            tables.append(measuring.table(headings, rows))
     text = (
         f"{args.clips} clips of {args.seconds:g} s (16 kHz flac), networks of {args.depth} layers of width "
         f"{args.width}, 512 patches a clip ({measuring.clock_name(args.device)}, {args.threads} threads).\n"
