@@ -62,7 +62,9 @@ def decode(folder: Path, workers: int, processes: bool) -> None:
 
 def take_statistics(folder: Path, workers: int, processes: bool) -> None:
     """Passes over the manifest of a folder's clips."""
-    feature_statistics(Manifest.read(folder.with_suffix(".tsv")), workers=workers, processes=processes)
+    feature_statistics(
+        Manifest.read(folder.with_suffix(".tsv")), workers=workers, in_processes=lambda manifest, rows: processes
+    )
 
 
 def extract(folder: Path, workers: int, processes: bool, model: Path) -> None:

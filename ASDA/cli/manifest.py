@@ -144,15 +144,14 @@ def _run_stats(args: argparse.Namespace) -> int:
     else:
         statistics = FeatureStatistics(target_length_frames=args.target_length)
         for file in args.files:
-            manifest = Manifest.read(file)
             part, bad_clips = feature_statistics(
-                manifest,
+                Manifest.read(file),
                 target_length_frames=args.target_length,
                 shard=args.shard,
                 workers=args.workers,
                 max_bad_fraction=args.max_bad_fraction,
                 h5_sample_rate_hz=args.h5_sample_rate,
-                processes=reads_in_processes(args, manifest, range(args.shard[0] - 1, len(manifest), args.shard[1])),
+                in_processes=partial(reads_in_processes, args),
             )
             statistics = statistics.merge(part)
             if len(bad_clips):

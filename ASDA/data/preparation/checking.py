@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..labels import LabelTable, read_clip_labels
 from ..manifest import Manifest, ManifestError
 from .identical import SplitContents, content_digest
 from .lengths import LengthDistribution
-from .parallel import parallel_map
+from .parallel import InProcesses, never, parallel_map
 from .plan import Problem
 from .writing import TABLE_NAME
 
@@ -52,7 +52,7 @@ def check_manifest(
     file: Path,
     workers: int = 0,
     h5_sample_rate_hz: int = 32_000,
-    in_processes: Callable[[Manifest, Sequence[int]], bool] = lambda manifest, rows: False,
+    in_processes: InProcesses = never,
 ) -> CheckResult:
     """Decodes every clip of a manifest completely, and checks its labels if a label file lies beside it.
 
@@ -70,8 +70,7 @@ def check_manifest(
     contents = result.contents = SplitContents.of(manifest)
     rows = range(len(manifest))
     make, paths = partial(_reader_of_clips, h5_sample_rate_hz), map(manifest.path, rows)
-    processes = in_processes(manifest, rows)
-    heard = parallel_map(make, paths, workers, file.name, total=len(rows), processes=processes)
+    heard = parallel_map(make, paths, workers, file.name, total=len(rows), processes=in_processes(manifest, rows))
     for index, found in enumerate(heard):
         _judge_clip(manifest, index, found, result, contents)
     result.num_clips = len(manifest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -13,10 +13,14 @@ from typing import Any, TypeVar
 import torch
 from tqdm import tqdm
 
+from ..manifest import Manifest
 from ..worker_processes import CHUNK_CLIPS, spawned_pool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+InProcesses = Callable[[Manifest, Sequence[int]], bool]
+"""Whether the workers of a pass over these rows are processes, which pays for many short clips."""
 
 _ITEMS_IN_FLIGHT = 4096
 """Bounds the memory of a pass over millions of clips."""
@@ -68,6 +72,11 @@ def parallel_map(
         raise ChildProcessError(f"{description}: a process that reads has died, killed or out of memory") from error
     finally:
         torch.set_num_threads(num_threads)
+
+
+def never(manifest: Manifest, rows: Sequence[int]) -> bool:  # noqa: ARG001
+    """Threads, as `InProcesses`."""
+    return False
 
 
 def one_per_core() -> int:

@@ -21,7 +21,7 @@ from ..containers import ClipReader
 from ..excerpt import excerpt_s
 from ..manifest import Manifest, ManifestError
 from .lengths import LengthDistribution
-from .parallel import parallel_map
+from .parallel import InProcesses, never, parallel_map
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def feature_statistics(
     h5_sample_rate_hz: int = 32_000,
     rows: Sequence[int] | None = None,
     front_end: FrontEnd | None = None,
-    processes: bool = False,
+    in_processes: InProcesses = never,
 ) -> tuple[FeatureStatistics, BadClips]:
     """Passes over a manifest once; memory does not grow with it, and the result not depend on the workers.
 
@@ -162,7 +162,7 @@ def feature_statistics(
         shard: (k, n): the k-th of n interleaved parts of the manifest, counted from 1.
         rows: those of the manifest to read; None for all.
         front_end: what the features are, by default the published ones; its length and normalisation do not matter.
-        processes: whether the workers are processes, which pays for many short clips.
+        in_processes: whether the workers are processes, which pays for many short clips.
 
     Returns:
         The statistics, and the clips that could not be read.
@@ -178,7 +178,7 @@ def feature_statistics(
     make = partial(_reader_of_moments, front_end or FrontEnd(), target_length_frames, h5_sample_rate_hz)
     total, lengths = FeatureStatistics(target_length_frames=target_length_frames), LengthDistribution()
     paths = map(manifest.path, rows)
-    read = parallel_map(make, paths, workers, "statistics", total=len(rows), processes=processes)
+    read = parallel_map(make, paths, workers, "statistics", total=len(rows), processes=in_processes(manifest, rows))
     for row, (found, length_s) in zip(rows, read, strict=True):
         if isinstance(found, AudioError):
             bad_clips.add(row, found)

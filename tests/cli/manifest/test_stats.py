@@ -136,3 +136,9 @@ def test_worker_processes__are_taken_for_many_short_clips(name, many, flags, exp
     monkeypatch.setattr(worker_processes, "MANY_CLIPS", many)
     _, text = run(name, short_clips, "--workers", "3", *flags, *(["--max-bad-fraction=1"] if name == "stats" else []))
     assert started == [3] * expected and ("clips of about 0.1 s: 3 processes decode" in text) == expected
+
+
+@pytest.mark.parametrize("shard", ["1/0", "0/2", "3/2"])
+def test_stats__a_shard_that_is_none_is_named(shard, short_clips, run):
+    code, text = run("stats", short_clips, "--shard", shard)
+    assert code == 1 and f"expected a shard k/n with 1 <= k <= n, got {shard}" in text
